@@ -1,0 +1,25 @@
+"""Masks and the generators that draw them. PyTorch only."""
+
+from .block import BlockMask
+from .mask import (
+    Mask,
+    gather_tokens,
+    keep_all,
+    mask_from_scores,
+    num_visible,
+    rescale_hidden,
+    restore_tokens,
+)
+from .random import RandomMask
+
+__all__ = [
+    'BlockMask',
+    'Mask',
+    'RandomMask',
+    'gather_tokens',
+    'keep_all',
+    'mask_from_scores',
+    'num_visible',
+    'rescale_hidden',
+    'restore_tokens',
+]

@@ -1,0 +1,35 @@
+"""Fixed position embeddings."""
+
+import torch
+from torch import Tensor
+
+
+def sincos_position_embedding(
+    grid: tuple[int, int], width: int, class_token: bool = False
+) -> Tensor:
+    """(h, w) -> (1, [1 +] h·w, D): the fixed 2-D sine-cosine table in the order of MAE's reference.
+
+    The first half of the channels encodes the column, the second the row; each half is
+    [sin | cos] of the index times 1/10000^(i/(D/4)). The class token, if any, comes first and is
+    zero. (mmpretrain's table of the same name is the spatial transpose of this one.)
+
+    Raises:
+        ValueError: if ``width`` is no multiple of 4.
+    """
+    if width % 4:
+        raise ValueError(f'a 2-D sine-cosine table needs a width divisible by 4, got {width}.')
+    # fp64, so that the table does not depend on the order of operations.
+    exponents = torch.arange(width // 4, dtype=torch.float64, device='cpu') / (width // 4)
+    frequencies = 10000.0**-exponents
+
+    def encode(index: Tensor) -> Tensor:
+        angles = index.flatten().double().unsqueeze(1) * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+    rows, columns = torch.meshgrid(
+        torch.arange(grid[0], device='cpu'), torch.arange(grid[1], device='cpu'), indexing='ij'
+    )
+    table = torch.cat([encode(columns), encode(rows)], dim=1)
+    if class_token:
+        table = torch.cat([table.new_zeros(1, width), table])
+    return table.float().unsqueeze(0)

@@ -1,0 +1,48 @@
+"""Random masking of square blocks of patches."""
+
+import torch
+from torch import Tensor
+
+from .mask import Mask, mask_from_scores, num_visible
+from .random import RandomMask
+
+
+class BlockMask(RandomMask):
+    """Hide random ``block_size`` × ``block_size`` blocks of patches, aligned to the grid.
+
+    Blocks are hidden whole in random order until exactly the patches that ``ratio`` asks for are
+    hidden; the last block is cut in raster order where the number is no multiple of the block, so
+    the number of visible patches is the same for every image.
+
+    Args:
+        ratio: share of the patches to hide, in (0, 1).
+        block_size: side of a block in patches; it must divide both sides of the grid.
+    """
+
+    def __init__(self, ratio: float = 0.65, block_size: int = 2) -> None:
+        super().__init__(ratio)
+        if block_size < 1:
+            raise ValueError(f'block_size={block_size} must be at least 1.')
+        self.block_size = block_size
+
+    def forward(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Mask:
+        """B, (h, w) -> Mask of h·w patches.
+
+        Raises:
+            ValueError: if the block does not divide the grid.
+        """
+        size = self.block_size
+        if grid[0] % size or grid[1] % size:
+            raise ValueError(f'block_size={size} does not divide the {grid[0]}x{grid[1]} patch grid: '
+                             'choose a divisor of both sides.')
+        # The visible blocks are those with the lowest score; reversing nothing, a stable sort cuts
+        # the block on the border of the visible set in raster order.
+        scores = torch.rand(num_images, grid[0] // size, grid[1] // size, device=device)
+        scores = scores.repeat_interleave(size, 1).repeat_interleave(size, 2).flatten(1)
+        return mask_from_scores(scores, num_visible(grid[0] * grid[1], self.ratio))

@@ -1,0 +1,90 @@
+"""What is hidden, and the operations on it. No other file of the project permutes tokens."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Mask(NamedTuple):
+    """Which patches of each image are hidden, and how to put the tokens back in place.
+
+    Attributes:
+        hidden: (B, N) bool, **True = hidden**.
+        ids_keep: (B, K) indices of the visible patches in the order the encoder sees them.
+        ids_restore: (B, N) inverse permutation of [kept, hidden]: row n of the restored sequence
+            is row ``ids_restore[n]`` of the shuffled one.
+    """
+
+    hidden: Tensor
+    ids_keep: Tensor
+    ids_restore: Tensor
+
+
+def num_visible(num_patches: int, ratio: float) -> int:
+    """Patches left visible at a masking ratio, N·(1 − ratio) rounded down as MAE does.
+
+    Raises:
+        ValueError: if the ratio leaves no visible or no hidden patch.
+    """
+    # The guard keeps 10 * (1 - 0.7) = 3.0000000000000004 and 2.9999999999999996 alike at 3.
+    num_keep = int(num_patches * (1 - ratio) + 1e-6)
+    if not 0 < num_keep < num_patches:
+        raise ValueError(
+            f'ratio={ratio} keeps {num_keep} of {num_patches} patches: at least one must stay '
+            'visible and one be hidden. Change the ratio, the image size or the patch size.'
+        )
+    return num_keep
+
+
+def mask_from_scores(scores: Tensor, num_keep: int) -> Mask:
+    """(B, N) scores -> Mask that hides the N − ``num_keep`` patches with the highest scores.
+
+    The sort is stable, so equal scores hide the later patch and every device agrees. Visible
+    patches come in ascending order of score, as in the MAE reference implementation.
+    """
+    ids_shuffle = scores.argsort(dim=1, stable=True)
+    ids_restore = ids_shuffle.argsort(dim=1)
+    return Mask(ids_restore >= num_keep, ids_shuffle[:, :num_keep], ids_restore)
+
+
+def keep_all(num_images: int, num_patches: int, device: torch.device | str = 'cpu') -> Mask:
+    """Mask that hides nothing and keeps raster order: the same as no mask."""
+    ids = torch.arange(num_patches, device=device).expand(num_images, -1)
+    return Mask(torch.zeros_like(ids, dtype=torch.bool), ids, ids)
+
+
+def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
+    """(B or 1, N, D) tokens and (B, K) indices -> (B, K, D) tokens in the order of the indices."""
+    width = tokens.shape[-1]
+    return tokens.expand(ids.shape[0], -1, -1).gather(1, ids.unsqueeze(-1).expand(-1, -1, width))
+
+
+def restore_tokens(visible: Tensor, mask: Mask, mask_token: Tensor) -> Tensor:
+    """(B, K, D) visible tokens and a (1, 1, D) mask token -> (B, N, D) in raster order."""
+    num_images, num_keep, width = visible.shape
+    num_hidden = mask.ids_restore.shape[1] - num_keep
+    filler = mask_token.to(visible.dtype).expand(num_images, num_hidden, width)
+    return gather_tokens(torch.cat([visible, filler], dim=1), mask.ids_restore)
+
+
+def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:
+    """(B, h·w) bool -> (B, h·w·factor²) fp32 loss weights on a finer or coarser grid.
+
+    A finer grid repeats the patch's value; a coarser one takes the mean of the patches it covers,
+    so a position half of whose patches are hidden weighs 0.5 (behaviour of the LocalMIM reference).
+
+    Raises:
+        ValueError: if the coarser grid does not divide the patch grid.
+    """
+    maps = hidden.float().unflatten(1, grid).unsqueeze(1)
+    if factor < 1:
+        window = round(1 / factor)
+        if grid[0] % window or grid[1] % window:
+            raise ValueError(f'a {grid[0]}x{grid[1]} patch grid cannot be scaled by {factor}: '
+                             f'both sides must be multiples of {window}.')
+        maps = F.avg_pool2d(maps, window)
+    elif factor > 1:
+        maps = F.interpolate(maps, scale_factor=int(factor), mode='nearest')
+    return maps.flatten(1)
