@@ -3,5 +3,13 @@
 from .initialize import initialize_transformer
 from .patches import patchify, unpatchify
 from .position import sincos_position_embedding
+from .rescale import AveragePool2x, Upsample2x
 
-__all__ = ['initialize_transformer', 'patchify', 'sincos_position_embedding', 'unpatchify']
+__all__ = [
+    'AveragePool2x',
+    'Upsample2x',
+    'initialize_transformer',
+    'patchify',
+    'sincos_position_embedding',
+    'unpatchify',
+]

@@ -5,7 +5,10 @@ from torch import Tensor
 
 
 def sincos_position_embedding(
-    grid: tuple[int, int], width: int, class_token: bool = False
+    grid: tuple[int, int],
+    width: int,
+    class_token: bool = False,
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """(h, w) -> (1, [1 +] h·w, D): the fixed 2-D sine-cosine table in the order of MAE's reference.
 
@@ -19,7 +22,7 @@ def sincos_position_embedding(
     if width % 4:
         raise ValueError(f'a 2-D sine-cosine table needs a width divisible by 4, got {width}.')
     # fp64, so that the table does not depend on the order of operations.
-    exponents = torch.arange(width // 4, dtype=torch.float64, device='cpu') / (width // 4)
+    exponents = torch.arange(width // 4, dtype=torch.float64, device=device) / (width // 4)
     frequencies = 10000.0**-exponents
 
     def encode(index: Tensor) -> Tensor:
@@ -27,7 +30,7 @@ def sincos_position_embedding(
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
     rows, columns = torch.meshgrid(
-        torch.arange(grid[0], device='cpu'), torch.arange(grid[1], device='cpu'), indexing='ij'
+        torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing='ij'
     )
     table = torch.cat([encode(columns), encode(rows)], dim=1)
     if class_token:

@@ -41,8 +41,8 @@ class BlockMask(RandomMask):
         if grid[0] % size or grid[1] % size:
             raise ValueError(f'block_size={size} does not divide the {grid[0]}x{grid[1]} patch grid: '
                              'choose a divisor of both sides.')
-        # The visible blocks are those with the lowest score; reversing nothing, a stable sort cuts
-        # the block on the border of the visible set in raster order.
+        # Patches of one block share a score, and the sort is stable: blocks stay together, and the
+        # one on the border of the visible set is cut in raster order.
         scores = torch.rand(num_images, grid[0] // size, grid[1] // size, device=device)
         scores = scores.repeat_interleave(size, 1).repeat_interleave(size, 2).flatten(1)
         return mask_from_scores(scores, num_visible(grid[0] * grid[1], self.ratio))

@@ -1,0 +1,29 @@
+"""Models, and the place where the torch-only rooms enter the registry."""
+
+from mmmask import masking, targets
+from mmmask.registry import MODELS
+
+from .algorithms import MAE, LocalMIM, MaskedImageModel, Reconstruction
+from .backbones import MaskedVisionTransformer
+from .heads import MaskedRegressionHead
+from .necks import MultiScaleDecoder, ScaleDecoder, TokenDecoder
+
+for _class in (
+    masking.RandomMask,
+    masking.BlockMask,
+    targets.PixelTarget,
+    targets.HOGTarget,
+):
+    MODELS.register_module(module=_class)
+
+__all__ = [
+    'MAE',
+    'LocalMIM',
+    'MaskedImageModel',
+    'MaskedRegressionHead',
+    'MaskedVisionTransformer',
+    'MultiScaleDecoder',
+    'Reconstruction',
+    'ScaleDecoder',
+    'TokenDecoder',
+]

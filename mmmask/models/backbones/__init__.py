@@ -1,0 +1,5 @@
+"""Backbones that accept a mask."""
+
+from .masked_vit import MaskedVisionTransformer
+
+__all__ = ['MaskedVisionTransformer']

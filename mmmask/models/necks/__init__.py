@@ -1,0 +1,5 @@
+"""Necks: from taps of the encoder to predictions."""
+
+from .token_decoder import MultiScaleDecoder, ScaleDecoder, TokenDecoder
+
+__all__ = ['MultiScaleDecoder', 'ScaleDecoder', 'TokenDecoder']

@@ -1,0 +1,89 @@
+"""mmpretrain's vision transformer on visible patches only."""
+
+import torch
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mmmask.layers import initialize_transformer, sincos_position_embedding
+from mmmask.masking import Mask, gather_tokens
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskedVisionTransformer(VisionTransformer):
+    """mmpretrain's ``VisionTransformer`` that accepts a mask (He et al., MAE, CVPR 2022).
+
+    The encoder sees the class token and the visible patches only. State-dict names are
+    mmpretrain's, so the encoder loads into mmpretrain, mmdet and mmseg networks as it is. The
+    position embedding is the fixed sine-cosine table, and frozen.
+
+    Args:
+        arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Other input sizes than
+            ``img_size`` work; the position table is then interpolated.
+        out_type: ``'raw'`` returns all tokens of a tap. With a mask taps are always raw.
+        **kwargs: anything else that ``mmpretrain.VisionTransformer`` takes.
+    """
+
+    def __init__(self, arch='base', img_size=224, patch_size=16, out_type='raw', **kwargs) -> None:
+        super().__init__(
+            arch=arch, img_size=img_size, patch_size=patch_size, out_type=out_type, **kwargs
+        )
+        self.patch_size = patch_size
+        self.pos_embed.requires_grad_(False)
+        self._fill_position_embedding()
+
+    def _fill_position_embedding(self) -> None:
+        table = sincos_position_embedding(self.patch_resolution, self.embed_dims, class_token=True)
+        self.pos_embed.data.copy_(table)
+
+    def init_weights(self) -> None:
+        """Initialise as MAE's reference, unless ``init_cfg`` names a checkpoint."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+            return
+        initialize_transformer(self)
+        projection = self.patch_embed.projection.weight
+        nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
+        nn.init.normal_(self.cls_token, std=0.02)
+        self._fill_position_embedding()
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """(B, C, H, W) -> (h, w), the patch grid of these images.
+
+        Raises:
+            ValueError: if the patch size does not divide the image.
+        """
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f'images of {height}x{width} px cannot be cut into patches of {self.patch_size} '
+                'px: change the crop size of the data pipeline or patch_size.'
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> one (B, 1+K, D) tensor per tap, class token first.
+
+        Without a mask nothing is hidden and the result is the parent's. The final norm, where the
+        model has one, is applied to the last tap only.
+        """
+        if mask is None:
+            return super().forward(images)
+        grid = self.grid(images)
+        position = resize_pos_embed(
+            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode
+        )
+        patches, _ = self.patch_embed(images)
+        visible = gather_tokens(patches + position[:, 1:], mask.ids_keep)
+        class_token = (self.cls_token + position[:, :1]).expand(len(images), -1, -1)
+        tokens = self.pre_norm(self.drop_after_pos(torch.cat([class_token, visible], dim=1)))
+
+        taps = []
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens)
+            if index == self.num_layers - 1 and self.final_norm:
+                tokens = self.ln1(tokens)
+            if index in self.out_indices:
+                taps.append(tokens)
+        return tuple(taps)

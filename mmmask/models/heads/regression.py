@@ -1,0 +1,53 @@
+"""Heads that compare predictions with targets."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmmask.losses import masked_mean_squared_error
+from mmmask.masking import Mask, rescale_hidden
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskedRegressionHead(BaseModule):
+    """Mean squared error on hidden positions, summed over scales with weight 1.
+
+    Scales whose grid is not the patch grid take their weights from the mask on that grid (see
+    :func:`mmmask.masking.rescale_hidden`).
+    """
+
+    def forward(
+        self,
+        prediction: Tensor | Sequence[Tensor],
+        target: Tensor | Sequence[Tensor],
+        mask: Mask,
+        grid: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """(B, N_k, D_k) predictions and targets -> ``loss``, or ``loss_scale{k}`` for several.
+
+        Raises:
+            ValueError: if a prediction and its target differ in shape.
+        """
+        if isinstance(prediction, Tensor):
+            return dict(loss=self.loss(prediction, target, mask, grid))
+        if len(prediction) != len(target):
+            raise ValueError(f'{len(prediction)} predictions but {len(target)} targets.')
+        return {
+            f'loss_scale{scale}': self.loss(*pair, mask, grid)
+            for scale, pair in enumerate(zip(prediction, target, strict=True))
+        }
+
+    @staticmethod
+    def loss(prediction: Tensor, target: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+        """(B, N', D) prediction and target on any grid similar to the patch grid -> scalar."""
+        if prediction.shape != target.shape:
+            raise ValueError(
+                f'the prediction is {tuple(prediction.shape)} but the target is '
+                f'{tuple(target.shape)} (images, positions, channels): make the decoder\'s scale '
+                'and out_channels fit the target generator.'
+            )
+        factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
+        weight = rescale_hidden(mask.hidden, grid, factor)
+        return masked_mean_squared_error(prediction, target, weight)

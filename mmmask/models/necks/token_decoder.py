@@ -1,0 +1,168 @@
+"""Decoders that fill in the hidden patches."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule, ModuleList
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from torch import Tensor, nn
+
+from mmmask.layers import (
+    AveragePool2x,
+    Upsample2x,
+    initialize_transformer,
+    sincos_position_embedding,
+)
+from mmmask.masking import Mask, restore_tokens
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class TokenDecoder(BaseModule):
+    """Transformer on all patches, visible and hidden, that predicts one vector per patch (MAE).
+
+    Args:
+        in_channels: width of the encoder's tokens.
+        out_channels: length of the predicted vectors.
+        embed_dims: width of the decoder, divisible by 4 and by ``num_heads``.
+        depth: number of transformer blocks.
+        num_heads: attention heads of a block.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embed_dims: int = 512,
+        depth: int = 8,
+        num_heads: int = 16,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if embed_dims % num_heads or embed_dims % 4:
+            raise ValueError(
+                f'embed_dims={embed_dims} must be divisible by num_heads={num_heads} and by 4.'
+            )
+        self.embed_dims = embed_dims
+        self.embed = nn.Linear(in_channels, embed_dims)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
+        self.layers = ModuleList(
+            TransformerEncoderLayer(
+                embed_dims, num_heads, 4 * embed_dims, norm_cfg=dict(type='LN', eps=1e-6)
+            )
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
+        self.project = nn.Linear(embed_dims, out_channels)
+
+    def init_weights(self) -> None:
+        """Xavier linear layers, mask token N(0, 0.02²) (MAE's reference)."""
+        super().init_weights()
+        initialize_transformer(self)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def decode(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+        """([1+]K tokens of width C) -> (B, N, embed_dims), raster order, class token dropped.
+
+        A class token is recognised by the token count; it takes part in the attention.
+        """
+        tokens = self.embed(tokens)
+        num_extra = tokens.shape[1] - mask.ids_keep.shape[1]
+        patches = restore_tokens(tokens[:, num_extra:], mask, self.mask_token)
+        tokens = torch.cat([tokens[:, :num_extra], patches], dim=1)
+        tokens = tokens + sincos_position_embedding(
+            grid, self.embed_dims, class_token=num_extra == 1, device=tokens.device
+        ).to(tokens.dtype)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.norm(tokens[:, num_extra:])
+
+    def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
+        """Taps, of which the last is used, each (B, [1+]K, C) -> (B, N, out_channels)."""
+        return self.project(self.decode(taps[-1], mask, grid))
+
+
+@MODELS.register_module()
+class ScaleDecoder(TokenDecoder):
+    """A decoder that predicts on a finer or coarser grid than the patches' (LocalMIM).
+
+    Transformer block(s), then deconvolution or pooling, then a linear projection (Wang et al.,
+    CVPR 2023, Fig. 2; the reference uses one block, and one linear layer where the figure says
+    MLP).
+
+    Args:
+        scale: side of the output grid over the side of the patch grid: 4, 2, 1 or 0.5.
+        input_norm: normalise the incoming tokens: the tap norm of a ViT encoder, whose main stream
+            goes on un-normed. Off for encoders that norm their taps themselves.
+        **kwargs: as in :class:`TokenDecoder`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        scale: float = 1,
+        embed_dims: int = 256,
+        depth: int = 1,
+        num_heads: int = 8,
+        input_norm: bool = True,
+        **kwargs,
+    ) -> None:
+        super().__init__(in_channels, out_channels, embed_dims, depth, num_heads, **kwargs)
+        self.input_norm = nn.LayerNorm(in_channels, eps=1e-6) if input_norm else nn.Identity()
+        half, quarter = embed_dims // 2, embed_dims // 4
+        rescalings = {
+            4: lambda: [
+                Upsample2x(embed_dims, half),
+                nn.LayerNorm(half, eps=1e-6),
+                nn.GELU(),
+                Upsample2x(half, quarter),
+                nn.Linear(quarter, out_channels),
+            ],
+            2: lambda: [Upsample2x(embed_dims, half), nn.Linear(half, out_channels)],
+            1: lambda: [nn.Linear(embed_dims, out_channels)],
+            0.5: lambda: [AveragePool2x(), nn.Linear(embed_dims, out_channels)],
+        }
+        if scale not in rescalings:
+            raise ValueError(f'scale={scale} is not one of {sorted(rescalings)}.')
+        self.project = nn.Sequential(*rescalings[scale]())
+
+    def init_weights(self) -> None:
+        """As the parent, but the last projection keeps PyTorch's default (LocalMIM's reference)."""
+        super().init_weights()
+        self.project[-1].reset_parameters()
+
+    def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
+        """Taps, of which the last is used, each (B, [1+]K, C) -> (B, N·scale², out_channels)."""
+        maps = self.decode(self.input_norm(taps[-1]), mask, grid).unflatten(1, grid)
+        return self.project(maps).flatten(1, 2)
+
+
+@MODELS.register_module()
+class MultiScaleDecoder(BaseModule):
+    """One decoder per tap of the encoder: lower layers predict finer targets (LocalMIM).
+
+    Args:
+        decoders: configs of the decoders, in the order of the taps.
+    """
+
+    def __init__(self, decoders: Sequence[dict], init_cfg=None) -> None:
+        super().__init__(init_cfg)
+        self.decoders = ModuleList(MODELS.build(decoder) for decoder in decoders)
+
+    def forward(
+        self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]
+    ) -> tuple[Tensor, ...]:
+        """Taps (B, [1+]K, C_k) -> predictions (B, N·scale_k², D_k).
+
+        Raises:
+            ValueError: if the number of taps is not the number of decoders.
+        """
+        if len(taps) != len(self.decoders):
+            raise ValueError(
+                f'{len(self.decoders)} decoders cannot read {len(taps)} taps: give '
+                'backbone.out_indices and neck.decoders the same length.'
+            )
+        return tuple(
+            decoder((tap,), mask, grid) for decoder, tap in zip(self.decoders, taps, strict=True)
+        )
