@@ -1,0 +1,29 @@
+# ViT-B/16 at 224 px. Taps after blocks 2, 4, 10, 12 predict HOG on 56, 28, 14 and 7 cells a side.
+model = dict(
+    type='mmmask.LocalMIM',
+    data_preprocessor=dict(
+        type='mmpretrain.SelfSupDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(
+        type='mmmask.MaskedVisionTransformer',
+        arch='base',
+        img_size=224,
+        patch_size=16,
+        out_indices=[1, 3, 9, 11],
+        final_norm=False,  # each decoder norms its own tap
+    ),
+    masking=dict(type='mmmask.RandomMask', ratio=0.75),
+    neck=dict(
+        type='mmmask.MultiScaleDecoder',
+        decoders=[
+            dict(type='mmmask.ScaleDecoder', in_channels=768, out_channels=27, scale=scale)
+            for scale in (4, 2, 1, 0.5)
+        ],
+    ),
+    # 3 colours * 9 bins = 27 values a cell
+    target_generator=dict(type='mmmask.HOGTarget', num_bins=9, cell_sizes=(4, 8, 16, 32)),
+    head=dict(type='mmmask.MaskedRegressionHead'),
+)

@@ -1,0 +1,44 @@
+_base_ = [
+    '../_base_/models/localmim_vit-base-p16.py',
+    '../_base_/datasets/tiny_imagenet_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# DeiT-Ti at patch 8: 64 patches, of which 16 are visible.
+arch = dict(
+    embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
+)
+model = dict(
+    backbone=dict(arch=arch, img_size=64, patch_size=8, out_indices=[1, 3, 9, 11]),
+    neck=dict(
+        decoders=[
+            dict(
+                type='mmmask.ScaleDecoder',
+                in_channels=192,
+                out_channels=27,
+                embed_dims=128,
+                num_heads=4,
+                scale=scale,
+            )
+            for scale in (4, 2, 1, 0.5)
+        ]
+    ),
+    target_generator=dict(cell_sizes=(2, 4, 8, 16)),
+)
+
+# peak lr = 2e-4 * 256 / 256 = 2e-4 on one GPU; a small model on small images takes more
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = dict(warmup_epochs=10, eta_min=1e-6)
+train_cfg = dict(max_epochs=200)
+
+custom_hooks = [
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(
+        type='mmmask.OnlineKNNHook',
+        interval=10,
+        bank={{_base_.labelled_train}},
+        query={{_base_.labelled_val}},
+    ),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+]

@@ -1,0 +1,177 @@
+"""From a config file to a running training."""
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.table import Table
+
+from .validate import validate_config
+
+AMP_CHOICES = ('auto', 'bf16', 'fp16', 'off')
+
+
+def load_config(
+    path: str | os.PathLike,
+    options: dict | None = None,
+    work_dir: str | None = None,
+    seed: int | None = None,
+    amp: str = 'auto',
+    pretrained: str | None = None,
+    allow_missing: bool = False,
+    resume: str | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config, apply the command line to it and fill in what depends on the machine.
+
+    Args:
+        path: config file.
+        options: dotted keys and values that override the config's.
+        work_dir: where logs and checkpoints go; ``work_dirs/<config name>`` by default.
+        seed: replaces the config's.
+        amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'`` for bf16 where the GPU has it.
+        pretrained: checkpoint whose ``backbone.`` part the backbone starts from.
+        allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
+        resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        mmmask.apis.validate.ConfigError: naming every error of the config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'config {str(path)!r} does not exist.')
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', path.stem)
+    if seed is not None:
+        cfg.merge_from_dict({'randomness.seed': seed})
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume == 'auto' else resume
+    if pretrained:
+        hook = dict(
+            type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
+        )
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    set_precision(cfg, amp)
+    set_defaults(cfg)
+    validate_config(cfg)
+    return cfg
+
+
+def set_precision(cfg: Config, amp: str) -> None:
+    """Choose the optimizer wrapper of a mixed-precision run.
+
+    bf16 needs no loss scale; fp16 gets a dynamic one.
+
+    Raises:
+        ValueError: for a choice that is none of ``AMP_CHOICES``.
+    """
+    if amp not in AMP_CHOICES:
+        raise ValueError(f'amp={amp!r} is not one of {AMP_CHOICES}.')
+    if amp == 'auto':
+        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if not has_bf16 or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
+            return
+        amp = 'bf16'
+    if amp == 'off':
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        cfg.optim_wrapper.pop('dtype', None)
+        cfg.optim_wrapper.pop('loss_scale', None)
+        return
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.dtype = 'bfloat16' if amp == 'bf16' else 'float16'
+    if amp == 'fp16':
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_defaults(cfg: Config) -> None:
+    """What depends on the machine rather than on the method."""
+    has_gpu = torch.cuda.is_available()
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader:
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+            loader.setdefault('pin_memory', has_gpu)
+            loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+    if not has_gpu:
+        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+
+
+def scale_learning_rate(cfg: Config, world_size: int) -> str:
+    """Multiply the base rate by the real batch over the base batch; returns the arithmetic.
+
+    The real batch is batch per process × processes × accumulation. Without ``auto_scale_lr`` in
+    the config the rate is absolute and stays as it is.
+    """
+    optimizer = cfg.optim_wrapper.optimizer
+    batch_size = cfg.train_dataloader.batch_size
+    accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch = batch_size * world_size * accumulation
+    sizes = f'{batch_size} x {world_size} processes x {accumulation} accumulated = {batch}'
+    scaling = cfg.pop('auto_scale_lr', None)
+    if not scaling:
+        return f'batch {sizes}; learning rate {optimizer.lr:g} (absolute)'
+    base, lr = scaling['base_batch_size'], optimizer.lr
+    optimizer.lr = lr * batch / base
+    return f'batch {sizes}; learning rate {lr:g} x {batch}/{base} = {optimizer.lr:g}'
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build a runner whose learning rate fits the real batch."""
+    init_default_scope(cfg.get('default_scope', 'mmmask'))
+    world_size = _launched_world_size(cfg.launcher)
+    arithmetic = scale_learning_rate(cfg, world_size)
+    runner = Runner.from_cfg(cfg)
+    if get_world_size() != world_size:
+        raise RuntimeError(
+            f'{get_world_size()} processes run, but the launcher announced {world_size}.'
+        )
+    print_log(arithmetic, logger='current')
+    return runner
+
+
+def _launched_world_size(launcher: str) -> int:
+    """Number of processes, before the process group exists."""
+    variable = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
+    return int(os.environ[variable[launcher]]) if launcher != 'none' else 1
+
+
+def describe_run(cfg: Config) -> None:
+    """Build everything a run needs, print what it resolved to, and train nothing (``--dry-run``)."""
+    runner = build_runner(cfg)
+    arithmetic = scale_learning_rate(runner.cfg.copy(), get_world_size())
+    loader = runner.build_dataloader(runner._train_dataloader)
+    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    table = Table(title=f'{cfg.filename}: dry run', show_header=False)
+    table.add_row('batch and learning rate', arithmetic)
+    table.add_row('training images', f'{len(loader.dataset):,}')
+    table.add_row('iterations per epoch', f'{len(loader):,}')
+    epochs = cfg.train_cfg.get('max_epochs')
+    table.add_row('length', f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations')
+    table.add_row('optimizer', f'{type(optim_wrapper).__name__}({cfg.optim_wrapper.optimizer.type})')
+    for name, box in runner.model.named_children():
+        trained = sum(p.numel() for p in box.parameters() if p.requires_grad)
+        frozen = sum(p.numel() for p in box.parameters() if not p.requires_grad)
+        if trained or frozen:
+            table.add_row(f'parameters of {name}', f'{trained:,} trained, {frozen:,} frozen')
+    trained = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
+    table.add_row('parameters', f'{trained:,} trained')
+    table.add_row('work directory', cfg.work_dir)
+    Console().print(table)
+
+
+def train(cfg: Config) -> Runner:
+    """Run the training that a config from :func:`load_config` describes."""
+    runner = build_runner(cfg)
+    runner.train()
+    return runner
