@@ -1,0 +1,37 @@
+"""What the suites share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import mmmask.models  # noqa: F401  enters everything into the registry
+from mmmask.registry import MODELS
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMOS = sorted((ROOT / 'configs' / 'demo').glob('*.py'))
+
+
+def build_model(config: str | Path, seed: int = 0, **model):
+    """The initialised model of a config, named from the folder ``configs/``, in training mode."""
+    cfg = Config.fromfile(ROOT / 'configs' / config)
+    cfg.model.update(model)
+    torch.manual_seed(seed)
+    built = MODELS.build(cfg.model)
+    built.init_weights()
+    return built.train()
+
+
+@pytest.fixture(scope='session')
+def photographs() -> torch.Tensor:
+    """(4, 3, 224, 224) photographs, normalised as the networks see them."""
+    from skimage import data
+    from skimage.transform import resize
+
+    images = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
+    stack = torch.stack(
+        [torch.from_numpy(resize(image, (224, 224), anti_aliasing=True)) for image in images]
+    )
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return ((stack - mean) / std).permute(0, 3, 1, 2).float().contiguous()

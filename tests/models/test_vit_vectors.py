@@ -1,0 +1,110 @@
+"""Numbers that the LocalMIM and MAE reference implementations give."""
+
+import pytest
+import torch
+from conftest import ROOT, build_model
+from mmengine.config import Config
+
+from mmmask.masking import RandomMask
+from mmmask.models import MaskedRegressionHead
+from mmmask.registry import MODELS
+from mmmask.targets import HOGTarget, PixelTarget
+
+CONFIGS = {
+    'small': 'localmim/localmim_vit-small-p16_8xb256-amp-coslr-100e_in1k.py',
+    'base': 'localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py',
+    'large': 'localmim/localmim_vit-large-p16_8xb128-accum4-amp-coslr-800e_in1k.py',
+}
+
+
+def build_on_meta(config):
+    """The model without memory for its weights."""
+    with torch.device('meta'):
+        return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
+
+
+def trainable(module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ('size', 'total', 'encoder', 'decoders'),
+    [
+        ('small', 25_463_276, 21_592_320, [1_055_131, 1_023_771, 896_027, 896_027]),
+        ('base', 89_916_140, 85_651_968, [1_153_435, 1_122_075, 994_331, 994_331]),
+        ('large', 307_651_480, 303_106_048, [1_220_726, 1_191_094, 1_066_806, 1_066_806]),
+    ],
+)
+def test_localmim_parameter_counts(size, total, encoder, decoders):
+    model = build_on_meta(CONFIGS[size])
+    tap_norms = [trainable(decoder.input_norm) for decoder in model.neck.decoders]
+    assert trainable(model) == total
+    assert trainable(model.backbone) + sum(tap_norms) == encoder
+    counts = [trainable(decoder) for decoder in model.neck.decoders]
+    assert [n - norm for n, norm in zip(counts, tap_norms, strict=True)] == decoders
+    frozen = {n: p.numel() for n, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {'backbone.pos_embed': 197 * model.backbone.embed_dims}
+
+
+def test_mae_parameter_count():
+    # MAE ViT-B: 85.8 M encoder with final norm, 26.0 M decoder
+    model = build_on_meta('mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py')
+    assert trainable(model.backbone) == 85_645_824 + 2 * 768
+    block = 12 * 512 * 512 + 13 * 512
+    assert trainable(model.neck) == 769 * 512 + 512 + 8 * block + 2 * 512 + 513 * 768
+
+
+def test_taps_predictions_and_targets_of_vit_b(photographs):
+    model = build_model(CONFIGS['base'])
+    images = photographs[:1]
+    with torch.no_grad():
+        taps = model.backbone(images, model.draw_mask(images))
+        result = model.predict(images)
+    assert [tuple(tap.shape) for tap in taps] == [(1, 50, 768)] * 4
+    shapes = [(1, 3136, 27), (1, 784, 27), (1, 196, 27), (1, 49, 27)]
+    assert [tuple(p.shape) for p in result.prediction] == shapes
+    assert [tuple(t.shape) for t in result.target] == shapes
+    assert result.mask.hidden.sum().item() == 147
+
+
+def test_random_initialisation_starts_where_the_reference_does(photographs):
+    """The sum of the four losses of a random ViT-B is about 1.10 on real images."""
+    model = build_model(CONFIGS['base'])
+    with torch.no_grad():
+        losses = model.loss(photographs)
+    assert list(losses) == ['loss_scale0', 'loss_scale1', 'loss_scale2', 'loss_scale3']
+    assert 1.05 < sum(losses.values()).item() < 1.15
+
+
+@pytest.mark.parametrize(('num_bins', 'bias'), [(9, False), (18, True)])
+def test_zero_predictions_cost_four_over_the_number_of_bins(photographs, num_bins, bias):
+    target = HOGTarget(num_bins, (4, 8, 16, 32), bias)(photographs)
+    losses = MaskedRegressionHead()(
+        [torch.zeros_like(scale) for scale in target], target, RandomMask(0.75)(4, (14, 14)), (14, 14)
+    )
+    # every colour of a textured cell has unit norm; a few flat cells of the photographs are zero
+    assert sum(losses.values()).item() == pytest.approx(4 / num_bins, rel=2e-3)
+
+
+def test_zero_predictions_on_noise_and_on_a_constant_image():
+    mask = RandomMask(0.6)(2, (14, 14))
+    head = MaskedRegressionHead()
+
+    def zero_loss(images, target_generator):
+        target = target_generator(images)
+        return sum(head([torch.zeros_like(t) for t in target], target, mask, (14, 14)).values())
+
+    noise = torch.randn(2, 3, 224, 224)
+    assert zero_loss(noise, HOGTarget(9)).item() == pytest.approx(0.444444, abs=1e-5)
+    assert zero_loss(noise, HOGTarget(18)).item() == pytest.approx(0.222222, abs=1e-5)
+    flat = torch.full((2, 3, 224, 224), 0.3)
+    assert zero_loss(flat, HOGTarget(9)).item() == 0
+    assert zero_loss(flat, HOGTarget(18, bias=True)).item() == pytest.approx(0.222222, abs=1e-5)
+
+
+def test_zero_predictions_of_normalised_pixels():
+    """Unbiased variance: a patch of n values has mean square (n - 1) / n."""
+    target = PixelTarget((8, 16, 32, 32))(torch.randn(2, 3, 224, 224))
+    losses = [t.square().mean().item() for t in target]
+    assert losses == pytest.approx([191 / 192, 767 / 768, 3071 / 3072, 3071 / 3072], abs=1e-4)
+    assert sum(losses) == pytest.approx(3.9928, abs=2e-4)
