@@ -6,11 +6,15 @@ _base_ = [
 ]
 
 # Six blocks of width 128 on 64 patches of 8 px, of which 16 are visible: minutes on a laptop.
-arch = dict(
-    embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
-)
 model = dict(
-    backbone=dict(arch=arch, img_size=64, patch_size=8, out_indices=[1, 2, 3, 5]),
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
+        ),
+        img_size=64,
+        patch_size=8,
+        out_indices=[1, 2, 3, 5],
+    ),
     neck=dict(
         decoders=[
             dict(

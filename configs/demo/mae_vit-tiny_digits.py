@@ -6,11 +6,14 @@ _base_ = [
 ]
 
 # The baseline of the demo.
-arch = dict(
-    embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
-)
 model = dict(
-    backbone=dict(arch=arch, img_size=64, patch_size=8),
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
+        ),
+        img_size=64,
+        patch_size=8,
+    ),
     neck=dict(
         in_channels=128,
         out_channels=192,  # 3 * 8 * 8

@@ -6,11 +6,15 @@ _base_ = [
 ]
 
 # DeiT-Ti at patch 8: 64 patches, of which 16 are visible.
-arch = dict(
-    embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
-)
 model = dict(
-    backbone=dict(arch=arch, img_size=64, patch_size=8, out_indices=[1, 3, 9, 11]),
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
+        ),
+        img_size=64,
+        patch_size=8,
+        out_indices=[1, 3, 9, 11],
+    ),
     neck=dict(
         decoders=[
             dict(

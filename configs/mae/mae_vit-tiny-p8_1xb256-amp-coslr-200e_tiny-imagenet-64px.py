@@ -6,11 +6,14 @@ _base_ = [
 ]
 
 # DeiT-Ti at patch 8: 64 patches, of which 16 are visible.
-arch = dict(
-    embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
-)
 model = dict(
-    backbone=dict(arch=arch, img_size=64, patch_size=8),
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
+        ),
+        img_size=64,
+        patch_size=8,
+    ),
     neck=dict(
         in_channels=192,
         out_channels=192,  # 3 * 8 * 8

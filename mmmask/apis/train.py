@@ -1,6 +1,7 @@
 """From a config file to a running training."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import torch
@@ -126,8 +127,8 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
     return f'batch {sizes}; learning rate {lr:g} x {batch}/{base} = {optimizer.lr:g}'
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build a runner whose learning rate fits the real batch."""
+def build_runner(cfg: Config) -> tuple[Runner, str]:
+    """Build a runner whose learning rate fits the real batch; also returns the arithmetic."""
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     world_size = _launched_world_size(cfg.launcher)
     arithmetic = scale_learning_rate(cfg, world_size)
@@ -137,7 +138,7 @@ def build_runner(cfg: Config) -> Runner:
             f'{get_world_size()} processes run, but the launcher announced {world_size}.'
         )
     print_log(arithmetic, logger='current')
-    return runner
+    return runner, arithmetic
 
 
 def _launched_world_size(launcher: str) -> int:
@@ -148,8 +149,9 @@ def _launched_world_size(launcher: str) -> int:
 
 def describe_run(cfg: Config) -> None:
     """Build everything a run needs, print what it resolved to, and train nothing (``--dry-run``)."""
-    runner = build_runner(cfg)
-    arithmetic = scale_learning_rate(runner.cfg.copy(), get_world_size())
+    work_dir = cfg.work_dir
+    with tempfile.TemporaryDirectory() as cfg.work_dir:
+        runner, arithmetic = build_runner(cfg)
     loader = runner.build_dataloader(runner._train_dataloader)
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     table = Table(title=f'{cfg.filename}: dry run', show_header=False)
@@ -157,8 +159,12 @@ def describe_run(cfg: Config) -> None:
     table.add_row('training images', f'{len(loader.dataset):,}')
     table.add_row('iterations per epoch', f'{len(loader):,}')
     epochs = cfg.train_cfg.get('max_epochs')
-    table.add_row('length', f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations')
-    table.add_row('optimizer', f'{type(optim_wrapper).__name__}({cfg.optim_wrapper.optimizer.type})')
+    table.add_row(
+        'length', f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations'
+    )
+    table.add_row(
+        'optimizer', f'{type(optim_wrapper).__name__}({cfg.optim_wrapper.optimizer.type})'
+    )
     for name, box in runner.model.named_children():
         trained = sum(p.numel() for p in box.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in box.parameters() if not p.requires_grad)
@@ -166,12 +172,12 @@ def describe_run(cfg: Config) -> None:
             table.add_row(f'parameters of {name}', f'{trained:,} trained, {frozen:,} frozen')
     trained = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
     table.add_row('parameters', f'{trained:,} trained')
-    table.add_row('work directory', cfg.work_dir)
+    table.add_row('work directory', work_dir)
     Console().print(table)
 
 
 def train(cfg: Config) -> Runner:
     """Run the training that a config from :func:`load_config` describes."""
-    runner = build_runner(cfg)
+    runner, _ = build_runner(cfg)
     runner.train()
     return runner

@@ -39,8 +39,10 @@ class BlockMask(RandomMask):
         """
         size = self.block_size
         if grid[0] % size or grid[1] % size:
-            raise ValueError(f'block_size={size} does not divide the {grid[0]}x{grid[1]} patch grid: '
-                             'choose a divisor of both sides.')
+            raise ValueError(
+                f'block_size={size} does not divide the {grid[0]}x{grid[1]} patch grid: '
+                'choose a divisor of both sides.'
+            )
         # Patches of one block share a score, and the sort is stable: blocks stay together, and the
         # one on the border of the visible set is cut in raster order.
         scores = torch.rand(num_images, grid[0] // size, grid[1] // size, device=device)

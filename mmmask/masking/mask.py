@@ -82,8 +82,10 @@ def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tens
     if factor < 1:
         window = round(1 / factor)
         if grid[0] % window or grid[1] % window:
-            raise ValueError(f'a {grid[0]}x{grid[1]} patch grid cannot be scaled by {factor}: '
-                             f'both sides must be multiples of {window}.')
+            raise ValueError(
+                f'a {grid[0]}x{grid[1]} patch grid cannot be scaled by {factor}: '
+                f'both sides must be multiples of {window}.'
+            )
         maps = F.avg_pool2d(maps, window)
     elif factor > 1:
         maps = F.interpolate(maps, scale_factor=int(factor), mode='nearest')

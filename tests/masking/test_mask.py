@@ -30,7 +30,9 @@ def test_equal_scores_hide_the_later_patches():
 
 
 @pytest.mark.parametrize('grid', GRIDS)
-@pytest.mark.parametrize('generator', [RandomMask(0.75), BlockMask(0.65, 2)], ids=['random', 'block'])
+@pytest.mark.parametrize(
+    'generator', [RandomMask(0.75), BlockMask(0.65, 2)], ids=['random', 'block']
+)
 def test_generators_hide_the_exact_number_everywhere(generator, grid):
     num_patches = grid[0] * grid[1]
     mask = generator(5, grid)
@@ -69,14 +71,18 @@ def test_block_mask_hides_whole_blocks():
 
 def test_block_mask_cuts_at_most_one_block():
     torch.manual_seed(0)
-    share = BlockMask(0.7, 2)(16, (6, 6)).hidden.view(16, 3, 2, 3, 2).float().mean((2, 4)).flatten(1)
+    share = (
+        BlockMask(0.7, 2)(16, (6, 6)).hidden.view(16, 3, 2, 3, 2).float().mean((2, 4)).flatten(1)
+    )
     assert ((share > 0) & (share < 1)).sum(1).tolist() == [1] * 16  # int(36 * .3) = 10 kept
 
 
 def test_restore_puts_tokens_back_and_fills_the_rest():
     tokens = torch.arange(24.0).view(2, 6, 2)
     mask = mask_from_scores(torch.rand(2, 6, generator=torch.Generator().manual_seed(1)), 4)
-    restored = restore_tokens(gather_tokens(tokens, mask.ids_keep), mask, torch.full((1, 1, 2), -1.0))
+    restored = restore_tokens(
+        gather_tokens(tokens, mask.ids_keep), mask, torch.full((1, 1, 2), -1.0)
+    )
     expected = torch.where(mask.hidden.unsqueeze(-1), torch.tensor(-1.0), tokens)
     assert torch.equal(restored, expected)
 

@@ -31,7 +31,9 @@ def test_tokens_return_to_their_place_and_masks_fill_the_rest(num_extra):
     tokens = torch.cat([torch.randn(2, num_extra, 8), gather_tokens(patches, mask.ids_keep)], 1)
     filled = torch.where(mask.hidden.unsqueeze(-1), decoder.mask_token, decoder.embed(patches))
     filled = filled + sincos_position_embedding(GRID, 16)
-    torch.testing.assert_close(decoder((tokens,), mask, GRID), decoder.project(decoder.norm(filled)))
+    torch.testing.assert_close(
+        decoder((tokens,), mask, GRID), decoder.project(decoder.norm(filled))
+    )
 
 
 def test_the_class_token_takes_part_in_the_attention():
@@ -48,7 +50,9 @@ def test_scale_heads_equal_plain_convolutions(scale):
     """Against (transposed) convolutions and pooling on channels-first maps."""
     decoder = fixed(ScaleDecoder(8, 5, scale, embed_dims=16, num_heads=2))
     mask, tap = RandomMask(0.5)(2, GRID), torch.randn(2, 13, 8)
-    maps = decoder.decode(decoder.input_norm(tap), mask, GRID).unflatten(1, GRID).permute(0, 3, 1, 2)
+    maps = (
+        decoder.decode(decoder.input_norm(tap), mask, GRID).unflatten(1, GRID).permute(0, 3, 1, 2)
+    )
     up, project = nn.ConvTranspose2d.forward, decoder.project
     if scale == 4:
         maps = up(project[0], maps)
@@ -67,8 +71,14 @@ def test_each_tap_reaches_its_own_decoder_only():
     neck = fixed(
         MultiScaleDecoder(
             [
-                dict(type='mmmask.ScaleDecoder', in_channels=8, out_channels=3, scale=scale,
-                     embed_dims=16, num_heads=2)
+                dict(
+                    type='mmmask.ScaleDecoder',
+                    in_channels=8,
+                    out_channels=3,
+                    scale=scale,
+                    embed_dims=16,
+                    num_heads=2,
+                )
                 for scale in (2, 1)
             ]
         )
@@ -102,7 +112,9 @@ def test_wrong_scales_and_widths_are_named():
 
 def test_a_misfitting_target_is_named():
     mask = RandomMask(0.5)(1, GRID)
-    with pytest.raises(ValueError, match=r'prediction is \(1, 24, 5\) but the target is \(1, 24, 6\)'):
+    with pytest.raises(
+        ValueError, match=r'prediction is \(1, 24, 5\) but the target is \(1, 24, 6\)'
+    ):
         MaskedRegressionHead()(torch.zeros(1, 24, 5), torch.zeros(1, 24, 6), mask, GRID)
     with pytest.raises(ValueError, match='1 predictions but 2 targets'):
         MaskedRegressionHead()([torch.zeros(1, 24, 5)], [torch.zeros(1, 24, 5)] * 2, mask, GRID)

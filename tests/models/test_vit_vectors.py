@@ -80,7 +80,10 @@ def test_random_initialisation_starts_where_the_reference_does(photographs):
 def test_zero_predictions_cost_four_over_the_number_of_bins(photographs, num_bins, bias):
     target = HOGTarget(num_bins, (4, 8, 16, 32), bias)(photographs)
     losses = MaskedRegressionHead()(
-        [torch.zeros_like(scale) for scale in target], target, RandomMask(0.75)(4, (14, 14)), (14, 14)
+        [torch.zeros_like(scale) for scale in target],
+        target,
+        RandomMask(0.75)(4, (14, 14)),
+        (14, 14),
     )
     # every colour of a textured cell has unit norm; a few flat cells of the photographs are zero
     assert sum(losses.values()).item() == pytest.approx(4 / num_bins, rel=2e-3)

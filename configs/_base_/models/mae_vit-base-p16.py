@@ -7,9 +7,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
     ),
-    backbone=dict(
-        type='mmmask.MaskedVisionTransformer', arch='base', img_size=224, patch_size=16
-    ),
+    backbone=dict(type='mmmask.MaskedVisionTransformer', arch='base', img_size=224, patch_size=16),
     masking=dict(type='mmmask.RandomMask', ratio=0.75),
     neck=dict(
         type='mmmask.TokenDecoder',

@@ -10,7 +10,8 @@ default_hooks = dict(
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook')]
 
 visualizer = dict(
-    type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    type='Visualizer',
+    vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -4,7 +4,9 @@ auto_scale_lr = dict(base_batch_size=256)
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmmask.LayerDecayOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05),
+    optimizer=dict(
+        type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.05, fused=True
+    ),
 )
 # The cosine ends where train_cfg.max_epochs does.
 param_scheduler = dict(

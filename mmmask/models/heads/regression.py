@@ -45,7 +45,7 @@ class MaskedRegressionHead(BaseModule):
         if prediction.shape != target.shape:
             raise ValueError(
                 f'the prediction is {tuple(prediction.shape)} but the target is '
-                f'{tuple(target.shape)} (images, positions, channels): make the decoder\'s scale '
+                f"{tuple(target.shape)} (images, positions, channels): make the decoder's scale "
                 'and out_channels fit the target generator.'
             )
         factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
