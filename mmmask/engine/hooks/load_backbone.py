@@ -1,0 +1,30 @@
+"""Start from a pre-trained backbone."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmmask.registry import HOOKS
+
+from ..checkpointing import load_backbone
+
+
+@HOOKS.register_module()
+class LoadBackboneHook(Hook):
+    """Load the backbone of a checkpoint before training, unless the run resumes.
+
+    Args:
+        checkpoint: file of any pre-training or export of this project.
+        allow_missing: accept a file that does not fill the whole backbone.
+    """
+
+    def __init__(self, checkpoint: str, allow_missing: bool = False) -> None:
+        self.checkpoint = checkpoint
+        self.allow_missing = allow_missing
+
+    def before_train(self, runner: Runner) -> None:
+        """After the weights were initialised; a resumed run has its backbone already."""
+        if runner.iter:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        load_backbone(model.backbone, self.checkpoint, self.allow_missing)
