@@ -1,0 +1,28 @@
+"""A linear classifier on frozen features."""
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+
+def linear_probe(
+    train_features: Tensor,
+    train_labels: Tensor,
+    features: Tensor,
+    regularization: float = 0.01,
+    max_iterations: int = 1000,
+) -> Tensor:
+    """(T, D) features with (T,) labels, (M, D) features -> (M,) predicted labels, on the CPU.
+
+    scikit-learn's multinomial logistic regression on features standardised by the training set's
+    mean and deviation, minimising the **mean** log loss + ``regularization``/2 · ‖W‖². Per mean, so
+    one value serves any number of images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
+    """
+    inverse_strength = 1 / (regularization * len(train_features))
+    probe = make_pipeline(
+        StandardScaler(), LogisticRegression(C=inverse_strength, max_iter=max_iterations)
+    )
+    probe.fit(train_features.cpu(), train_labels.cpu())
+    return torch.from_numpy(probe.predict(features.cpu()))

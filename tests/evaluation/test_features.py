@@ -1,0 +1,91 @@
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from mmengine.model import BaseModel
+from mmpretrain.models.utils import SelfSupDataPreprocessor
+from mmpretrain.structures import DataSample
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from mmmask.evaluation import extract_features, pool
+
+
+class Backbone(nn.Module):
+    """Tokens that say where they come from: class token −1, patch n the mean of the image + n."""
+
+    num_extra_tokens = 1
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.dropout = nn.Dropout()
+
+    def forward(self, images):
+        patches = images.mean(dim=(1, 2, 3)).view(-1, 1, 1) + torch.arange(4.0).view(1, 4, 1)
+        tokens = torch.cat([torch.full_like(patches[:, :1], -1), patches], dim=1)
+        return torch.zeros_like(tokens), self.dropout(tokens * self.scale).expand(-1, -1, 2)
+
+
+class Algorithm(BaseModel):
+    def __init__(self):
+        super().__init__(SelfSupDataPreprocessor(mean=[1, 1, 1], std=[2, 2, 2]))
+        self.backbone = Backbone()
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        assert mode == 'tensor'
+        return self.backbone(inputs)
+
+
+def loader(labelled=True):
+    samples = []
+    for value in range(5):
+        sample = DataSample()
+        if labelled:
+            sample.set_gt_label(value % 3)
+        samples.append(dict(inputs=torch.full((3, 4, 4), value), data_samples=sample))
+    return DataLoader(samples, batch_size=2, collate_fn=default_collate)
+
+
+@pytest.mark.parametrize('progress', ['', 'features'])
+def test_algorithm(progress):
+    features, labels = extract_features(Algorithm(), loader(), progress=progress)
+    expected = (torch.arange(5.0) - 1) / 2 + 1.5  # normalised, then the mean over patches 0 to 3
+    torch.testing.assert_close(features, expected.view(5, 1).expand(5, 2))
+    assert labels.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_class_token():
+    features, _ = extract_features(Algorithm(), loader(), pooling='cls')
+    assert (features == -1).all() and features.shape == (5, 2)
+
+
+def test_without_labels():
+    assert extract_features(Algorithm(), loader(labelled=False))[1] is None
+
+
+def test_bare_backbone_and_pairs():
+    images = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 3, 4, 4)
+    pairs = DataLoader(TensorDataset(images, torch.arange(5)), batch_size=3)
+    features, labels = extract_features(Backbone(), pairs)
+    assert features[:, 0].tolist() == [1.5, 2.5, 3.5, 4.5, 5.5]
+    assert labels.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_every_module_gets_its_mode_back():
+    model = Algorithm().train()
+    model.backbone.dropout.eval()
+    extract_features(model, loader())
+    assert model.training and model.backbone.training and not model.backbone.dropout.training
+
+
+def test_pool():
+    tokens = torch.arange(24.0).view(2, 3, 4)
+    assert pool(tokens, 'mean', 1)[0].tolist() == [6, 7, 8, 9]
+    assert pool((tokens,), 'mean', 0)[1].tolist() == [16, 17, 18, 19]
+    assert pool(tokens, 'cls', 1)[1].tolist() == [12, 13, 14, 15]
+    assert pool(tokens.view(2, 3, 2, 2), 'mean')[0].tolist() == [1.5, 5.5, 9.5]
+    assert pool(tokens[:, 0], 'mean')[0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="pooling='max' is not one of"):
+        pool(tokens, 'max')
+    with pytest.raises(ValueError, match="class token, which is not there: use 'mean'"):
+        pool(tokens.view(2, 3, 2, 2), 'cls')
