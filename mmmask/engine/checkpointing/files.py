@@ -1,0 +1,169 @@
+"""Reading checkpoints as data, never as programs, and writing them whole or not at all."""
+
+import argparse
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+SAFETENSORS = '.safetensors'
+PICKLES = ('.pth', '.pt', '.bin', '.tar', '.ckpt')
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or not the one that was asked for."""
+
+
+def _history_statistic(owner: type, name: str):
+    """Stands in for ``getattr``, by which mmengine's log buffers name their four statistics."""
+    if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
+        return getattr(HistoryBuffer, name)
+    raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr({name!r})')
+
+
+# numpy 1 calls the module `core`, numpy 2 `_core`; files written under either must open.
+_ALLOWED = [
+    argparse.Namespace,
+    HistoryBuffer,
+    (_history_statistic, 'builtins.getattr'),
+    np.ndarray,
+    np.dtype,
+    *(
+        (value.__reduce__()[0], f'numpy.{core}.multiarray.{name}')
+        for value, name in ((np.float64(0), 'scalar'), (np.empty(0), '_reconstruct'))
+        for core in ('core', '_core')
+    ),
+    *{type(np.dtype(code)) for code in np.typecodes['AllInteger'] + 'efd?'},
+]
+
+
+def open_checkpoint(path: str | Path) -> dict:
+    """Read a ``.safetensors`` file or a pickle of ``torch.save``, without running code from it.
+
+    Pickles may hold tensors, plain Python values, numpy scalars and arrays, ``argparse`` results
+    (the official releases keep theirs) and mmengine's log buffers. A ``.safetensors`` file
+    becomes ``{'state_dict': ..., 'meta': ...}``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is truncated, is not a checkpoint, or asks for anything else
+            than the values above; in that case nothing of it was executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no checkpoint file {path}.')
+    checkpoint = _open_safetensors(path) if path.suffix == SAFETENSORS else _open_pickle(path)
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f'{path} holds a {type(checkpoint).__name__}, not a dict with tensors by name.'
+        )
+    return checkpoint
+
+
+def _open_safetensors(path: Path) -> dict:
+    try:
+        with safe_open(path, framework='pt') as file:
+            meta = json.loads((file.metadata() or {}).get('mmmask', '{}'))
+            names = list(file.keys())
+            return dict(state_dict={name: file.get_tensor(name) for name in names}, meta=meta)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f'{path} is truncated or no safetensors file ({error}): download or save it again.'
+        ) from error
+
+
+def _open_pickle(path: Path) -> dict:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r'GLOBAL (\S+)', str(error))
+        if refused is None:
+            raise _unreadable(path, error) from error
+        raise CheckpointError(
+            f'{path} was refused and nothing in it was executed: besides weights it asks for '
+            f'{refused[1]}, which is not on the list of plain data types. If you trust its origin, '
+            "save its weights alone with torch.save(model.state_dict(), 'weights.pth') where it "
+            'was made.'
+        ) from error
+    # Garbage reaches torch's reader as any of these, depending on the byte it stumbles over.
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        AssertionError,
+        TypeError,
+        UnicodeDecodeError,
+    ) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).strip().split('\n')[0] or type(error).__name__
+    return CheckpointError(
+        f'{path} ({path.stat().st_size} bytes) is truncated or was not written by torch.save '
+        f'({reason}): download or save it again.'
+    )
+
+
+def find_tensors(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
+    """The tensors by name, under ``'state_dict'``, under ``'model'`` or at the top level.
+
+    Raises:
+        CheckpointError: if there are none, or something else stands among them.
+    """
+    for name in ('state_dict', 'model'):
+        if isinstance(checkpoint.get(name), dict):
+            checkpoint = checkpoint[name]
+            break
+    strangers = {k: type(v).__name__ for k, v in checkpoint.items() if not isinstance(v, Tensor)}
+    if strangers or not checkpoint:
+        found = ', '.join(f'{key!r} ({kind})' for key, kind in list(strangers.items())[:10])
+        raise CheckpointError(
+            f"{path} holds no weights: expected tensors by name, under 'state_dict', under "
+            f"'model' or at the top level, but found {found or 'an empty dict'}."
+        )
+    return dict(checkpoint)
+
+
+def write_checkpoint(checkpoint: dict, path: str | Path) -> None:
+    """Write a dict of tensors by name, or one with ``'state_dict'`` or ``'model'`` among others.
+
+    The suffix decides: ``.safetensors`` keeps the tensors and, as JSON, ``'meta'``; ``.pth`` keeps
+    everything. The file appears under its name when it is complete.
+
+    Raises:
+        CheckpointError: for another suffix.
+    """
+    path = Path(path)
+    if path.suffix not in (SAFETENSORS, *PICKLES):
+        raise CheckpointError(f'{path}: the name of a checkpoint ends in .pth or {SAFETENSORS}.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        if path.suffix == SAFETENSORS:
+            metadata = dict(format='pt', mmmask=json.dumps(checkpoint.get('meta', {}), default=str))
+            save_file(_owned(find_tensors(checkpoint, path)), unfinished, metadata)
+        else:
+            torch.save(_owned(checkpoint), unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _owned(value):
+    """Copies of the tensors, as a view would drag the whole tensor it looks into to the file."""
+    if isinstance(value, dict):
+        return {key: _owned(item) for key, item in value.items()}
+    return value.detach().contiguous().clone() if isinstance(value, Tensor) else value

@@ -1,0 +1,386 @@
+"""How other projects name the tensors that mmmask has too: one table per layout, read both ways.
+
+A row of a table is a :class:`Rule`. To add a layout, write its rows and enter it in ``LAYOUTS``;
+conversion in both directions, the accounting of every key and the error messages follow.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmmask.layers import sincos_position_embedding
+
+from .files import CheckpointError
+
+
+class Change(NamedTuple):
+    """What happens to a tensor besides its name.
+
+    Attributes:
+        to_ours: their tensors, usually one -> our tensor.
+        to_theirs: our tensor -> their tensors.
+    """
+
+    to_ours: Callable[[Sequence[Tensor]], Tensor]
+    to_theirs: Callable[[Tensor], Sequence[Tensor]]
+
+
+SAME = Change(lambda parts: parts[0], lambda tensor: (tensor,))
+# Query, key and value as one matrix product or as three.
+FUSED = Change(torch.cat, lambda tensor: tensor.chunk(3))
+STACKED = Change(torch.stack, torch.unbind)
+# A 1×1 convolution is a linear layer.
+POINTWISE = Change(
+    lambda parts: parts[0].squeeze((2, 3)), lambda tensor: (tensor[:, :, None, None],)
+)
+
+
+class Rule(NamedTuple):
+    """One tensor of mmmask and what it is called elsewhere; ``{i}`` stands for a block's number.
+
+    Attributes:
+        ours: name in mmmask; its first part (``backbone``, ``neck``) is the section.
+        theirs: the name or names elsewhere.
+        optional: a file may lack it.
+        change: what happens to the values.
+    """
+
+    ours: str
+    theirs: tuple[str, ...]
+    optional: bool = False
+    change: Change = SAME
+
+    @property
+    def section(self) -> str:
+        return self.ours.partition('.')[0]
+
+    def names(self, side: str) -> tuple[str, ...]:
+        return (self.ours,) if side == 'ours' else self.theirs
+
+    def numbered(self, index: int) -> 'Rule':
+        theirs = tuple(name.replace('{i}', str(index)) for name in self.theirs)
+        return self._replace(ours=self.ours.replace('{i}', str(index)), theirs=theirs)
+
+
+class Fixed(NamedTuple):
+    """A constant that their files store and mmmask computes.
+
+    On the way in it is compared with ``value(our tensors)`` and left out, on the way out written.
+    """
+
+    theirs: str
+    value: Callable[[Mapping[str, Tensor]], Tensor]
+    section: str = 'neck'
+
+
+class Layout(NamedTuple):
+    """A family of checkpoint files.
+
+    Attributes:
+        description: what it is, for error messages and help.
+        rules: its tensors.
+        fixed: its constants.
+        left_out: beginnings of names without a counterpart, such as a classifier's.
+        container: the key under which the files keep their tensors; empty for the top level.
+    """
+
+    description: str
+    rules: tuple[Rule, ...]
+    fixed: tuple[Fixed, ...] = ()
+    left_out: tuple[str, ...] = ()
+    container: str = ''
+
+    @property
+    def sections(self) -> set[str]:
+        return {rule.section for rule in self.rules}
+
+
+class Renaming(NamedTuple):
+    """Renamed tensors, and where every one of the given names went.
+
+    Attributes:
+        tensors: the tensors under their new names.
+        matched: (old names, new names) of each tensor.
+        left_out: names with no place in the new layout, which were not carried over.
+    """
+
+    tensors: dict[str, Tensor]
+    matched: list[tuple[tuple[str, ...], tuple[str, ...]]]
+    left_out: list[str]
+
+
+def affine(
+    ours: str, *theirs: str, weight: Change = SAME, optional: bool = False, bias: Change = SAME
+) -> tuple[Rule, Rule]:
+    """The weight and the bias of a layer."""
+    return tuple(
+        Rule(f'{ours}.{name}', tuple(f'{layer}.{name}' for layer in theirs), optional, change)
+        for name, change in (('weight', weight), ('bias', bias))
+    )
+
+
+def transformer_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """Pre-norm blocks as timm names them, and the official releases after it."""
+    layers = {
+        'ln1': 'norm1',
+        'attn.qkv': 'attn.qkv',
+        'attn.proj': 'attn.proj',
+        'ln2': 'norm2',
+        'ffn.layers.0.0': 'mlp.fc1',
+        'ffn.layers.1': 'mlp.fc2',
+    }
+    return tuple(
+        rule
+        for our_layer, their_layer in layers.items()
+        for rule in affine(f'{ours}.{our_layer}', f'{theirs}.{their_layer}')
+    )
+
+
+_ENCODER = (
+    Rule('backbone.cls_token', ('cls_token',)),
+    Rule('backbone.pos_embed', ('pos_embed',)),
+    *affine('backbone.patch_embed.projection', 'patch_embed.proj'),
+    *transformer_blocks('backbone.layers.{i}', 'blocks.{i}'),
+)
+
+
+def _decoder_position(mask_token: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """The fixed position table as wide as a decoder's mask token, for the encoder's patch grid."""
+
+    def table(ours: Mapping[str, Tensor]) -> Tensor:
+        num_patches = ours['backbone.pos_embed'].shape[1] - 1
+        side = math.isqrt(num_patches)
+        if side * side != num_patches:
+            raise CheckpointError(
+                f'the official layouts know square patch grids only, but backbone.pos_embed has '
+                f'{num_patches} patches: export the backbone alone with tools/export.py.'
+            )
+        return sincos_position_embedding((side, side), ours[mask_token].shape[-1], class_token=True)
+
+    return table
+
+
+def _sobel(ours: Mapping[str, Tensor]) -> Tensor:
+    """(2, 1, 3, 3): the filters whose answers are the horizontal and the vertical gradient."""
+    across = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
+    return torch.stack([across, across.T]).unsqueeze(1)
+
+
+def _localmim_decoder(scale: int) -> tuple[Rule, ...]:
+    ours, theirs = f'neck.decoders.{scale}', f'decoder.{scale}'
+    # Position of the layers in the rescaling head, the last of which is the projection.
+    *deconvolutions, projection = ((0, 1, 3, 4), (0, 1), (0,), (1,))[scale]
+    return (
+        *affine(f'{ours}.input_norm', f'norm.{scale}'),
+        Rule(f'{ours}.mask_token', (f'{theirs}.mask_token',)),
+        *affine(f'{ours}.embed', f'{theirs}.embed'),
+        *transformer_blocks(f'{ours}.layers.{{i}}', f'{theirs}.blocks.{{i}}'),
+        *affine(f'{ours}.norm', f'{theirs}.norm'),
+        *(
+            rule
+            for layer in deconvolutions
+            for rule in affine(f'{ours}.project.{layer}', f'{theirs}.pred.{layer}')
+        ),
+        *affine(f'{ours}.project.{projection}', f'{theirs}.pred.{projection}', weight=POINTWISE),
+    )
+
+
+_SCALES = range(4)
+
+LAYOUTS = {
+    'localmim-vit': Layout(
+        'official LocalMIM ViT pre-training',
+        rules=(
+            *_ENCODER,
+            *(rule for scale in _SCALES for rule in _localmim_decoder(scale)),
+            Rule(
+                'target_generator.bias',
+                tuple(f'hog_enc.{scale}.conv.bias' for scale in _SCALES),
+                optional=True,
+                change=STACKED,
+            ),
+        ),
+        fixed=(
+            *(
+                Fixed(
+                    f'decoder.{scale}.pos_embed',
+                    _decoder_position(f'neck.decoders.{scale}.mask_token'),
+                )
+                for scale in _SCALES
+            ),
+            *(Fixed(f'hog_enc.{scale}.conv.weight', _sobel) for scale in _SCALES),
+        ),
+        container='model',
+    ),
+    'mae': Layout(
+        'facebookresearch MAE, pre-training or encoder only',
+        rules=(
+            *_ENCODER,
+            *affine('backbone.ln1', 'norm'),
+            *affine('neck.embed', 'decoder_embed'),
+            Rule('neck.mask_token', ('mask_token',)),
+            *transformer_blocks('neck.layers.{i}', 'decoder_blocks.{i}'),
+            *affine('neck.norm', 'decoder_norm'),
+            *affine('neck.project', 'decoder_pred'),
+        ),
+        fixed=(Fixed('decoder_pos_embed', _decoder_position('neck.mask_token')),),
+        container='model',
+    ),
+    'timm': Layout(
+        'timm VisionTransformer, encoder only',
+        rules=(*_ENCODER, *affine('backbone.ln1', 'norm', optional=True)),
+        left_out=('head.', 'fc_norm.'),
+    ),
+    'huggingface': Layout(
+        'Hugging Face ViTModel as its files name it, encoder only',
+        rules=(
+            Rule('backbone.cls_token', ('embeddings.cls_token',)),
+            Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
+            *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
+            *(
+                rule
+                for ours, theirs in {
+                    'ln1': 'layernorm_before',
+                    'attn.proj': 'attention.output.dense',
+                    'ln2': 'layernorm_after',
+                    'ffn.layers.0.0': 'intermediate.dense',
+                    'ffn.layers.1': 'output.dense',
+                }.items()
+                for rule in affine(f'backbone.layers.{{i}}.{ours}', f'encoder.layer.{{i}}.{theirs}')
+            ),
+            *affine(
+                'backbone.layers.{i}.attn.qkv',
+                *(
+                    f'encoder.layer.{{i}}.attention.attention.{part}'
+                    for part in ('query', 'key', 'value')
+                ),
+                weight=FUSED,
+                bias=FUSED,
+            ),
+            *affine('backbone.ln1', 'layernorm', optional=True),
+        ),
+        left_out=('pooler.',),
+    ),
+}
+
+
+def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
+    """Tensors named as in ``layout`` -> mmmask's names (``side='theirs'``), or back (``'ours'``).
+
+    A section that the layout has no place for, such as a momentum encoder, is left out and
+    reported. In the sections that it has, every name must be known and none may be missing; the
+    encoder must always be there.
+
+    Raises:
+        CheckpointError: listing the unknown and the missing names, or naming a constant that is
+            not the one mmmask computes.
+    """
+    account = _account(tensors, LAYOUTS[layout], side)
+    if account.unknown or account.missing:
+        raise CheckpointError(_complaint(tensors, layout, side, account))
+
+    left_out = list(account.left_out)
+    other = 'theirs' if side == 'ours' else 'ours'
+    renamed, matched = {}, []
+    for rule in account.rules:
+        old, new = rule.names(side), rule.names(other)
+        values = [tensors[name] for name in old]
+        if side == 'theirs':
+            renamed[rule.ours] = rule.change.to_ours(values)
+        else:
+            renamed.update(zip(new, rule.change.to_theirs(values[0]), strict=True))
+        matched.append((old, new))
+    for constant in account.fixed:
+        value = constant.value(renamed if side == 'theirs' else tensors)
+        if side == 'theirs':
+            _compare(constant.theirs, tensors[constant.theirs], value)
+            left_out.append(constant.theirs)
+        else:
+            renamed[constant.theirs] = value
+    return Renaming(renamed, matched, left_out)
+
+
+class _Account(NamedTuple):
+    """Which rules and constants apply to some names, and the names to which none does."""
+
+    rules: list[Rule]
+    fixed: list[Fixed]
+    left_out: list[str]
+    unknown: list[str]
+    missing: list[str]
+
+
+def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
+    def has_no_place(name: str) -> bool:
+        if side == 'theirs':
+            return name.startswith(table.left_out)
+        return name.partition('.')[0] not in table.sections
+
+    left_out = [name for name in names if has_no_place(name)]
+    names = set(names).difference(left_out)
+    rules = list(_expand(table.rules, names, side))
+    used = [rule for rule in rules if not names.isdisjoint(rule.names(side))]
+    sections = {rule.section for rule in used} | {'backbone'}
+    fixed = [constant for constant in table.fixed if constant.section in sections]
+    expected = {constant.theirs for constant in fixed if side == 'theirs'}
+    for rule in rules:
+        if rule in used or (rule.section in sections and not rule.optional):
+            expected.update(rule.names(side))
+    return _Account(used, fixed, left_out, sorted(names - expected), sorted(expected - names))
+
+
+def _expand(rules: Iterable[Rule], names: Iterable[str], side: str) -> Iterable[Rule]:
+    """Rules with ``{i}`` replaced by each number up to the highest one among the names."""
+    depths = {}
+    for rule in rules:
+        stem, numbered, _ = rule.names(side)[0].partition('{i}')
+        if not numbered:
+            yield rule
+            continue
+        if stem not in depths:
+            number = re.compile(re.escape(stem) + r'(\d{1,3})\.')
+            depths[stem] = 1 + max(
+                (int(match[1]) for name in names if (match := number.match(name))), default=0
+            )
+        yield from (rule.numbered(index) for index in range(depths[stem]))
+
+
+def _compare(name: str, stored: Tensor, computed: Tensor) -> None:
+    if stored.shape != computed.shape:
+        difference = f'it is {tuple(stored.shape)}, not {tuple(computed.shape)}'
+    else:
+        maximum = (stored.float() - computed).abs().max().item()
+        if maximum <= 1e-6:
+            return
+        difference = f'the largest difference is {maximum:.3g}'
+    raise CheckpointError(
+        f'{name} is not the constant that mmmask computes ({difference}), so the converted decoder '
+        'would give other results: drop the decoder from the file and convert the encoder alone.'
+    )
+
+
+def _complaint(names: Iterable[str], layout: str, side: str, account: _Account) -> str:
+    accounts = {other: _account(names, table, side) for other, table in LAYOUTS.items()}
+    fitting = [other for other, a in accounts.items() if not a.unknown and not a.missing]
+    if side == 'theirs' and any(name.startswith('backbone.') for name in names):
+        hint = "Names that begin with 'backbone.' are mmmask's own, which need no conversion."
+    elif fitting:
+        hint = f'The names fit {" and ".join(fitting)}: choose that instead.'
+    else:
+        hint = f'None of the layouts {", ".join(LAYOUTS)} fits these names.'
+    file = 'file' if side == 'theirs' else 'mmmask checkpoint'
+    return (
+        f'the {file} does not fit {layout} ({LAYOUTS[layout].description}).'
+        f'{_listing("unknown", account.unknown)}{_listing("missing", account.missing)}\n{hint}'
+    )
+
+
+def _listing(what: str, names: list[str], limit: int = 20) -> str:
+    if not names:
+        return ''
+    more = f', ... and {len(names) - limit} more' if len(names) > limit else ''
+    return f'\n{len(names)} {what}: {", ".join(names[:limit])}{more}'
