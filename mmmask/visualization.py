@@ -1,0 +1,235 @@
+"""Images, masks, targets and predictions as one picture. NumPy and Pillow only."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+PANEL = 256  # least size of the longer side of a panel, in pixels of the picture
+MIN_CELL = 5  # least size of a HOG cell
+GAP, GROUP_GAP, MARGIN = 6, 26, 24
+INK, PAPER, FAINT = (32, 34, 40), (255, 255, 255), (196, 199, 206)
+HIDDEN_PATCH = (126, 132, 145)
+NIGHT = np.array([14, 16, 22.0])  # background of HOG glyphs
+PREDICTED = np.array([255, 190, 92.0])  # glyphs of hidden cells
+GIVEN = np.array([104, 130, 176.0])  # glyphs of visible cells
+
+
+class Group(NamedTuple):
+    """Columns that belong together: a title over (subtitle, (B, H, W, 3) uint8) columns."""
+
+    title: str
+    columns: list[tuple[str, np.ndarray]]
+
+
+def to_pixels(images, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(B, 3, H, W) normalised images -> (B, H, W, 3) uint8, channel order as it was."""
+    pixels = _array(images).transpose(0, 2, 3, 1) * np.asarray(std) + np.asarray(mean)
+    return pixels.round().clip(0, 255).astype(np.uint8)
+
+
+def hide_patches(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """(B, H, W, 3) uint8 images and (B, h, w) mask -> the images, grey where hidden."""
+    hidden = _to_grid(hidden, images.shape[1:3])[..., None] > 0
+    return np.where(hidden, np.uint8(HIDDEN_PATCH), images)
+
+
+def draw_hog(histograms: np.ndarray, cell: int) -> np.ndarray:
+    """(h, w, num_bins) values in [0, 1] -> (h·cell, w·cell) brightness in [0, 1].
+
+    Each bin is a stroke **along** the edge, at a right angle to the gradient, through the middle of
+    the cell, as bright as its value. Bin b holds gradients whose angle atan2(gx, gy) lies between
+    b and b + 1 times 180°/num_bins. At angle a the gradient points to (x, y) = (sin a, cos a) with
+    y downwards, hence the edge runs along (cos a, −sin a).
+    """
+    rows, columns, num_bins = histograms.shape
+    y, x = np.indices((cell, cell)) + 0.5 - cell / 2
+    canvas = np.zeros((rows, columns, cell, cell))
+    for number in range(num_bins):
+        angle = (number + 0.5) * np.pi / num_bins
+        along_x, along_y = np.cos(angle), -np.sin(angle)
+        across, along = np.abs(x * along_y - y * along_x), np.abs(x * along_x + y * along_y)
+        width, length = max(0.6, 0.06 * cell), 0.48 * cell
+        stroke = np.clip(width + 0.5 - across, 0, 1) * np.clip(length + 0.5 - along, 0, 1)
+        value = histograms[..., number, None, None].clip(0, 1)
+        np.maximum(canvas, value * stroke, out=canvas)
+    return canvas.transpose(0, 2, 1, 3).reshape(rows * cell, columns * cell)
+
+
+def draw_reconstruction(
+    reconstruction, target_generator, mean: Sequence[float], std: Sequence[float], num_images=8
+) -> np.ndarray:
+    """A reconstruction of B images -> one labelled (H, W, 3) uint8 picture, one row per image.
+
+    Columns: the image, the masked image, then target and prediction of each scale. HOG is drawn as
+    glyphs; pixels are pasted into the visible part of the image.
+
+    Args:
+        reconstruction: named tuple ``images, grid, mask, prediction, target``, the last two tuples
+            over scales.
+        target_generator: tells how to draw: one with ``num_bins`` and ``cell_sizes`` gives HOG, one
+            with ``restore(values, images)`` pixels.
+        mean, std: what the images were normalised with, in 0 to 255.
+        num_images: rows at most.
+
+    Raises:
+        TypeError: if the target generator offers neither.
+    """
+    images = to_pixels(reconstruction.images[:num_images], mean, std)
+    count, height, width = images.shape[:3]
+    hidden = _array(reconstruction.mask.hidden[:num_images]).reshape(count, *reconstruction.grid)
+    is_hog = hasattr(target_generator, 'num_bins')
+    zoom = _zoom(height, width, min(target_generator.cell_sizes) if is_hog else 1)
+    size = (round(height * zoom), round(width * zoom))
+    large = _resize(images, size)
+    inputs = Group('', [('image', large), ('masked image', hide_patches(large, hidden))])
+    if is_hog:
+        groups = _hog_groups(reconstruction, target_generator, hidden, zoom)
+        caption = (
+            'Strokes run along edges, brighter for larger values. Orange: hidden patches, which '
+            'the model predicts. Blue: visible patches, which show the target on both sides.'
+        )
+    elif hasattr(target_generator, 'restore'):
+        groups = _pixel_groups(reconstruction, target_generator, hidden, size, mean, std, count)
+        caption = 'Hidden patches are predicted, visible ones copied from the image.'
+    else:
+        raise TypeError(
+            f'{type(target_generator).__name__} cannot be drawn: it needs num_bins and cell_sizes '
+            '(HOG), or restore(values, images) (pixels).'
+        )
+    return _compose([inputs, *groups], caption)
+
+
+def _hog_groups(reconstruction, generator, hidden: np.ndarray, zoom: float) -> Iterable[Group]:
+    height, width = reconstruction.images.shape[-2:]
+    scales = zip(
+        generator.cell_sizes, reconstruction.target, reconstruction.prediction, strict=True
+    )
+    for size, target, prediction in scales:
+        grid = (height // size, width // size)
+        weight = _to_grid(hidden, grid)
+        target = _histograms(target, grid, generator.num_bins)[: len(hidden)]
+        prediction = _histograms(prediction, grid, generator.num_bins)[: len(hidden)]
+        prediction = np.where(weight[..., None] > 0, prediction, target)
+        cell = round(size * zoom)
+        columns = [
+            (name, np.stack([_glyphs(*pair, cell) for pair in zip(values, weight, strict=True)]))
+            for name, values in (('target', target), ('prediction', prediction))
+        ]
+        yield Group(f'HOG in cells of {size} px', columns)
+
+
+def _histograms(values, grid: tuple[int, int], num_bins: int) -> np.ndarray:
+    """(B, h·w, C·num_bins) -> (B, h, w, num_bins), the mean over channels."""
+    values = _array(values)
+    return values.reshape(len(values), *grid, -1, num_bins).mean(axis=3)
+
+
+def _glyphs(histograms: np.ndarray, weight: np.ndarray, cell: int) -> np.ndarray:
+    """(h, w, num_bins) values and (h, w) hidden share -> (h·cell, w·cell, 3) uint8."""
+    brightness = draw_hog(histograms, cell)[..., None]
+    share = _to_grid(weight[None], brightness.shape[:2])[0, ..., None]
+    color = share * PREDICTED + (1 - share) * GIVEN
+    return (NIGHT + brightness * (color - NIGHT)).round().astype(np.uint8)
+
+
+def _pixel_groups(
+    reconstruction, generator, hidden: np.ndarray, size: tuple[int, int], mean, std, count: int
+) -> Iterable[Group]:
+    images = reconstruction.images
+    single = isinstance(generator.patch_size, int)
+    sizes = (generator.patch_size,) if single else generator.patch_size
+
+    def restore(values) -> list[np.ndarray]:
+        restored = generator.restore(values[0] if single else values, images)
+        restored = (restored,) if single else restored
+        return [to_pixels(one[:count], mean, std) for one in restored]
+
+    original = to_pixels(images[:count], mean, std)
+    is_hidden = _to_grid(hidden, original.shape[1:3])[..., None] > 0
+    targets, predictions = restore(reconstruction.target), restore(reconstruction.prediction)
+    for patch, target, prediction in zip(sizes, targets, predictions, strict=True):
+        pasted = np.where(is_hidden, prediction, original)
+        columns = [('target', _resize(target, size)), ('prediction', _resize(pasted, size))]
+        yield Group(f'pixels in patches of {patch} px', columns)
+
+
+def _to_grid(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(B, h, w) -> (B, *grid) floats, each the mean of the old cells that its centre region covers.
+
+    A finer grid repeats values, and need not be a multiple; a coarser one takes means.
+    """
+    values = values.astype(np.float64)
+    for axis, new in zip((1, 2), grid, strict=True):
+        old = values.shape[axis]
+        if new < old:
+            starts = np.arange(new) * old // new
+            counts = np.diff([*starts, old])
+            shape = [-1 if i == axis else 1 for i in range(3)]
+            values = np.add.reduceat(values, starts, axis=axis) / counts.reshape(shape)
+        else:
+            values = values.take(np.arange(new) * old // new, axis=axis)
+    return values
+
+
+def _zoom(height: int, width: int, cell: int) -> float:
+    """Pixels of the picture per pixel of the image, such that a cell has a whole number of them."""
+    wanted = cell * PANEL / max(height, width)
+    return max(round(wanted), MIN_CELL if cell > 1 else 1) / cell
+
+
+def _resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(B, H, W, 3) -> (B, *size, 3)."""
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize(size[::-1], Image.LANCZOS)) for image in images]
+    )
+
+
+def _compose(groups: Sequence[Group], caption: str) -> np.ndarray:
+    """Groups of columns side by side, with titles above and a caption below."""
+    rows, height, width = groups[0].columns[0][1].shape[:3]
+    text = max(15, width // 15)
+    font, line = ImageFont.load_default(text), round(text * 1.6)
+    top = MARGIN + 2 * line
+    widths = [len(group.columns) * (width + GAP) - GAP for group in groups]
+    sheet_width = 2 * MARGIN + sum(widths) + GROUP_GAP * (len(groups) - 1)
+    caption = _wrap(caption, font, sheet_width - 2 * MARGIN)
+    bottom = top + rows * (height + GAP) + MARGIN // 2
+    sheet_height = bottom + line * (caption.count('\n') + 1) + MARGIN
+    sheet = Image.new('RGB', (sheet_width, sheet_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = MARGIN
+    for group, group_width in zip(groups, widths, strict=True):
+        if group.title:
+            middle = left + group_width / 2
+            draw.text((middle, MARGIN), group.title, INK, font, anchor='ma')
+            under = MARGIN + round(1.25 * text)
+            draw.line((left, under, left + group_width - 1, under), FAINT, width=2)
+        for number, (subtitle, images) in enumerate(group.columns):
+            x = left + number * (width + GAP)
+            draw.text((x + width / 2, top - text // 2), subtitle, INK, font, anchor='ms')
+            for row, image in enumerate(images):
+                sheet.paste(Image.fromarray(image), (x, top + row * (height + GAP)))
+        left += group_width + GROUP_GAP
+    draw.text((MARGIN, bottom), caption, INK, font, spacing=line - text)
+    return np.asarray(sheet)
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    lines = ['']
+    for word in text.split():
+        longer = f'{lines[-1]} {word}'.strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return '\n'.join(lines)
+
+
+def _array(values) -> np.ndarray:
+    """A tensor of any device and type, or an array -> an array."""
+    if hasattr(values, 'detach'):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
