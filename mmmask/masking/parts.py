@@ -1,0 +1,147 @@
+"""Masks from parts of the image that the model itself sees (evolved part masking)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .hierarchy import EvolvedMask
+from .mask import Mask, mask_from_scores, num_visible
+
+
+@torch.no_grad()
+def partition(
+    attention: Tensor,
+    num_parts: int | Tensor,
+    max_parts: int,
+    concentration: float = 40.0,
+    num_rounds: int = 15,
+) -> Tensor:
+    """(B, N, N) attention summed over layers and heads -> labels (B, N) of parts, 0..P−1.
+
+    Expectation maximisation as the released code of EPM runs it. A patch is its **column**, the
+    attention it receives, not normalised, so the scale of the attention matters. Start centroids
+    are random and the same for all images. At the end memberships are normalised over the patches
+    of each part before the maximum, which favours light parts. Parts may be empty.
+
+    Args:
+        attention: row = query, no class token.
+        num_parts: number of parts, an int or a tensor of one element on the same device.
+        max_parts: P, the largest number of parts that can be asked for; it fixes shapes.
+        concentration: factor on the product of a patch with a centroid.
+        num_rounds: rounds of expectation and maximisation.
+    """
+    with torch.autocast(attention.device.type, enabled=False):
+        patches = attention.mT if attention.dtype == torch.float64 else attention.float().mT
+        unused = torch.arange(max_parts, device=patches.device) >= num_parts
+
+        def memberships(centroids: Tensor) -> Tensor:
+            """(B, P, N) directions -> (B, N, P), each part summing to 1 over the patches."""
+            logits = concentration * patches @ centroids.mT
+            member = logits.masked_fill(unused, -torch.inf).softmax(dim=2)
+            return member / (member.sum(dim=1, keepdim=True) + 1e-6)
+
+        # Its variance is 2/K in the released code, and of no effect: only directions count.
+        noise = torch.randn(1, max_parts, patches.shape[2], device=patches.device)
+        centroids = F.normalize(noise.to(patches.dtype), dim=2).expand(len(patches), -1, -1)
+        for _ in range(num_rounds):
+            centroids = F.normalize(memberships(centroids).mT @ patches, dim=2, eps=1e-6)
+        return memberships(centroids).argmax(dim=2)
+
+
+def blend_scores(labels: Tensor, grid: tuple[int, int], alpha: float, max_parts: int) -> Tensor:
+    """(B, N) part labels -> (B, N) scores: (1 − α)·random lattice + α·random part.
+
+    The four lattices are the parities of row and column; their values are shared by the batch.
+    """
+    lattice = torch.rand(2, 2, device=labels.device)
+    rows, columns = (torch.arange(side, device=labels.device) % 2 for side in grid)
+    lattice = lattice[rows.unsqueeze(1), columns].flatten()
+    part = torch.rand(len(labels), max_parts, device=labels.device).gather(1, labels)
+    return (1 - alpha) * lattice + alpha * part
+
+
+class EvolvedPartMask(EvolvedMask):
+    """Hide parts of each image, from a regular lattice to fewer and larger parts.
+
+    Feng and Zhang, *Evolved Part Masking for Self-Supervised Learning*, CVPR 2023, as its released
+    code runs; where the paper's text differs from that code is not known. Patches with equal
+    scores (same lattice, same part) are hidden from the end of the raster, where the released code
+    leaves their order to the sort.
+
+    The evidence is attention **summed** over all layers and heads.
+
+    Args:
+        ratio: share of the patches to hide, in (0, 1).
+        num_epochs: epochs of the schedule, over which the training is spread: the released code
+            fixes 300.
+        exponent: of the blend α = ((epoch + 1) / num_epochs)^exponent.
+        start_parts: number of parts in the first epoch.
+        final_parts: number of parts that the schedule tends to.
+        extra_parts: each batch draws its number of parts from k..k + this.
+        concentration: see :func:`partition`.
+        num_rounds: see :func:`partition`.
+    """
+
+    def __init__(
+        self,
+        ratio: float = 0.75,
+        num_epochs: int = 300,
+        exponent: float = 0.5,
+        start_parts: int = 40,
+        final_parts: int = 10,
+        extra_parts: int = 2,
+        concentration: float = 40.0,
+        num_rounds: int = 15,
+    ) -> None:
+        super().__init__(ratio)
+        if num_epochs < 1 or not 1 <= final_parts <= start_parts or extra_parts < 0:
+            raise ValueError(
+                f'num_epochs={num_epochs} must be positive, final_parts={final_parts} lie in '
+                f'1..start_parts={start_parts}, extra_parts={extra_parts} not be negative.'
+            )
+        self.num_epochs = num_epochs
+        self.exponent = exponent
+        self.start_parts = start_parts
+        self.final_parts = final_parts
+        self.extra_parts = extra_parts
+        self.concentration = concentration
+        self.num_rounds = num_rounds
+
+    @property
+    def epoch(self) -> float:
+        """Epoch of the schedule, 0..num_epochs − 1; rounded, as progress is a quotient."""
+        return round(self.progress * (self.num_epochs - 1), 6)
+
+    @property
+    def alpha(self) -> float:
+        """Weight of the parts against the lattice, sqrt((e + 1)/E)."""
+        return ((self.epoch + 1) / self.num_epochs) ** self.exponent
+
+    @property
+    def part_range(self) -> tuple[int, int]:
+        """Smallest and largest number of parts, ⌊k⌋..⌊k⌋ + 2 with k = 30·(E − e)/E + 10."""
+        remaining = (self.num_epochs - self.epoch) / self.num_epochs
+        smallest = (self.start_parts - self.final_parts) * remaining + self.final_parts
+        smallest = int(round(smallest, 6))
+        return smallest, smallest + self.extra_parts
+
+    @torch.no_grad()
+    def forward(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Mask:
+        """B, (h, w), evidence (B, N, N) -> Mask of h·w patches.
+
+        Raises:
+            ValueError: if the evidence is missing or of the wrong shape.
+        """
+        num_patches = grid[0] * grid[1]
+        self.check_evidence(evidence, num_images, num_patches)
+        smallest, largest = self.part_range
+        num_parts = torch.randint(smallest, largest + 1, (1,), device=evidence.device)
+        labels = partition(evidence, num_parts, largest, self.concentration, self.num_rounds)
+        scores = blend_scores(labels, grid, self.alpha, largest)
+        return mask_from_scores(scores, num_visible(num_patches, self.ratio))
