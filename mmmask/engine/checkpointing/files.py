@@ -81,40 +81,24 @@ def _open_safetensors(path: Path) -> dict:
 
 
 def _open_pickle(path: Path) -> dict:
-    try:
-        with torch.serialization.safe_globals(_ALLOWED):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r'GLOBAL (\S+)', str(error))
-        if refused is None:
-            raise _unreadable(path, error) from error
-        raise CheckpointError(
-            f'{path} was refused and nothing in it was executed: besides weights it asks for '
-            f'{refused[1]}, which is not on the list of plain data types. If you trust its origin, '
-            "save its weights alone with torch.save(model.state_dict(), 'weights.pth') where it "
-            'was made.'
-        ) from error
-    # Garbage reaches torch's reader as any of these, depending on the byte it stumbles over.
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        AssertionError,
-        TypeError,
-        UnicodeDecodeError,
-    ) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).strip().split('\n')[0] or type(error).__name__
-    return CheckpointError(
-        f'{path} ({path.stat().st_size} bytes) is truncated or was not written by torch.save '
-        f'({reason}): download or save it again.'
-    )
+    with path.open('rb') as file:
+        try:
+            with torch.serialization.safe_globals(_ALLOWED):
+                return torch.load(file, map_location='cpu', weights_only=True)
+        # Torn files and files of another kind raise anything, depending on the byte that is wrong.
+        except Exception as error:
+            refused = re.search(r'GLOBAL (\S+)', str(error))
+            if refused and isinstance(error, pickle.UnpicklingError):
+                raise CheckpointError(
+                    f'{path} was refused and nothing in it was executed: besides weights it asks '
+                    f'for {refused[1]}, which is not on the list of plain data types. If you trust '
+                    'its origin, write a file with torch.save(model.state_dict(), ...) there.'
+                ) from error
+            reason = str(error).strip().split('\n')[0] or type(error).__name__
+            raise CheckpointError(
+                f'{path} ({path.stat().st_size} bytes) is truncated or was not written by '
+                f'torch.save ({reason}): download or save it again.'
+            ) from error
 
 
 def find_tensors(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:

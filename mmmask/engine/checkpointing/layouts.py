@@ -5,8 +5,7 @@ conversion in both directions, the accounting of every key and the error message
 """
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,20 +96,6 @@ class Layout(NamedTuple):
     @property
     def sections(self) -> set[str]:
         return {rule.section for rule in self.rules}
-
-
-class Renaming(NamedTuple):
-    """Renamed tensors, and where every one of the given names went.
-
-    Attributes:
-        tensors: the tensors under their new names.
-        matched: (old names, new names) of each tensor.
-        left_out: names with no place in the new layout, which were not carried over.
-    """
-
-    tensors: dict[str, Tensor]
-    matched: list[tuple[tuple[str, ...], tuple[str, ...]]]
-    left_out: list[str]
 
 
 def affine(
@@ -266,121 +251,3 @@ LAYOUTS = {
         left_out=('pooler.',),
     ),
 }
-
-
-def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
-    """Tensors named as in ``layout`` -> mmmask's names (``side='theirs'``), or back (``'ours'``).
-
-    A section that the layout has no place for, such as a momentum encoder, is left out and
-    reported. In the sections that it has, every name must be known and none may be missing; the
-    encoder must always be there.
-
-    Raises:
-        CheckpointError: listing the unknown and the missing names, or naming a constant that is
-            not the one mmmask computes.
-    """
-    account = _account(tensors, LAYOUTS[layout], side)
-    if account.unknown or account.missing:
-        raise CheckpointError(_complaint(tensors, layout, side, account))
-
-    left_out = list(account.left_out)
-    other = 'theirs' if side == 'ours' else 'ours'
-    renamed, matched = {}, []
-    for rule in account.rules:
-        old, new = rule.names(side), rule.names(other)
-        values = [tensors[name] for name in old]
-        if side == 'theirs':
-            renamed[rule.ours] = rule.change.to_ours(values)
-        else:
-            renamed.update(zip(new, rule.change.to_theirs(values[0]), strict=True))
-        matched.append((old, new))
-    for constant in account.fixed:
-        value = constant.value(renamed if side == 'theirs' else tensors)
-        if side == 'theirs':
-            _compare(constant.theirs, tensors[constant.theirs], value)
-            left_out.append(constant.theirs)
-        else:
-            renamed[constant.theirs] = value
-    return Renaming(renamed, matched, left_out)
-
-
-class _Account(NamedTuple):
-    """Which rules and constants apply to some names, and the names to which none does."""
-
-    rules: list[Rule]
-    fixed: list[Fixed]
-    left_out: list[str]
-    unknown: list[str]
-    missing: list[str]
-
-
-def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
-    def has_no_place(name: str) -> bool:
-        if side == 'theirs':
-            return name.startswith(table.left_out)
-        return name.partition('.')[0] not in table.sections
-
-    left_out = [name for name in names if has_no_place(name)]
-    names = set(names).difference(left_out)
-    rules = list(_expand(table.rules, names, side))
-    used = [rule for rule in rules if not names.isdisjoint(rule.names(side))]
-    sections = {rule.section for rule in used} | {'backbone'}
-    fixed = [constant for constant in table.fixed if constant.section in sections]
-    expected = {constant.theirs for constant in fixed if side == 'theirs'}
-    for rule in rules:
-        if rule in used or (rule.section in sections and not rule.optional):
-            expected.update(rule.names(side))
-    return _Account(used, fixed, left_out, sorted(names - expected), sorted(expected - names))
-
-
-def _expand(rules: Iterable[Rule], names: Iterable[str], side: str) -> Iterable[Rule]:
-    """Rules with ``{i}`` replaced by each number up to the highest one among the names."""
-    depths = {}
-    for rule in rules:
-        stem, numbered, _ = rule.names(side)[0].partition('{i}')
-        if not numbered:
-            yield rule
-            continue
-        if stem not in depths:
-            number = re.compile(re.escape(stem) + r'(\d{1,3})\.')
-            depths[stem] = 1 + max(
-                (int(match[1]) for name in names if (match := number.match(name))), default=0
-            )
-        yield from (rule.numbered(index) for index in range(depths[stem]))
-
-
-def _compare(name: str, stored: Tensor, computed: Tensor) -> None:
-    if stored.shape != computed.shape:
-        difference = f'it is {tuple(stored.shape)}, not {tuple(computed.shape)}'
-    else:
-        maximum = (stored.float() - computed).abs().max().item()
-        if maximum <= 1e-6:
-            return
-        difference = f'the largest difference is {maximum:.3g}'
-    raise CheckpointError(
-        f'{name} is not the constant that mmmask computes ({difference}), so the converted decoder '
-        'would give other results: drop the decoder from the file and convert the encoder alone.'
-    )
-
-
-def _complaint(names: Iterable[str], layout: str, side: str, account: _Account) -> str:
-    accounts = {other: _account(names, table, side) for other, table in LAYOUTS.items()}
-    fitting = [other for other, a in accounts.items() if not a.unknown and not a.missing]
-    if side == 'theirs' and any(name.startswith('backbone.') for name in names):
-        hint = "Names that begin with 'backbone.' are mmmask's own, which need no conversion."
-    elif fitting:
-        hint = f'The names fit {" and ".join(fitting)}: choose that instead.'
-    else:
-        hint = f'None of the layouts {", ".join(LAYOUTS)} fits these names.'
-    file = 'file' if side == 'theirs' else 'mmmask checkpoint'
-    return (
-        f'the {file} does not fit {layout} ({LAYOUTS[layout].description}).'
-        f'{_listing("unknown", account.unknown)}{_listing("missing", account.missing)}\n{hint}'
-    )
-
-
-def _listing(what: str, names: list[str], limit: int = 20) -> str:
-    if not names:
-        return ''
-    more = f', ... and {len(names) - limit} more' if len(names) > limit else ''
-    return f'\n{len(names)} {what}: {", ".join(names[:limit])}{more}'

@@ -1,0 +1,45 @@
+"""Convert pre-training checkpoints between the official layouts and mmmask's."""
+
+import argparse
+import sys
+
+from mmmask.apis import convert_checkpoint
+
+EXAMPLES = """
+layouts:
+  localmim-vit  official LocalMIM ViT pre-training
+  mae           facebookresearch MAE: pre-training, or the encoder alone
+  timm          a timm vision transformer, read only (tools/export.py writes it)
+  huggingface   a Hugging Face ViTModel, read only (tools/export.py writes it)
+  mmmask        checkpoints of this project
+
+examples:
+  official weights, to continue, evaluate or export:
+    python tools/convert.py vit_base_localmim_hog_1600ep_pretrain.pth localmim.pth \\
+        --from localmim-vit
+  a pre-training of this project for the official fine-tuning code:
+    python tools/convert.py work_dirs/mae/epoch_100.pth mae.pth --from mmmask --to mae
+
+The file is read as data and never executed: one that asks for code is refused. Every tensor is
+accounted for; unknown or missing names stop the conversion and are listed.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('src', help='checkpoint to read: a file of torch.save or .safetensors')
+    parser.add_argument('dst', help='checkpoint to write: .pth or .safetensors')
+    parser.add_argument('--from', dest='source', required=True, help='layout of SRC, see below')
+    parser.add_argument('--to', dest='target', default='mmmask', help='layout of DST (mmmask)')
+    args = parser.parse_args()
+    try:
+        print(convert_checkpoint(args.src, args.dst, args.source, args.target))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
+    print(f'wrote {args.dst}')
+
+
+if __name__ == '__main__':
+    main()
