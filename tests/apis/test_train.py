@@ -1,0 +1,175 @@
+"""The launcher: learning rates, precision, and the same curve on one and on two processes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+
+from mmmask.apis.train import load_config, scale_learning_rate, set_precision
+
+DIGITS = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
+LARGE = 'localmim/localmim_vit-large-p16_8xb128-accum4-amp-coslr-800e_in1k.py'
+
+
+def environment(*paths):
+    paths = os.pathsep.join(str(path) for path in (ROOT, *paths))
+    return os.environ | {'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'}
+
+
+def run(*command, **kwargs):
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, **kwargs
+    )
+
+
+@pytest.mark.parametrize(
+    ('config', 'world_size', 'peak'),
+    [
+        ('localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py', 8, 1.6e-3),
+        (LARGE, 8, 2.4e-3),  # 128 a GPU, four accumulated
+        ('mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', 8, 2.4e-3),
+    ],
+)
+def test_peak_learning_rates_of_the_papers(config, world_size, peak):
+    cfg = Config.fromfile(ROOT / 'configs' / config)
+    scale_learning_rate(cfg, world_size)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(peak)
+
+
+def test_the_arithmetic_of_the_learning_rate_is_spelt_out():
+    cfg = Config.fromfile(ROOT / 'configs' / LARGE)
+    expected = (
+        'batch 128 x 2 processes x 4 accumulated = 1024; learning rate 0.00015 x 1024/256 = 0.0006'
+    )
+    assert scale_learning_rate(cfg, 2) == expected
+    # Once scaled, the rate is absolute: nothing scales it twice.
+    assert scale_learning_rate(cfg, 2).endswith('learning rate 0.0006 (absolute)')
+
+
+def test_precision():
+    def wrapper(amp, **existing):
+        cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', **existing)))
+        set_precision(cfg, amp)
+        return cfg.optim_wrapper.to_dict()
+
+    assert wrapper('bf16') == dict(type='AmpOptimWrapper', dtype='bfloat16')
+    assert wrapper('fp16') == dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+    assert wrapper('off', dtype='float16') == dict(type='OptimWrapper')
+    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    expected = dict(type='AmpOptimWrapper', dtype='bfloat16') if has_bf16 else {}
+    assert wrapper('auto') == dict(type='OptimWrapper') | expected
+    with pytest.raises(ValueError, match="amp='fp8' is not one of"):
+        wrapper('fp8')
+
+
+def test_the_command_line_reaches_the_config(tmp_path):
+    cfg = load_config(
+        DIGITS,
+        options={'train_cfg.max_epochs': 7},
+        work_dir=str(tmp_path),
+        seed=11,
+        pretrained='backbone.pth',
+        resume='auto',
+    )
+    assert cfg.train_cfg.max_epochs == 7
+    assert cfg.work_dir == str(tmp_path)
+    assert cfg.randomness == dict(seed=11, diff_rank_seed=True)
+    assert cfg.resume and cfg.load_from is None
+    assert cfg.custom_hooks[-1] == dict(
+        type='mmmask.LoadBackboneHook', checkpoint='backbone.pth', allow_missing=False
+    )
+    assert load_config(DIGITS, resume='a.pth').load_from == 'a.pth'
+    assert load_config(DIGITS).work_dir == 'work_dirs/mae_vit-tiny_digits'
+    with pytest.raises(FileNotFoundError, match="config 'missing.py' does not exist"):
+        load_config('missing.py')
+
+
+def test_dry_run_says_what_would_happen_and_leaves_nothing(tmp_path):
+    work_dir = tmp_path / 'work'
+    result = run(
+        sys.executable, 'tools/train.py', DIGITS, '--dry-run', '--work-dir', work_dir,
+        '--cfg-options', 'train_dataloader.num_workers=0',
+        env=environment() | {'COLUMNS': '160'},
+    )
+    assert result.returncode == 0, result.stderr
+    text = re.sub(r'[│\s]+', ' ', result.stdout)
+    assert 'batch 128 x 1 processes x 1 accumulated = 128; learning rate 0.003 x 128/256' in text
+    assert 'training images 4,000' in text
+    assert 'iterations per epoch 31' in text
+    assert 'length 20 epochs' in text
+    assert not work_dir.exists()
+
+
+def test_a_wrong_config_stops_before_it_starts_and_without_a_traceback(tmp_path):
+    result = run(
+        sys.executable, 'tools/train.py', DIGITS, '--work-dir', tmp_path / 'work',
+        '--cfg-options', 'model.masking.ratio=75', 'model.backbone.pach_size=8',
+        env=environment(),
+    )
+    assert result.returncode == 1
+    assert 'Found 2 errors' in result.stderr
+    assert 'model.masking.ratio' in result.stderr
+    assert 'patch_size' in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not (tmp_path / 'work').exists()
+
+
+FIXED_MASK = '''
+import torch
+from mmmask.masking import mask_from_scores
+from mmmask.registry import MODELS
+
+@MODELS.register_module()
+class CheckerboardMask(torch.nn.Module):
+    """The same mask for every image, so that runs differ in nothing but the number of processes."""
+
+    needs_evidence = False
+
+    def forward(self, num_images, grid, device='cpu', evidence=None):
+        row = torch.arange(grid[0], device=device).unsqueeze(1)
+        scores = (row + torch.arange(grid[1], device=device)) % 2
+        scores = scores.flatten().float().expand(num_images, -1)
+        return mask_from_scores(scores, scores.shape[1] // 2)
+'''
+FIXED_CONFIG = f'''
+_base_ = {str(DIGITS)!r}
+custom_imports = dict(imports=['fixed_mask'])
+model = dict(masking=dict(_delete_=True, type='mmmask.CheckerboardMask'))
+train_dataloader = dict(num_workers=0, dataset=dict(pipeline={{{{_base_.plain_pipeline}}}}))
+param_scheduler = dict(warmup_epochs=0)
+train_cfg = dict(max_epochs=1)
+default_hooks = dict(logger=dict(interval=1))
+custom_hooks = []
+'''
+
+
+def logged_losses(launch, folder, batch_size):
+    work_dir = folder / launch[0].split('/')[-1]
+    result = run(
+        *launch, '--work-dir', work_dir, '--cfg-options', f'train_dataloader.batch_size={batch_size}',
+        env=environment(folder), timeout=300,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (log,) = work_dir.glob('*/vis_data/scalars.json')
+    return [json.loads(line)['loss'] for line in log.read_text().splitlines() if 'loss' in line]
+
+
+def test_two_processes_follow_the_curve_of_one(tmp_path):
+    """Half the batch each, one mask for all and no augmentation: equal to 1e-4 over 15 steps.
+
+    What is left is the order of the sums. Both scale the learning rate from the whole batch.
+    """
+    (tmp_path / 'fixed_mask.py').write_text(FIXED_MASK)
+    config = tmp_path / 'fixed.py'
+    config.write_text(FIXED_CONFIG)
+    one = logged_losses([sys.executable, 'tools/train.py', config], tmp_path, 256)
+    two = logged_losses(['tools/dist_train.sh', config, 2], tmp_path, 128)
+    assert len(one) == 15
+    assert one[-1] < 0.9 * one[0]
+    assert two == pytest.approx(one, rel=1e-4)
