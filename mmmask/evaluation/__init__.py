@@ -1,7 +1,14 @@
 """How good a backbone's features are."""
 
-from .features import extract_features, pool
+from .features import evaluation_mode, extract_features, pool
 from .knn import accuracy, knn_classify
 from .linear_probe import linear_probe
 
-__all__ = ['accuracy', 'extract_features', 'knn_classify', 'linear_probe', 'pool']
+__all__ = [
+    'accuracy',
+    'evaluation_mode',
+    'extract_features',
+    'knn_classify',
+    'linear_probe',
+    'pool',
+]

@@ -1,6 +1,7 @@
 """From images to one feature vector each."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from rich.progress import track
@@ -9,13 +10,25 @@ from torch import Tensor, nn
 POOLINGS = ('mean', 'cls')
 
 
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluate with a model, and give every module its own training mode back after."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 @torch.no_grad()
 def extract_features(
     model: nn.Module, dataloader: Iterable, pooling: str = 'mean', progress: str = ''
 ) -> tuple[Tensor, Tensor | None]:
     """M images -> (M, D) fp32 features of the last tap, nothing hidden, and their (M,) labels.
 
-    The model is used in evaluation mode, and every module gets its own mode back.
+    The model is used in :func:`evaluation_mode`.
 
     Args:
         model: a pre-training algorithm, whose data preprocessor then normalises the images, or a
@@ -31,16 +44,11 @@ def extract_features(
     features, labels = [], []
     device = next(model.parameters()).device
     backbone = getattr(model, 'backbone', model)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluation_mode(model):
         for batch in track(dataloader, progress) if progress else dataloader:
             taps, batch_labels = _forward(model, batch, device)
             features.append(pool(taps, pooling, getattr(backbone, 'num_extra_tokens', 0)).float())
             labels.append(batch_labels)
-    finally:
-        for module, training in modes.items():
-            module.training = training
     has_labels = labels[0] is not None
     return torch.cat(features), torch.cat(labels).to(device) if has_labels else None
 
