@@ -1,12 +1,14 @@
 """Pieces that two or more rooms share. PyTorch only."""
 
 from .initialize import initialize_transformer
+from .momentum import MomentumCopy
 from .patches import patchify, unpatchify
 from .position import sincos_position_embedding
 from .rescale import AveragePool2x, Upsample2x
 
 __all__ = [
     'AveragePool2x',
+    'MomentumCopy',
     'Upsample2x',
     'initialize_transformer',
     'patchify',

@@ -1,7 +1,7 @@
 """Masks and the generators that draw them. PyTorch only."""
 
 from .block import BlockMask
-from .hierarchy import EvolvedHierarchyMask
+from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
     Mask,
     gather_tokens,
@@ -20,9 +20,11 @@ __all__ = [
     'EvolvedPartMask',
     'Mask',
     'RandomMask',
+    'difficulty',
     'gather_tokens',
     'keep_all',
     'mask_from_scores',
+    'node_sizes',
     'num_visible',
     'rescale_hidden',
     'restore_tokens',

@@ -296,11 +296,10 @@ def mask_nodes(labels: Tensor, num_keep: int) -> Mask:
     return mask_from_scores(rank.gather(1, first) + tie.double(), num_keep)
 
 
-def largest_node_share(labels: Tensor) -> Tensor:
-    """(B, N) node labels in 0..2N−2 -> (B,) share of the patches in the largest node."""
-    count = torch.zeros(len(labels), 2 * labels.shape[1] - 1, device=labels.device)
-    count.scatter_add_(1, labels, torch.ones_like(labels, dtype=count.dtype))
-    return count.amax(dim=1) / labels.shape[1]
+def node_sizes(labels: Tensor) -> Tensor:
+    """(B, N) node labels in 0..2N−2 -> (B, 2N−1) patches of each node."""
+    sizes = labels.new_zeros(len(labels), 2 * labels.shape[1] - 1)
+    return sizes.scatter_add_(1, labels, torch.ones_like(labels))
 
 
 def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -311,7 +310,7 @@ def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class EvolvedMask(RandomMask):
-    """What generators share whose masks follow from evidence and from the progress of training.
+    """What generators share that divide each image by evidence, and then hide what belongs together.
 
     Attributes:
         evidence_kind: what the parser must read: ``'attention'``, (B, N, N) summed over layers and
@@ -335,6 +334,35 @@ class EvolvedMask(RandomMask):
         if not 0 <= progress <= 1:
             raise ValueError(f'progress={progress} must lie in [0, 1].')
         self.progress = progress
+
+    @torch.no_grad()
+    def forward(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Mask:
+        """B, (h, w), evidence (B, N, N) or (B, N, D) -> Mask of h·w patches.
+
+        Raises:
+            ValueError: if the evidence is missing or of the wrong shape.
+        """
+        return self.draw(self.divide(num_images, grid, device, evidence), grid)
+
+    def divide(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Tensor:
+        """As :meth:`forward`, but -> labels (B, N) of what belongs together, below 2N − 1."""
+        raise NotImplementedError
+
+    def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
+        """(B, N) labels -> Mask."""
+        raise NotImplementedError
 
     def check_evidence(self, evidence: Tensor | None, num_images: int, num_patches: int) -> None:
         """Raise ValueError unless the evidence is there and starts with (B, N)."""
@@ -419,26 +447,21 @@ class EvolvedHierarchyMask(EvolvedMask):
         weights = affinity(evidence, self.affinity, self.spatial_weight, grid)
         return build_tree(weights, self.linkage)[0]
 
-    @torch.no_grad()
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
-        """B, (h, w), evidence (B, N, N) or (B, N, D) -> Mask of h·w patches.
-
-        Raises:
-            ValueError: if the evidence is missing or of the wrong shape.
-        """
+    def divide(self, num_images, grid, device='cpu', evidence=None) -> Tensor:
+        """B, (h, w), evidence -> labels (B, N): the nodes of the tree at the present depth."""
         num_patches = grid[0] * grid[1]
         num_nodes = self.num_nodes(num_patches)
         if num_nodes >= num_patches:
-            return super().forward(num_images, grid, device)
+            return torch.arange(num_patches, device=device).repeat(num_images, 1)
         self.check_evidence(evidence, num_images, num_patches)
         if self.extra_nodes:
             extra = torch.randint(self.extra_nodes + 1, (1,), device=evidence.device)
             num_nodes = (num_nodes + extra).clamp(max=num_patches)
-        labels = cut_tree(self.tree(evidence, grid), num_nodes)
+        return cut_tree(self.tree(evidence, grid), num_nodes)
+
+    def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
+        """(B, N) nodes -> Mask of :func:`mask_nodes`; plain random masking for single patches."""
+        num_patches = labels.shape[1]
+        if self.num_nodes(num_patches) >= num_patches:
+            return RandomMask.forward(self, len(labels), grid, labels.device)
         return mask_nodes(labels, num_visible(num_patches, self.ratio))

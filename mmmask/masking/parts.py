@@ -125,23 +125,14 @@ class EvolvedPartMask(EvolvedMask):
         smallest = int(round(smallest, 6))
         return smallest, smallest + self.extra_parts
 
-    @torch.no_grad()
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
-        """B, (h, w), evidence (B, N, N) -> Mask of h·w patches.
-
-        Raises:
-            ValueError: if the evidence is missing or of the wrong shape.
-        """
-        num_patches = grid[0] * grid[1]
-        self.check_evidence(evidence, num_images, num_patches)
+    def divide(self, num_images, grid, device='cpu', evidence=None) -> Tensor:
+        """B, (h, w), (B, N, N) attention -> labels (B, N) of parts."""
+        self.check_evidence(evidence, num_images, grid[0] * grid[1])
         smallest, largest = self.part_range
         num_parts = torch.randint(smallest, largest + 1, (1,), device=evidence.device)
-        labels = partition(evidence, num_parts, largest, self.concentration, self.num_rounds)
-        scores = blend_scores(labels, grid, self.alpha, largest)
-        return mask_from_scores(scores, num_visible(num_patches, self.ratio))
+        return partition(evidence, num_parts, largest, self.concentration, self.num_rounds)
+
+    def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
+        """(B, N) parts -> Mask that hides the highest :func:`blend_scores`."""
+        scores = blend_scores(labels, grid, self.alpha, max_parts=self.part_range[1])
+        return mask_from_scores(scores, num_visible(labels.shape[1], self.ratio))

@@ -3,14 +3,17 @@
 from mmmask import masking, targets
 from mmmask.registry import MODELS
 
-from .algorithms import MAE, LocalMIM, MaskedImageModel, Reconstruction
+from .algorithms import MAE, EvolvedMIM, LocalMIM, MaskedImageModel, Reconstruction
 from .backbones import MaskedVisionTransformer
 from .heads import MaskedRegressionHead
 from .necks import MultiScaleDecoder, ScaleDecoder, TokenDecoder
+from .parser import EncoderParser
 
 for _class in (
     masking.RandomMask,
     masking.BlockMask,
+    masking.EvolvedHierarchyMask,
+    masking.EvolvedPartMask,
     targets.PixelTarget,
     targets.HOGTarget,
 ):
@@ -18,6 +21,8 @@ for _class in (
 
 __all__ = [
     'MAE',
+    'EncoderParser',
+    'EvolvedMIM',
     'LocalMIM',
     'MaskedImageModel',
     'MaskedRegressionHead',

@@ -17,7 +17,7 @@ from mmmask.masking.hierarchy import (
     build_tree,
     cut_tree,
     difficulty,
-    largest_node_share,
+    node_sizes,
     mask_nodes,
     nodes_at,
 )
@@ -436,13 +436,13 @@ def test_masks_of_a_structured_image_grow_harder():
     assert abs(values[0] - 0.13) < 0.01 and values[-1] > 0.3
 
 
-def test_difficulty_and_largest_node_by_hand():
+def test_difficulty_and_node_sizes_by_hand():
     hidden = torch.ones(2, 12, dtype=torch.bool)
     hidden[0, 0] = False  # corner of 3 x 4: three of the 11 hidden patches touch it
     hidden[1, 5] = False  # eight of 11 touch it
     torch.testing.assert_close(difficulty(hidden, (3, 4)), torch.tensor([8 / 11, 3 / 11]))
     labels = torch.tensor([[6, 6, 6, 3], [4, 4, 5, 5]])
-    assert largest_node_share(labels).tolist() == [0.75, 0.5]
+    assert node_sizes(labels).tolist() == [[0, 0, 0, 1, 0, 0, 3], [0, 0, 0, 0, 2, 2, 0]]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,20 @@
 """What happens around the training steps."""
 
 from .load_backbone import LoadBackboneHook
+from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
 from .online_knn import OnlineKNNHook
+from .progress import ProgressHook, describe_masks
 from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
 
 __all__ = [
     'LoadBackboneHook',
+    'MomentumUpdateHook',
     'NonFiniteLossHook',
     'OnlineKNNHook',
+    'ProgressHook',
     'ReconstructionHook',
+    'describe_masks',
     'reconstruct_and_draw',
     'sample_batch',
 ]

@@ -1,0 +1,13 @@
+_base_ = 'mae_vit-tiny_digits.py'
+
+# Masks from single patches to 6 parts of the digit that the model itself finds.
+model = dict(
+    type='mmmask.EvolvedMIM',
+    masking=dict(type='mmmask.EvolvedHierarchyMask', final_nodes=6),
+    # A half-life of one epoch in 20: 31 steps.
+    parser=dict(type='mmmask.EncoderParser', momentum=0.98),
+)
+default_hooks = dict(
+    momentum=dict(type='mmmask.MomentumUpdateHook'),
+    progress=dict(type='mmmask.ProgressHook', log_interval=10),
+)

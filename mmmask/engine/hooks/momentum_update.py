@@ -1,0 +1,29 @@
+"""Momentum copies follow the optimizer."""
+
+from mmengine.hooks import Hook
+
+from mmmask.layers import MomentumCopy
+from mmmask.registry import HOOKS
+
+
+@HOOKS.register_module()
+class MomentumUpdateHook(Hook):
+    """Update every :class:`mmmask.layers.MomentumCopy` of the model once per optimizer step.
+
+    Iterations that only accumulate gradients do not count. Before the first training the copies are
+    made equal to the initialised, or loaded, online modules; a resumed training goes on with the
+    copies of its checkpoint.
+    """
+
+    priority = 'BELOW_NORMAL'  # the copies start from the weights that other hooks have loaded
+
+    def before_train(self, runner) -> None:
+        self._copies = [m for m in runner.model.modules() if isinstance(m, MomentumCopy)]
+        for copy in self._copies:
+            if copy.is_new:
+                copy.update()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if runner.optim_wrapper.should_update():
+            for copy in self._copies:
+                copy.update(runner.iter / runner.max_iters)

@@ -1,0 +1,191 @@
+"""What the model being trained sees in an image: evidence for mask generators."""
+
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from mmmask.layers import MomentumCopy
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class EncoderParser(nn.Module):
+    """Read the encoder on unmasked images: its attention, or the features of its last tap.
+
+    That the model itself parses the image, by its attention, is what the papers on evolved masking
+    say; which copy of it and which layers are options of this project. The default, a momentum copy
+    and all layers, is what the released code of evolved part masking does. No gradient; attention
+    is computed and summed in fp32 whatever the autocast.
+
+    Args:
+        backbone: the online encoder, a ViT for attention.
+        evidence_kind: ``'attention'``, or ``'features'`` for encoders without global attention.
+        momentum: of the momentum copy; 1 freezes it at its start; None reads the online encoder.
+        layers: whose attention is summed: None for all, n for the first n, −n for the last n, or
+            indices. Layers after the last one are not run.
+        chunk_size: images at a time: attention takes 1.9 MB per image for 12 heads and 197 tokens.
+        online_patches: embed patches and positions by the online encoder, as the released code of
+            evolved part masking does; class token and blocks stay the copy's.
+
+    Raises:
+        ValueError: for another kind, layers that do not exist, or an online encoder with dropout,
+            which would make the evidence random.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        evidence_kind: str = 'attention',
+        momentum: float | None = 0.9999,
+        layers: int | Sequence[int] | None = None,
+        chunk_size: int = 128,
+        online_patches: bool = False,
+    ) -> None:
+        super().__init__()
+        if evidence_kind not in ('attention', 'features'):
+            raise ValueError(f"evidence_kind={evidence_kind!r} is not 'attention' or 'features'.")
+        if momentum is None and any(_drops(module) for module in backbone.modules()):
+            raise ValueError(
+                'momentum=None reads the online encoder, whose dropout would make the evidence '
+                'random: set momentum, or the drop rates of the backbone to 0.'
+            )
+        self.evidence_kind = evidence_kind
+        self.chunk_size = chunk_size
+        self.online_patches = online_patches
+        self.copy = None if momentum is None else MomentumCopy(momentum, encoder=backbone).eval()
+        # In a tuple, so that the backbone does not become a submodule of the parser.
+        self._online = (backbone,)
+        if evidence_kind == 'attention':
+            self.layers = _choose_layers(layers, len(backbone.layers))
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network that is read."""
+        return self._online[0] if self.copy is None else self.copy.module['encoder']
+
+    def init_weights(self) -> None:
+        """Let the copy start as the initialised encoder."""
+        if self.copy is not None:
+            self.copy.synchronize()
+
+    def train(self, mode: bool = True) -> 'EncoderParser':
+        """The copy always evaluates."""
+        super().train(mode)
+        if self.copy is not None:
+            self.copy.eval()
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, N, N) attention summed over layers and heads, or (B, N, D) features.
+
+        Row = query, fp32, without the class token.
+        """
+        device = images.device.type
+        read = self.read_attention if self.evidence_kind == 'attention' else self.read_features
+        # Without its cache: a weight cast here, without gradient, would be used again for training.
+        with torch.autocast(
+            device,
+            dtype=torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+            cache_enabled=False,
+        ):
+            return torch.cat([read(chunk) for chunk in images.split(self.chunk_size)])
+
+    def read_attention(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, N, N)."""
+        tokens, total = self._embed(images), 0.0
+        for index, layer in enumerate(self.encoder.layers):
+            if index == self.layers[-1]:
+                probabilities, _ = attend(layer.attn, layer.ln1(tokens))
+                total = total + probabilities.sum(dim=1)
+                break
+            if index in self.layers:
+                tokens, probabilities = run_block(layer, tokens)
+                total = total + probabilities.sum(dim=1)
+            else:
+                tokens = layer(tokens)
+        num_extra = self.encoder.num_extra_tokens
+        return total[:, num_extra:, num_extra:]
+
+    def read_features(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, N, D) patches of the last tap.
+
+        Raises:
+            ValueError: if the last tap is not on the grid of masks.
+        """
+        grid = self.encoder.grid(images)
+        tap = self.encoder(images)[-1]
+        if tap.dim() == 4:
+            tap = tap.flatten(2).mT
+        num_extra = getattr(self.encoder, 'num_extra_tokens', 0)
+        if tap.shape[1] != num_extra + grid[0] * grid[1]:
+            raise ValueError(
+                f'the last tap has {tap.shape[1] - num_extra} positions, the grid of masks '
+                f'{grid[0]}x{grid[1]}: let out_indices of the backbone end with its last stage.'
+            )
+        return tap[:, num_extra:].float()
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1+N, D) tokens before the first block."""
+        encoder = self.encoder
+        source = self._online[0] if self.online_patches else encoder
+        patches, grid = source.patch_embed(images)
+        position = resize_pos_embed(
+            source.pos_embed,
+            source.patch_resolution,
+            grid,
+            mode=source.interpolate_mode,
+            num_extra_tokens=source.num_extra_tokens,
+        )
+        if encoder.cls_token is not None:
+            class_token = encoder.cls_token.expand(len(images), -1, -1)
+            patches = torch.cat([class_token, patches], dim=1)
+        return encoder.pre_norm(encoder.drop_after_pos(patches + position))
+
+
+def attend(attention: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T, D) normed tokens -> (B, heads, T, T) probabilities in fp32, (B, heads, T, d) values.
+
+    The first half of mmpretrain's ``MultiheadAttention``, whose fused kernel keeps its
+    probabilities to itself.
+    """
+    qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, attention.head_dims))
+    query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
+    with torch.autocast(tokens.device.type, enabled=False):
+        logits = (query.float() * attention.head_dims**-0.5) @ key.float().mT
+        return logits.softmax(dim=-1), value
+
+
+def run_block(layer: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T, D) -> the same as the encoder layer gives, and its (B, heads, T, T) attention."""
+    attention = layer.attn
+    probabilities, value = attend(attention, layer.ln1(tokens))
+    mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+    mixed = attention.proj_drop(attention.proj(mixed))
+    tokens = tokens + attention.out_drop(attention.gamma1(mixed))
+    return layer.ffn(layer.ln2(tokens), identity=tokens), probabilities
+
+
+def _choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
+    indices = list(range(depth))
+    if layers is None:
+        return indices
+    if isinstance(layers, int):
+        chosen = indices[:layers] if layers > 0 else indices[layers:]
+        exists = 1 <= abs(layers) <= depth
+    else:
+        chosen = sorted({index % depth for index in layers})
+        exists = len(layers) > 0 and all(-depth <= index < depth for index in layers)
+    if not exists:
+        raise ValueError(
+            f'layers={layers} of an encoder with {depth}: give None for all, a number of first '
+            f'(1..{depth}) or last (−{depth}..−1) layers, or indices in 0..{depth - 1}.'
+        )
+    return chosen
+
+
+def _drops(module: nn.Module) -> bool:
+    return any((getattr(module, name, 0) or 0) > 0 for name in ('p', 'drop_prob'))
