@@ -1,0 +1,136 @@
+"""What dist_train.sh and slurm_train.sh start, with a program in torch's or srun's place."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = 'configs/demo/localmim_vit-tiny_digits.py'
+SPY = '#!/bin/sh\nfor argument in "$@"; do echo "$argument"; done\n'
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Run a launcher with a spy as the interpreter and as srun; give the process back."""
+    for name in ('python', 'srun'):
+        (tmp_path / name).write_text(SPY)
+        (tmp_path / name).chmod(0o755)
+
+    def run(script, *arguments, **variables):
+        variables = {'PYTHON': str(tmp_path / 'python'), **variables}
+        kept = {key: value for key, value in os.environ.items() if key in ('HOME', 'LANG')}
+        path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+        return subprocess.run(
+            [str(ROOT / 'tools' / script), *arguments],
+            env={**kept, 'PATH': path, **variables},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def values(process) -> dict[str, str]:
+    """Arguments and the ones that follow them."""
+    words = process.stdout.split('\n')
+    return dict(zip(words, words[1:], strict=False))
+
+
+def test_one_machine(launch):
+    process = launch('dist_train.sh', CONFIG, '2', '--work-dir', 'a b', PORT='29501')
+    words = process.stdout.splitlines()
+    assert words == [
+        '-m',
+        'torch.distributed.run',
+        '--nnodes',
+        '1',
+        '--node_rank',
+        '0',
+        '--master_addr',
+        '127.0.0.1',
+        '--master_port',
+        '29501',
+        '--nproc_per_node',
+        '2',
+        str(ROOT / 'tools' / 'train.py'),
+        CONFIG,
+        '--launcher',
+        'pytorch',
+        '--work-dir',
+        'a b',
+    ]
+
+
+def test_several_machines_share_a_port(launch):
+    variables = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='10.0.0.1')
+    found = values(launch('dist_train.sh', CONFIG, '8', **variables))
+    assert found['--nnodes'] == '4'
+    assert found['--node_rank'] == '3'
+    assert found['--master_addr'] == '10.0.0.1'
+    assert found['--master_port'] == '29500'
+    assert found['--nproc_per_node'] == '8'
+
+
+def test_a_free_port_by_default(launch, tmp_path):
+    """The interpreter is asked for one; this one answers, and then echoes."""
+    answer = '#!/bin/sh\n[ "$1" = -c ] && { echo 4711; exit; }\n' + SPY.split('\n', 1)[1]
+    (tmp_path / 'python').write_text(answer)
+    assert values(launch('dist_train.sh', CONFIG, '1'))['--master_port'] == '4711'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'complaint'),
+    [
+        ((), ''),
+        ((CONFIG,), ''),
+        ((CONFIG, 'two'), "GPUS 'two' is no positive number."),
+        ((CONFIG, '0'), "GPUS '0' is no positive number."),
+        (('configs/none.py', '2'), "CONFIG 'configs/none.py' is no file."),
+    ],
+)
+def test_wrong_use_of_dist_train(launch, arguments, complaint):
+    process = launch('dist_train.sh', *arguments)
+    assert process.returncode == 2
+    assert process.stdout == ''
+    assert process.stderr.startswith(complaint)
+    assert 'usage: tools/dist_train.sh CONFIG GPUS' in process.stderr
+
+
+def test_slurm(launch, tmp_path):
+    variables = dict(GPUS='16', CPUS_PER_TASK='5', SRUN_ARGS='--time=1:00:00 --mem=0')
+    process = launch('slurm_train.sh', 'gpu', 'pre-train', CONFIG, '--seed', '1', **variables)
+    assert process.stdout.splitlines() == [
+        '--partition=gpu',
+        '--job-name=pre-train',
+        '--gres=gpu:8',
+        '--ntasks=16',
+        '--ntasks-per-node=8',
+        '--cpus-per-task=5',
+        '--kill-on-bad-exit=1',
+        '--time=1:00:00',
+        '--mem=0',
+        str(tmp_path / 'python'),
+        '-u',
+        str(ROOT / 'tools' / 'train.py'),
+        CONFIG,
+        '--launcher',
+        'slurm',
+        '--seed',
+        '1',
+    ]
+
+
+def test_slurm_with_less_than_a_machine(launch):
+    words = launch('slurm_train.sh', 'gpu', 'name', CONFIG, GPUS='2').stdout.splitlines()
+    assert {'--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2'} <= set(words)
+
+
+@pytest.mark.parametrize('arguments', [(), ('gpu', 'name'), ('gpu', 'name', 'configs/none.py')])
+def test_wrong_use_of_slurm_train(launch, arguments):
+    process = launch('slurm_train.sh', *arguments)
+    assert process.returncode == 2
+    assert 'usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG' in process.stderr

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Train with one process per GPU, or with GPUS processes on the CPU of a machine without one.
+set -euo pipefail
+
+if [[ $# -lt 2 || ! -f $1 || ! $2 =~ ^[1-9][0-9]*$ ]]; then
+    [[ $# -lt 1 || -f $1 ]] || echo "CONFIG '$1' is no file." >&2
+    [[ $# -lt 2 || $2 =~ ^[1-9][0-9]*$ ]] || echo "GPUS '$2' is no positive number." >&2
+    cat >&2 <<'USAGE'
+usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+
+  tools/dist_train.sh configs/demo/localmim_vit-tiny_digits.py 2
+  tools/dist_train.sh CONFIG 8 --work-dir work_dirs/run --resume
+
+On several machines, run it on each with these variables; PORT must be the same on all.
+  NNODES       number of machines             (default 1)
+  NODE_RANK    number of this machine, from 0 (default 0)
+  MASTER_ADDR  address of machine 0           (default 127.0.0.1)
+  PORT         port on machine 0              (default: a free one, or 29500 with several machines)
+  PYTHON       interpreter                    (default python, else .venv/bin/python)
+USAGE
+    exit 2
+fi
+
+config=$1
+gpus=$2
+shift 2
+tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+if [[ -z ${PYTHON:-} ]]; then
+    PYTHON=$tools/../.venv/bin/python
+    [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} && -x $PYTHON ]] || PYTHON=python
+fi
+nodes=${NNODES:-1}
+if [[ -z ${PORT:-} ]]; then
+    free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    if [[ $nodes -gt 1 ]]; then PORT=29500; else PORT=$("$PYTHON" -c "$free"); fi
+fi
+export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
+# torchrun would give each process one thread; on a CPU that leaves cores idle.
+threads=$(( $(getconf _NPROCESSORS_ONLN) / gpus ))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( threads > 0 ? threads : 1 ))}
+
+exec "$PYTHON" -m torch.distributed.run \
+    --nnodes "$nodes" \
+    --node_rank "${NODE_RANK:-0}" \
+    --master_addr "${MASTER_ADDR:-127.0.0.1}" \
+    --master_port "$PORT" \
+    --nproc_per_node "$gpus" \
+    "$tools/train.py" "$config" --launcher pytorch "$@"
