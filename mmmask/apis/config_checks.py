@@ -20,8 +20,14 @@ from mmengine.runner import Runner
 from mmpretrain.models.backbones import VisionTransformer
 
 from mmmask.datasets import ImageFolder
+from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook
 from mmmask.masking import BlockMask
-from mmmask.models import MaskedVisionTransformer, MultiScaleDecoder, TokenDecoder
+from mmmask.models import (
+    EncoderParser,
+    MaskedVisionTransformer,
+    MultiScaleDecoder,
+    TokenDecoder,
+)
 from mmmask.targets import HOGTarget, PixelTarget
 
 from .config_nodes import BUILT, CONSUMED, REQUIRED, SUPPLIED, Node, known_types, parameters
@@ -152,22 +158,29 @@ def check_types(cfg: dict, nodes: list[Node]) -> Iterator[str]:
 
 
 def check_arguments(cfg: dict, nodes: list[Node]) -> Iterator[str]:
-    """Every key is an argument of what is built, and every argument without default is there."""
+    """Every key is an argument of what is built, and every argument without default is there.
+
+    What swallows any key is only checked for keys that are nearly one of those it names. An
+    argument may also be a box beside it, which their owner hands on.
+    """
+    configs = {node.path: node.config for node in nodes}
     for node in nodes:
         if node.built is None:
             continue
         takes, closed = parameters(node.built)
         owner = node.config.get('type', node.path)
         owner = owner if isinstance(owner, str) else owner.__name__
-        reads = {'type', '_scope_'} | CONSUMED.get(node.registry, set())
+        supplied = SUPPLIED.get(node.registry, set())
+        reads = CONSUMED.get(node.registry, set()) | takes.keys() - supplied
         # The owner of a norm_cfg, act_cfg, ... completes it, and takes requires_grad out of it.
         is_part = node.registry is root.MODELS and node.path.endswith(('_cfg', '_layer'))
-        reads |= {'requires_grad'} if is_part else set()
-        for key, value in node.config.items() if closed else ():
-            if key not in takes and key not in reads:
-                remedy = f'unknown key of {owner}, {_nearest(key, takes.keys() | reads)}'
+        known = {*reads, *takes, 'type', '_scope_', *(['requires_grad'] if is_part else [])}
+        for key, value in node.config.items():
+            is_near = key not in known and difflib.get_close_matches(str(key), reads, 1, 0.85)
+            if key not in known and (closed or is_near):
+                remedy = f'unknown key of {owner}, {_nearest(str(key), reads)}'
                 yield _tell(f'{node.path}.{key}', value, remedy)
-        given = SUPPLIED.get(node.registry, set()) | node.config.keys()
+        given = {*node.config, *supplied, *configs.get(node.path.rpartition('.')[0], {})}
         is_complete = not is_part and node.registry is not root.FUNCTIONS
         for key, default in takes.items() if is_complete else ():
             if default is REQUIRED and key not in given:
@@ -184,9 +197,10 @@ def check_names(cfg: dict, nodes: list[Node]) -> Iterator[str]:
                 yield _tell(node.path, node.config, f"unknown key, did you mean '{close[0]}'?")
     options = _get(cfg, 'optim_wrapper.paramwise_cfg')
     if isinstance(options, dict) and _get(cfg, 'optim_wrapper.constructor') is None:
-        for key in options.keys() - PARAMWISE_KEYS:
-            remedy = f'unknown key, {_nearest(key, PARAMWISE_KEYS)}'
-            yield _tell(f'optim_wrapper.paramwise_cfg.{key}', options[key], remedy)
+        for key, value in options.items():
+            if key not in PARAMWISE_KEYS:
+                remedy = f'unknown key, {_nearest(str(key), PARAMWISE_KEYS)}'
+                yield _tell(f'optim_wrapper.paramwise_cfg.{key}', value, remedy)
 
 
 # The run
@@ -245,14 +259,15 @@ def check_start(cfg: dict, nodes: list[Node]) -> Iterator[str]:
 def check_hooks(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """No hook acts twice."""
     hooks = [node for node in nodes if node.registry is root.HOOKS and node.path.count('.') == 1]
-    for index, node in enumerate(hooks):
-        for other in hooks[:index]:
-            is_default = other.path.startswith('default_hooks.')
-            if node.config == other.config:
-                yield _tell(node.path, node.config, f'the same as {other.path}, remove one of them')
-            elif node.built is not None and node.built is other.built and is_default:
-                remedy = f'would run beside the one in {other.path}, change that one instead'
-                yield _tell(f'{node.path}.type', node.config['type'], remedy)
+    default = {node.built: node.path for node in hooks if node.path.startswith('default_hooks.')}
+    custom = [node for node in hooks if node.path.startswith('custom_hooks.')]
+    for index, node in enumerate(custom):
+        twins = [other.path for other in custom[:index] if other.config == node.config]
+        if twins:
+            yield _tell(node.path, node.config, f'the same as {twins[0]}, remove one of them')
+        elif node.built is not None and node.built in default:
+            remedy = f'would run beside the one in {default[node.built]}, change that one instead'
+            yield _tell(f'{node.path}.type', node.config['type'], remedy)
 
 
 def check_sources(cfg: dict, nodes: list[Node]) -> Iterator[str]:
@@ -444,6 +459,26 @@ def check_target(cfg: dict, nodes: list[Node]) -> Iterator[str]:
                     )
 
 
+def check_evolution(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """Masks that follow the training, and momentum copies, have what moves them on."""
+    masking, parser = _node(nodes, 'model.masking'), _node(nodes, 'model.parser')
+    built = getattr(masking, 'built', None)
+    moved_by = []
+    if hasattr(built, 'set_progress'):
+        moved_by.append((f'{masking.path}.type', masking.config['type'], ProgressHook))
+    if getattr(built, 'needs_evidence', False) is not False and parser is None:
+        remedy = "sees nothing without a parser, add model.parser=dict(type='mmmask.EncoderParser')"
+        yield _tell(f'{masking.path}.type', masking.config['type'], remedy)
+    if _is(parser, EncoderParser) and parser.argument('momentum') is not None:
+        moved_by.append(
+            (f'{parser.path}.momentum', parser.argument('momentum'), MomentumUpdateHook)
+        )
+    for path, value, hook in moved_by:
+        if not any(_is(node, hook) for node in nodes):
+            name = hook.__name__
+            yield _tell(path, value, f"never moves on, add dict(type='mmmask.{name}') to the hooks")
+
+
 CHECKS = (
     check_top_level,
     check_groups,
@@ -460,4 +495,5 @@ CHECKS = (
     check_mask_ratio,
     check_decoders,
     check_target,
+    check_evolution,
 )
