@@ -4,14 +4,14 @@ import argparse
 import sys
 
 from mmmask.apis import convert_checkpoint
+from mmmask.engine.checkpointing import LAYOUTS
 
-EXAMPLES = """
-layouts:
-  localmim-vit  official LocalMIM ViT pre-training
-  mae           facebookresearch MAE: pre-training, or the encoder alone
-  timm          a timm vision transformer, read only (tools/export.py writes it)
-  huggingface   a Hugging Face ViTModel, read only (tools/export.py writes it)
-  mmmask        checkpoints of this project
+DESCRIPTIONS = {name: layout.description for name, layout in LAYOUTS.items()}
+DESCRIPTIONS['mmmask'] = 'checkpoints of this project'
+HELP = 'layouts:\n' + '\n'.join(f'  {name:14}{text}' for name, text in DESCRIPTIONS.items())
+HELP += """
+
+One side is always mmmask. Encoder-only layouts are read here and written by tools/export.py.
 
 examples:
   official weights, to continue, evaluate or export:
@@ -27,7 +27,7 @@ accounted for; unknown or missing names stop the conversion and are listed.
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('src', help='checkpoint to read: a file of torch.save or .safetensors')
     parser.add_argument('dst', help='checkpoint to write: .pth or .safetensors')

@@ -11,6 +11,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
+import transformers
 from conftest import ROOT
 from mmengine.config import Config
 from timm.layers import LayerNorm2d, PatchEmbed
@@ -312,7 +313,6 @@ def test_a_timm_classifier_gives_its_encoder(tmp_path, images):
 
 
 def test_a_hugging_face_encoder_gives_the_same_features(tmp_path, images):
-    transformers = pytest.importorskip('transformers', reason='Hugging Face is optional')
     torch.manual_seed(0)
     config = transformers.ViTConfig(
         hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS,
