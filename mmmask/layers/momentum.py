@@ -45,7 +45,7 @@ class MomentumCopy(AveragedModel):
         self._online = (online,)
 
     def init_weights(self) -> None:
-        """Start as the online modules; mmengine calls it after those that were registered before."""
+        """Start as the online modules: mmengine calls it after those registered before."""
         self.synchronize()
 
     @torch.no_grad()

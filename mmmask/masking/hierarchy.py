@@ -310,7 +310,7 @@ def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class EvolvedMask(RandomMask):
-    """What generators share that divide each image by evidence, and then hide what belongs together.
+    """What generators share that divide an image by evidence and hide what belongs together.
 
     Attributes:
         evidence_kind: what the parser must read: ``'attention'``, (B, N, N) summed over layers and
@@ -369,8 +369,8 @@ class EvolvedMask(RandomMask):
         if evidence is None or evidence.shape[:2] != (num_images, num_patches):
             shape = None if evidence is None else tuple(evidence.shape)
             raise ValueError(
-                f'{type(self).__name__} needs {self.evidence_kind} of ({num_images}, {num_patches}, '
-                f'...) as evidence, got {shape}: give the algorithm a parser.'
+                f'{type(self).__name__} needs {self.evidence_kind} of ({num_images}, '
+                f'{num_patches}, ...) as evidence, got {shape}: give the algorithm a parser.'
             )
 
 

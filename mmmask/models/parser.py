@@ -85,7 +85,8 @@ class EncoderParser(nn.Module):
         """
         device = images.device.type
         read = self.read_attention if self.evidence_kind == 'attention' else self.read_features
-        # Without its cache: a weight cast here, without gradient, would be used again for training.
+        # Without the cache of autocast: in older PyTorch, a weight that is cast here, without
+        # gradient, would be used again for training.
         with torch.autocast(
             device,
             dtype=torch.get_autocast_dtype(device),

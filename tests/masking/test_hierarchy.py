@@ -17,8 +17,8 @@ from mmmask.masking.hierarchy import (
     build_tree,
     cut_tree,
     difficulty,
-    node_sizes,
     mask_nodes,
+    node_sizes,
     nodes_at,
 )
 

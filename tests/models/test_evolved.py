@@ -1,0 +1,191 @@
+"""Evolved masks in whole models: equal to MAE where they must be, and composed with LocalMIM."""
+
+import copy
+
+import pytest
+import torch
+from conftest import ROOT, build_model
+from mmengine.config import Config
+from torch.nn import functional as F
+
+from mmmask.masking import EvolvedHierarchyMask, EvolvedPartMask, Mask
+from mmmask.models import EvolvedMIM
+from mmmask.registry import MODELS
+
+EHM, EPM, BASELINE = (f'demo/{name}_vit-tiny_digits.py' for name in ('ehm', 'epm', 'mae'))
+
+
+@pytest.fixture
+def images():
+    noise = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return F.interpolate(noise, size=64, mode='bicubic')
+
+
+def gradients(model, images):
+    model.zero_grad()
+    torch.manual_seed(1)
+    losses = model(images, mode='loss')
+    sum(losses.values()).backward()
+    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return {name: loss.item() for name, loss in losses.items()}, found
+
+
+def assert_equal_gradients(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        assert torch.equal(ours[name], gradient), name
+
+
+def test_at_the_start_it_is_mae_bit_for_bit_and_the_parser_is_not_called(images):
+    model, baseline = build_model(EHM), build_model(BASELINE)
+    model.parser.forward = None  # calling it would fail
+    assert gradients(model, images)[0] == gradients(baseline, images)[0]
+    assert_equal_gradients(gradients(model, images)[1], gradients(baseline, images)[1])
+
+
+@pytest.mark.parametrize('config', [EHM, EPM])
+@pytest.mark.parametrize('momentum', [None, 0.99])
+def test_with_the_mask_fixed_gradients_are_those_of_mae(config, momentum, images):
+    """The parser and the tree leave no trace in the gradient, and the copy gets none."""
+    model, baseline = build_model(config), build_model(BASELINE)
+    model.parser = MODELS.build(
+        dict(type='EncoderParser', momentum=momentum, backbone=model.backbone)
+    )
+    model.masking.set_progress(0.6)
+    drawn = []
+    original = model.masking.forward
+
+    def record(*args):
+        drawn.append(original(*args))
+        return drawn[-1]
+
+    model.masking.forward = record
+    loss, found = gradients(model, images)
+    baseline.masking.forward = lambda *args: drawn[-1]
+    expected_loss, expected = gradients(baseline, images)
+    assert loss == expected_loss
+    assert_equal_gradients(found, expected)
+    assert not any(p.requires_grad for p in model.parser.parameters())
+
+
+@pytest.mark.parametrize('config', [EHM, EPM])
+def test_masks_follow_what_the_model_sees(config, images):
+    """Other weights, other masks; equal weights and seed, equal masks."""
+    model = build_model(config).eval()
+    model.masking.set_progress(1.0)
+    drawn = []
+    for scale in (1, 1, 4):
+        with torch.no_grad():
+            model.parser.encoder.layers[0].attn.qkv.weight.mul_(scale)
+        torch.manual_seed(2)
+        drawn.append(model.draw_mask(images).hidden)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert (drawn[2].sum(1) == 48).all()
+
+
+def test_attention_is_summed_for_parts(images):
+    """EPM's partition depends on the scale: six layers of four heads sum to 24 over each query."""
+    model = build_model(EPM).eval()
+    evidence = model.parser(images)
+    assert evidence.sum(2).max() < 24
+    assert evidence.sum(2).mean() > 24 * 0.9  # the rest went to the class token
+
+
+def config_of(name):
+    return Config.fromfile(ROOT / 'configs' / name).model
+
+
+def localmim_with_evolved_masks(**masking):
+    """The demo of LocalMIM with the mask generator and parser of the demo of evolved masking."""
+    model, evolved = config_of('demo/localmim_vit-tiny_digits.py'), config_of(EHM)
+    model.update(type='mmmask.EvolvedMIM', masking=evolved.masking, parser=evolved.parser)
+    model.masking.update(masking)
+    torch.manual_seed(0)
+    built = MODELS.build(model)
+    built.init_weights()
+    return built
+
+
+@pytest.mark.parametrize('kind', ['profile', 'feat_cos'])
+def test_localmim_with_evolved_masks(kind, images):
+    """At the start it is LocalMIM; later only the masks differ, and every decoder still learns."""
+    model = localmim_with_evolved_masks(affinity=kind)
+    baseline = build_model('demo/localmim_vit-tiny_digits.py')
+    assert model.parser.evidence_kind == ('features' if kind == 'feat_cos' else 'attention')
+    loss, found = gradients(model, images)
+    expected_loss, expected = gradients(baseline, images)
+    assert loss == expected_loss
+    assert_equal_gradients(found, expected)
+
+    model.masking.set_progress(0.8)
+    later_loss, later = gradients(model, images)
+    assert later_loss.keys() == {'loss_scale0', 'loss_scale1', 'loss_scale2', 'loss_scale3'}
+    assert later_loss != loss
+    assert later.keys() == found.keys()
+    assert all(gradient.abs().sum() > 0 for gradient in later.values())
+
+
+def test_any_generator_takes_the_place_of_the_masking(images):
+    """The boxes are attributes: parts instead of a hierarchy, on the same model and parser."""
+    model = build_model(EHM).eval()
+    model.masking = EvolvedPartMask(0.5)
+    model.masking.set_progress(0.5)
+    assert (model.draw_mask(images).hidden.sum(1) == 32).all()
+    model.masking = EvolvedHierarchyMask(0.5, final_nodes=4)
+    model.masking.set_progress(0.5)
+    assert (model.draw_mask(images).hidden.sum(1) == 32).all()
+
+
+def test_the_state_dict_holds_the_copy_and_downstream_keys_are_mae_s():
+    model, baseline = build_model(EHM), build_model(BASELINE)
+    names = model.state_dict()
+    assert {n for n in names if not n.startswith('parser.')} == set(baseline.state_dict())
+    copied = {n for n in names if n.startswith('parser.copy.module.encoder.')}
+    prefix = 'parser.copy.module.encoder.'
+    assert {n[len(prefix) :] for n in copied} == set(model.backbone.state_dict())
+    for name in copied:  # initialised as the backbone, after it
+        assert torch.equal(names[name], names['backbone.' + name[len(prefix) :]])
+
+
+def test_a_deep_copy_is_independent(images):
+    model = build_model(EHM)
+    clone = copy.deepcopy(model)
+    with torch.no_grad():
+        clone.backbone.cls_token.add_(1)
+    clone.parser.copy.update()
+    assert torch.equal(clone.parser.encoder.cls_token, clone.backbone.cls_token)
+    assert torch.equal(model.parser.encoder.cls_token, model.backbone.cls_token)
+
+
+def test_nothing_is_drawn_in_features_mode(images):
+    model, baseline = build_model(EHM).eval(), build_model(BASELINE).eval()
+    model.masking.set_progress(1.0)
+    assert torch.equal(model(images)[0], baseline(images)[0])
+    prediction = model(images, mode='predict')
+    assert isinstance(prediction.mask, Mask) and (prediction.mask.hidden.sum(1) == 48).all()
+
+
+def baseline_of(path):
+    """The config of the same recipe with random masks, which may not exist."""
+    name = path.stem.replace('ehm-localmim', 'localmim')
+    name = name.replace('ehm_', 'mae_').replace('epm_', 'mae_')
+    return path.parent.parent / name.split('_')[0] / f'{name}.py'
+
+
+PAIRED = [p for p in sorted((ROOT / 'configs' / 'evolved').glob('*.py')) if baseline_of(p).exists()]
+
+
+@pytest.mark.parametrize('path', PAIRED, ids=lambda path: path.stem)
+def test_configs_differ_from_their_baseline_in_what_is_hidden_alone(path):
+    """One recipe: model boxes, data, optimizer and schedule are the baseline's."""
+    cfg, theirs = Config.fromfile(path), Config.fromfile(baseline_of(path))
+    assert cfg.model.type == 'mmmask.EvolvedMIM'
+    for key in ('train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[key] == theirs[key]
+    for key in ('backbone', 'neck', 'target_generator', 'head', 'data_preprocessor'):
+        assert cfg.model[key] == theirs.model[key]
+
+
+def test_it_is_short():
+    """The method is its boxes: no step of its own."""
+    assert set(vars(EvolvedMIM)) & {'loss', 'forward', 'reconstruct', 'draw_mask'} == set()
