@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 PANEL = 256  # least size of the longer side of a panel, in pixels of the picture
+MAX_GAIN = 2.0  # by which faint predictions are brightened at most
 MIN_CELL = 5  # least size of a HOG cell
 GAP, GROUP_GAP, MARGIN = 6, 26, 24
 INK, PAPER, FAINT = (32, 34, 40), (255, 255, 255), (196, 199, 206)
@@ -88,7 +89,8 @@ def draw_reconstruction(
         groups = _hog_groups(reconstruction, target_generator, hidden, zoom)
         caption = (
             'Strokes run along edges, brighter for larger values. Orange: hidden patches, which '
-            'the model predicts. Blue: visible patches, which show the target on both sides.'
+            'the model predicts (brightened to the range of the target). Blue: visible patches, '
+            'which show the target on both sides.'
         )
     elif hasattr(target_generator, 'restore'):
         groups = _pixel_groups(reconstruction, target_generator, hidden, size, mean, std, count)
@@ -111,13 +113,26 @@ def _hog_groups(reconstruction, generator, hidden: np.ndarray, zoom: float) -> I
         weight = _to_grid(hidden, grid)
         target = _histograms(target, grid, generator.num_bins)[: len(hidden)]
         prediction = _histograms(prediction, grid, generator.num_bins)[: len(hidden)]
-        prediction = np.where(weight[..., None] > 0, prediction, target)
+        is_hidden = weight[..., None] > 0
+        prediction = np.where(is_hidden, prediction * _gain(prediction, target, is_hidden), target)
         cell = round(size * zoom)
         columns = [
             (name, np.stack([_glyphs(*pair, cell) for pair in zip(values, weight, strict=True)]))
             for name, values in (('target', target), ('prediction', prediction))
         ]
         yield Group(f'HOG in cells of {size} px', columns)
+
+
+def _gain(prediction: np.ndarray, target: np.ndarray, is_hidden: np.ndarray) -> float:
+    """What brings the strong predictions of a scale to the brightness of the strong targets.
+
+    A model that is unsure predicts small values for many bins; without this little can be seen.
+    """
+    hidden = np.broadcast_to(is_hidden, target.shape)
+    if not hidden.any():
+        return 1.0
+    strong, wanted = np.quantile(prediction[hidden], 0.99), np.quantile(target[hidden], 0.99)
+    return float(np.clip(wanted / max(strong, 1e-6), 1, MAX_GAIN))
 
 
 def _histograms(values, grid: tuple[int, int], num_bins: int) -> np.ndarray:

@@ -1,0 +1,94 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmmask.apis.visualize import build_model, load_images, plain_pipeline, visualize
+from mmmask.engine.checkpointing import CheckpointError
+from mmmask.engine.hooks import reconstruct_and_draw
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp('checkpoint') / 'model.pth'
+    torch.save(dict(state_dict=build_model(Config.fromfile(CONFIG), seed=3).state_dict()), path)
+    return path
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / 'photographs'
+    folder.mkdir()
+    Image.fromarray(skimage.data.astronaut()).resize((120, 90)).save(folder / 'a.png')
+    Image.fromarray(skimage.data.coffee()).save(folder / 'b.jpg', quality=95)
+    return folder
+
+
+def test_weights_are_the_checkpoint(checkpoint):
+    cfg = Config.fromfile(CONFIG)
+    model, other = build_model(cfg, checkpoint), build_model(cfg, seed=4)
+    tensors = torch.load(checkpoint)['state_dict']
+    assert all(torch.equal(value, tensors[name]) for name, value in model.state_dict().items())
+    assert not torch.equal(model.backbone.cls_token, other.backbone.cls_token)
+
+
+def test_plain_pipeline_takes_the_middle(photographs):
+    batch = load_images([photographs], plain_pipeline((64, 64)), 8)
+    astronaut = Image.open(photographs / 'a.png').resize((85, 64), Image.BICUBIC)
+    expected = np.asarray(astronaut)[:, 10:74]
+    assert batch['inputs'].shape == (2, 3, 64, 64)
+    np.testing.assert_array_equal(batch['inputs'][0].flip(0).permute(1, 2, 0), expected)
+
+
+def test_folder_and_files_agree(photographs):
+    pipeline = plain_pipeline((64, 64))
+    files = [photographs / 'a.png', photographs / 'b.jpg']
+    folder, listed = load_images([photographs], pipeline, 8), load_images(files, pipeline, 8)
+    assert torch.equal(folder['inputs'], listed['inputs'])
+
+
+def test_picture(checkpoint, photographs, tmp_path):
+    out = visualize(CONFIG, checkpoint, [photographs], tmp_path / 'new' / 'x.png', seed=5)
+    model = build_model(Config.fromfile(CONFIG), checkpoint)
+    batch = load_images([photographs], plain_pipeline((64, 64)), 8)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(out)), reconstruct_and_draw(model, batch, 5)
+    )
+
+
+def test_errors(checkpoint, tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'words')
+    with pytest.raises(ValueError, match='a.png is not a readable image'):
+        visualize(CONFIG, checkpoint, [tmp_path / 'a.png'])
+    with pytest.raises(FileNotFoundError, match='missing.png'):
+        visualize(CONFIG, checkpoint, [tmp_path / 'missing.png'])
+    tensors = torch.load(checkpoint)['state_dict']
+    backbone = {name: value for name, value in tensors.items() if name.startswith('backbone.')}
+    torch.save(backbone, tmp_path / 'backbone.pth')
+    with pytest.raises(CheckpointError, match="lacks .* such as .'neck.*the config"):
+        visualize(CONFIG, tmp_path / 'backbone.pth')
+
+
+def test_command_line(checkpoint, tmp_path):
+    out = tmp_path / 'digits.png'
+    command = [sys.executable, ROOT / 'tools' / 'visualize.py', CONFIG, checkpoint]
+    run = subprocess.run(
+        [*command, '--out', out, '--num', '2'], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
+    assert f'The picture is in {out}' in run.stdout
+    assert Image.open(out).size[0] > 2000
+
+    run = subprocess.run([*command[:-1], 'none.pth'], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 1
+    assert 'none.pth' in run.stderr
+    assert 'Traceback' not in run.stderr
