@@ -59,6 +59,8 @@ def load_config(
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
     if pretrained:
+        if not Path(pretrained).is_file():
+            raise FileNotFoundError(f'--pretrained {pretrained!r} does not exist.')
         hook = dict(
             type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
         )
@@ -105,7 +107,11 @@ def set_defaults(cfg: Config) -> None:
             loader.setdefault('pin_memory', has_gpu)
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
     if not has_gpu:
-        cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+        # mmengine's default wrapper asks for the GPU of each process.
+        wrapper = dict(
+            type='mmengine.MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+        )
+        cfg.setdefault('model_wrapper_cfg', wrapper)
 
 
 def scale_learning_rate(cfg: Config, world_size: int) -> str:
@@ -132,6 +138,9 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     world_size = _launched_world_size(cfg.launcher)
     arithmetic = scale_learning_rate(cfg, world_size)
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        # mmengine would look for a GPU; it leaves an existing process group alone.
+        torch.distributed.init_process_group('gloo')
     runner = Runner.from_cfg(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(

@@ -69,12 +69,14 @@ def test_precision():
 
 
 def test_the_command_line_reaches_the_config(tmp_path):
+    checkpoint = tmp_path / 'some.pth'
+    checkpoint.touch()
     cfg = load_config(
         DIGITS,
         options={'train_cfg.max_epochs': 7},
         work_dir=str(tmp_path),
         seed=11,
-        pretrained='backbone.pth',
+        pretrained=str(checkpoint),
         resume='auto',
     )
     assert cfg.train_cfg.max_epochs == 7
@@ -82,12 +84,14 @@ def test_the_command_line_reaches_the_config(tmp_path):
     assert cfg.randomness == dict(seed=11, diff_rank_seed=True)
     assert cfg.resume and cfg.load_from is None
     assert cfg.custom_hooks[-1] == dict(
-        type='mmmask.LoadBackboneHook', checkpoint='backbone.pth', allow_missing=False
+        type='mmmask.LoadBackboneHook', checkpoint=str(checkpoint), allow_missing=False
     )
-    assert load_config(DIGITS, resume='a.pth').load_from == 'a.pth'
+    assert load_config(DIGITS, resume=str(checkpoint)).load_from == str(checkpoint)
     assert load_config(DIGITS).work_dir == 'work_dirs/mae_vit-tiny_digits'
     with pytest.raises(FileNotFoundError, match="config 'missing.py' does not exist"):
         load_config('missing.py')
+    with pytest.raises(FileNotFoundError, match="--pretrained 'missing.pth' does not exist"):
+        load_config(DIGITS, pretrained='missing.pth')
 
 
 def test_dry_run_says_what_would_happen_and_leaves_nothing(tmp_path):
