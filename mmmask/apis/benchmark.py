@@ -25,6 +25,7 @@ import mmmask.models  # noqa: F401  registers them, and before any memory is mea
 from mmmask.registry import MODELS
 from mmmask.targets import HOGTarget
 
+from .benchmark_hierarchy import hierarchy_calls
 from .train import set_defaults, set_precision
 
 DTYPES = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
@@ -113,6 +114,10 @@ class TrainingStep:
         self.model = MODELS.build(cfg.model)
         self.model.init_weights()
         self.model.to(images.device).train()
+        # Masks that evolve are those of half the training, so that their parser has to run.
+        for module in self.model.modules():
+            if hasattr(module, 'set_progress'):
+                module.set_progress(0.5)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.batch = dict(inputs=images)
         self.autocast = partial(
@@ -268,7 +273,7 @@ def hog_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str,
 
 # name -> function of batch size, image size and device that gives named calls; the first of them is
 # the component, the others are what it is compared with.
-COMPONENTS = dict(hog=hog_calls)
+COMPONENTS = dict(hog=hog_calls, hierarchy=hierarchy_calls)
 
 
 def read_config(name: str, img_size: int | None = None) -> Config:

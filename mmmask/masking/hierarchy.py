@@ -390,6 +390,8 @@ class EvolvedHierarchyMask(EvolvedMask):
         linkage: see :func:`build_tree`.
         spatial_weight: λ of :func:`affinity`.
         extra_nodes: draw the number of nodes from K..K + this, once for each batch.
+        shared: one tree, of the mean affinity, and one mask for all images of the local batch, as
+            masked Swin encoders need them. Masks then follow what the images have in common.
     """
 
     def __init__(
@@ -402,6 +404,7 @@ class EvolvedHierarchyMask(EvolvedMask):
         linkage: str = 'ward',
         spatial_weight: float = 0.0,
         extra_nodes: int = 0,
+        shared: bool = False,
     ) -> None:
         super().__init__(ratio)
         if affinity not in AFFINITIES:
@@ -429,6 +432,7 @@ class EvolvedHierarchyMask(EvolvedMask):
         self.linkage = linkage
         self.spatial_weight = spatial_weight
         self.extra_nodes = extra_nodes
+        self.shared = shared
         self.evidence_kind = AFFINITIES[affinity]
 
     @property
@@ -443,8 +447,10 @@ class EvolvedHierarchyMask(EvolvedMask):
         )
 
     def tree(self, evidence: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Evidence of B images on an (h, w) grid -> parent (B, 2N−1) of :func:`build_tree`."""
+        """Evidence of B images on an (h, w) grid -> parent (B, or 1 if shared, 2N−1)."""
         weights = affinity(evidence, self.affinity, self.spatial_weight, grid)
+        if self.shared:
+            weights = weights.mean(dim=0, keepdim=True)
         return build_tree(weights, self.linkage)[0]
 
     def divide(self, num_images, grid, device='cpu', evidence=None) -> Tensor:
@@ -457,11 +463,14 @@ class EvolvedHierarchyMask(EvolvedMask):
         if self.extra_nodes:
             extra = torch.randint(self.extra_nodes + 1, (1,), device=evidence.device)
             num_nodes = (num_nodes + extra).clamp(max=num_patches)
-        return cut_tree(self.tree(evidence, grid), num_nodes)
+        return cut_tree(self.tree(evidence, grid), num_nodes).expand(num_images, -1)
 
     def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
         """(B, N) nodes -> Mask of :func:`mask_nodes`; plain random masking for single patches."""
-        num_patches = labels.shape[1]
+        num_images, num_patches = labels.shape
+        num_masks = 1 if self.shared else num_images
         if self.num_nodes(num_patches) >= num_patches:
-            return RandomMask.forward(self, len(labels), grid, labels.device)
-        return mask_nodes(labels, num_visible(num_patches, self.ratio))
+            mask = RandomMask.forward(self, num_masks, grid, labels.device)
+        else:
+            mask = mask_nodes(labels[:num_masks], num_visible(num_patches, self.ratio))
+        return Mask(*(part.expand(num_images, -1) for part in mask[:3])) if self.shared else mask

@@ -51,6 +51,8 @@ class EncoderParser(nn.Module):
                 'momentum=None reads the online encoder, whose dropout would make the evidence '
                 'random: set momentum, or the drop rates of the backbone to 0.'
             )
+        if evidence_kind == 'features' and layers is not None:
+            raise ValueError(f'layers={layers} chooses attention; features are those of the last.')
         self.evidence_kind = evidence_kind
         self.chunk_size = chunk_size
         self.online_patches = online_patches

@@ -340,7 +340,8 @@ def test_one_patch_a_node_is_random_masking_bit_for_bit():
     torch.manual_seed(3)
     expected = RandomMask(0.75)(5, (8, 8))
     torch.manual_seed(3)
-    for ours, theirs in zip(mask_nodes(torch.arange(64).repeat(5, 1), 16), expected, strict=True):
+    mask = mask_nodes(torch.arange(64).repeat(5, 1), 16)
+    for ours, theirs in zip(mask[:3], expected[:3], strict=True):
         assert torch.equal(ours, theirs)
 
 
@@ -350,7 +351,7 @@ def test_at_the_start_of_training_masks_are_random_masks_and_need_no_evidence():
     torch.manual_seed(3)
     expected = RandomMask(0.75)(5, (14, 14))
     torch.manual_seed(3)
-    for ours, theirs in zip(masking(5, (14, 14)), expected, strict=True):
+    for ours, theirs in zip(masking(5, (14, 14))[:3], expected[:3], strict=True):
         assert torch.equal(ours, theirs)
     masking.set_progress(0.1)
     assert masking.needs_evidence
@@ -394,7 +395,7 @@ def test_same_seed_same_mask_and_fresh_draws_otherwise():
     first, second = (masking(4, (6, 6), 'cpu', evidence) for _ in range(2))
     torch.manual_seed(5)
     again = masking(4, (6, 6), 'cpu', evidence)
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(first[:3], again[:3], strict=True))
     assert not torch.equal(first.hidden, second.hidden)
 
 
@@ -477,3 +478,20 @@ def test_nothing_enters_the_state_dict():
     masking = generator_at(0.5)
     masking(1, (6, 6), 'cpu', random_attention(1, 36))
     assert not masking.state_dict() and not list(masking.parameters())
+
+
+@pytest.mark.parametrize('progress', [0, 0.5, 1])
+def test_a_shared_mask_is_that_of_the_mean_affinity(progress):
+    evidence = random_attention(5, 36)
+    masking = generator_at(progress, shared=True)
+    torch.manual_seed(0)
+    mask = masking(5, (6, 6), 'cpu', evidence)
+    assert all((part == part[:1]).all() and len(part) == 5 for part in mask[:3])
+    assert (mask.hidden.sum(1) == 27).all()
+    torch.manual_seed(0)
+    if progress == 0:
+        expected = RandomMask()(1, (6, 6))
+    else:
+        parent, _ = build_tree(affinity(evidence).mean(0, keepdim=True))
+        expected = mask_nodes(cut_tree(parent, nodes_at(progress, 36)), 9)
+    assert torch.equal(mask.ids_restore[3], expected.ids_restore[0])

@@ -198,3 +198,8 @@ def test_layers_that_do_not_exist_are_named(encoder, layers):
 def test_unknown_evidence_is_named(encoder):
     with pytest.raises(ValueError, match="evidence_kind='gradients'"):
         EncoderParser(encoder, 'gradients')
+
+
+def test_layers_do_not_choose_features(encoder):
+    with pytest.raises(ValueError, match='layers=2 chooses attention'):
+        EncoderParser(encoder, 'features', layers=2)
