@@ -5,11 +5,14 @@ from .momentum import MomentumCopy
 from .patches import patchify, unpatchify
 from .position import sincos_position_embedding
 from .rescale import AveragePool2x, Upsample2x
+from .window_groups import WindowGroups, group_windows
 
 __all__ = [
     'AveragePool2x',
     'MomentumCopy',
     'Upsample2x',
+    'WindowGroups',
+    'group_windows',
     'initialize_transformer',
     'patchify',
     'sincos_position_embedding',
