@@ -10,8 +10,8 @@ import torch
 from conftest import DEMOS, build_model
 from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
 
-from mmmask.masking import BlockMask
-from mmmask.models import MaskedImageModel, Reconstruction
+from mmmask.masking import BlockMask, Mask
+from mmmask.models import MaskedImageModel, MaskedSwinTransformer, Reconstruction
 from mmmask.registry import MODELS
 
 BASE_CLASSES = {'MaskedImageModel'}
@@ -121,10 +121,19 @@ def test_pictures_show_what_the_loss_saw(config, images):
     assert not result.prediction[0].requires_grad
 
 
+class SharedBlockMask(BlockMask):
+    """One draw for all images."""
+
+    def forward(self, num_images, *args) -> Mask:
+        mask = super().forward(1, *args)
+        return Mask(*(tensor.expand(num_images, -1) for tensor in mask))
+
+
 @demo_configs
 def test_any_patch_mask_generator_fits(config, images):
     model = build_model(config)
-    model.masking = BlockMask(0.5, 2)
+    shared = isinstance(model.backbone, MaskedSwinTransformer)
+    model.masking = (SharedBlockMask if shared else BlockMask)(0.5, 2)
     result = model(images, mode='predict')
     blocks = result.mask.hidden.view(8, 4, 2, 4, 2).float().mean((2, 4))
     assert set(blocks.unique().tolist()) == {0.0, 1.0}

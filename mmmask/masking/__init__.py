@@ -10,9 +10,11 @@ from .mask import (
     num_visible,
     rescale_hidden,
     restore_tokens,
+    units_to_raster,
 )
 from .parts import EvolvedPartMask
 from .random import RandomMask
+from .shared import SharedMask, SharedUnitMask, shared_visible
 
 __all__ = [
     'BlockMask',
@@ -20,6 +22,8 @@ __all__ = [
     'EvolvedPartMask',
     'Mask',
     'RandomMask',
+    'SharedMask',
+    'SharedUnitMask',
     'difficulty',
     'gather_tokens',
     'keep_all',
@@ -28,4 +32,6 @@ __all__ = [
     'num_visible',
     'rescale_hidden',
     'restore_tokens',
+    'shared_visible',
+    'units_to_raster',
 ]

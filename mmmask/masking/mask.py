@@ -1,5 +1,6 @@
 """What is hidden, and the operations on it. No other file of the project permutes tokens."""
 
+from math import isqrt
 from typing import NamedTuple
 
 import torch
@@ -62,11 +63,27 @@ def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
 
 
 def restore_tokens(visible: Tensor, mask: Mask, mask_token: Tensor) -> Tensor:
-    """(B, K, D) visible tokens and a (1, 1, D) mask token -> (B, N, D) in raster order."""
-    num_images, num_keep, width = visible.shape
+    """(B, K, D) visible tokens and a (1, 1, D) mask token -> (B, N, D) in raster order.
+
+    Where a patch has s tokens, (B, K·s, D) -> (B, N·s, D), the tokens of a patch side by side.
+    """
+    num_images, num_keep = visible.shape[0], mask.ids_keep.shape[1]
+    per_patch = visible.shape[1] // num_keep
+    visible = visible.reshape(num_images, num_keep, -1)
     num_hidden = mask.ids_restore.shape[1] - num_keep
-    filler = mask_token.to(visible.dtype).expand(num_images, num_hidden, width)
-    return gather_tokens(torch.cat([visible, filler], dim=1), mask.ids_restore)
+    filler = mask_token.to(visible.dtype).repeat(1, 1, per_patch)
+    filler = filler.expand(num_images, num_hidden, -1)
+    restored = gather_tokens(torch.cat([visible, filler], dim=1), mask.ids_restore)
+    return restored.unflatten(2, (per_patch, -1)).flatten(1, 2)
+
+
+def units_to_raster(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(B, h·w·s², D) tokens unit by unit, s × s in each -> the same in raster order."""
+    side = isqrt(tokens.shape[1] // (grid[0] * grid[1]))
+    if side == 1:
+        return tokens
+    maps = tokens.unflatten(1, (*grid, side, side))
+    return maps.transpose(2, 3).flatten(1, 4)
 
 
 def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:

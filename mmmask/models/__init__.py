@@ -4,7 +4,7 @@ from mmmask import masking, targets
 from mmmask.registry import MODELS
 
 from .algorithms import MAE, EvolvedMIM, LocalMIM, MaskedImageModel, Reconstruction
-from .backbones import MaskedVisionTransformer
+from .backbones import MaskedSwinTransformer, MaskedVisionTransformer
 from .heads import MaskedRegressionHead
 from .necks import MultiScaleDecoder, ScaleDecoder, TokenDecoder
 from .parser import EncoderParser
@@ -12,6 +12,7 @@ from .parser import EncoderParser
 for _class in (
     masking.RandomMask,
     masking.BlockMask,
+    masking.SharedUnitMask,
     masking.EvolvedHierarchyMask,
     masking.EvolvedPartMask,
     targets.PixelTarget,
@@ -26,6 +27,7 @@ __all__ = [
     'LocalMIM',
     'MaskedImageModel',
     'MaskedRegressionHead',
+    'MaskedSwinTransformer',
     'MaskedVisionTransformer',
     'MultiScaleDecoder',
     'Reconstruction',

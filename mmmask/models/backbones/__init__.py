@@ -1,5 +1,6 @@
 """Backbones that accept a mask."""
 
+from .masked_swin import MaskedSwinTransformer
 from .masked_vit import MaskedVisionTransformer
 
-__all__ = ['MaskedVisionTransformer']
+__all__ = ['MaskedSwinTransformer', 'MaskedVisionTransformer']

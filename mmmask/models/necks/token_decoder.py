@@ -1,6 +1,7 @@
 """Decoders that fill in the hidden patches."""
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -13,7 +14,7 @@ from mmmask.layers import (
     initialize_transformer,
     sincos_position_embedding,
 )
-from mmmask.masking import Mask, restore_tokens
+from mmmask.masking import Mask, restore_tokens, units_to_raster
 from mmmask.registry import MODELS
 
 
@@ -62,23 +63,25 @@ class TokenDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def decode(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
-        """([1+]K tokens of width C) -> (B, N, embed_dims), raster order, class token dropped.
+        """([1+]K or K·s² tokens of width C) -> (B, N·s², embed_dims), without the class token.
 
-        A class token is recognised by the token count; it takes part in the attention.
+        A class token is recognised by the token count; it takes part in the attention. An encoder
+        with s × s tokens per patch gives them patch by patch; the result is in raster order.
         """
         tokens = self.embed(tokens)
-        num_extra = tokens.shape[1] - mask.ids_keep.shape[1]
+        num_extra = int(tokens.shape[1] == mask.ids_keep.shape[1] + 1)
         patches = restore_tokens(tokens[:, num_extra:], mask, self.mask_token)
+        patches = units_to_raster(patches, grid)
         tokens = torch.cat([tokens[:, :num_extra], patches], dim=1)
         tokens = tokens + sincos_position_embedding(
-            grid, self.embed_dims, class_token=num_extra == 1, device=tokens.device
+            _finer(grid, patches), self.embed_dims, num_extra == 1, tokens.device
         ).to(tokens.dtype)
         for layer in self.layers:
             tokens = layer(tokens)
         return self.norm(tokens[:, num_extra:])
 
     def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
-        """Taps, of which the last is used, each (B, [1+]K, C) -> (B, N, out_channels)."""
+        """Taps, of which the last is used, (B, [1+]K or K·s², C) -> (B, N·s², out_channels)."""
         return self.project(self.decode(taps[-1], mask, grid))
 
 
@@ -133,9 +136,9 @@ class ScaleDecoder(TokenDecoder):
         self.project[-1].reset_parameters()
 
     def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
-        """Taps, of which the last is used, each (B, [1+]K, C) -> (B, N·scale², out_channels)."""
-        maps = self.decode(self.input_norm(taps[-1]), mask, grid).unflatten(1, grid)
-        return self.project(maps).flatten(1, 2)
+        """As the parent -> (B, N·s²·scale², out_channels)."""
+        patches = self.decode(self.input_norm(taps[-1]), mask, grid)
+        return self.project(patches.unflatten(1, _finer(grid, patches))).flatten(1, 2)
 
 
 @MODELS.register_module()
@@ -153,7 +156,7 @@ class MultiScaleDecoder(BaseModule):
     def forward(
         self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]
     ) -> tuple[Tensor, ...]:
-        """Taps (B, [1+]K, C_k) -> predictions (B, N·scale_k², D_k).
+        """Taps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
 
         Raises:
             ValueError: if the number of taps is not the number of decoders.
@@ -166,3 +169,9 @@ class MultiScaleDecoder(BaseModule):
         return tuple(
             decoder((tap,), mask, grid) for decoder, tap in zip(self.decoders, taps, strict=True)
         )
+
+
+def _finer(grid: tuple[int, int], patches: Tensor) -> tuple[int, int]:
+    """(h, w) and (B, N·s², D) -> (h·s, w·s)."""
+    side = isqrt(patches.shape[1] // (grid[0] * grid[1]))
+    return grid[0] * side, grid[1] * side

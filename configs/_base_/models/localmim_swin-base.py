@@ -1,0 +1,44 @@
+# Swin-B, window 7, at 224 px: 49 units of 32 px, of which 12 are visible. The stages give maps of
+# 28, 14, 7 and 7 tokens a side behind their patch merging, and each predicts HOG on its own map.
+layer_norm = dict(type='LN', eps=1e-6)
+model = dict(
+    type='mmmask.LocalMIM',
+    data_preprocessor=dict(
+        type='mmpretrain.SelfSupDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(
+        type='mmmask.MaskedSwinTransformer',
+        arch='base',
+        img_size=224,
+        out_indices=(0, 1, 2, 3),
+        out_after_downsample=True,
+        norm_cfg=layer_norm,
+        patch_cfg=dict(norm_cfg=layer_norm),
+        stage_cfgs=dict(
+            block_cfgs=dict(norm_cfg=layer_norm), downsample_cfg=dict(norm_cfg=layer_norm)
+        ),
+    ),
+    masking=dict(type='mmmask.SharedUnitMask', ratio=0.75),
+    # The backbone norms the taps, and a tap has the resolution of its target.
+    neck=dict(
+        type='mmmask.MultiScaleDecoder',
+        decoders=[
+            dict(
+                type='mmmask.TokenDecoder',
+                in_channels=in_channels,
+                out_channels=54,  # 3 colours * 18 bins
+                embed_dims=embed_dims,
+                depth=1,
+                num_heads=4,
+            )
+            for in_channels, embed_dims in ((256, 64), (512, 128), (1024, 128), (1024, 128))
+        ],
+    ),
+    target_generator=dict(
+        type='mmmask.HOGTarget', num_bins=18, cell_sizes=(8, 16, 32, 32), bias=True
+    ),
+    head=dict(type='mmmask.MaskedRegressionHead'),
+)

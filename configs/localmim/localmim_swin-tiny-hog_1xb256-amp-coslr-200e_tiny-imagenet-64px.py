@@ -1,0 +1,45 @@
+_base_ = [
+    '../_base_/models/localmim_swin-base.py',
+    '../_base_/datasets/tiny_imagenet_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# Swin-T on patches of 2 px with window 4: 16 units of 16 px, of which 3 are visible at 0.75
+# (int(0.75 * 16) + 1 = 13 are hidden); 0.7 leaves 4 as a ViT has 25 %. Maps of 16, 8, 4, 4 tokens.
+model = dict(
+    backbone=dict(arch='tiny', img_size=64, patch_size=2, window_size=4),
+    masking=dict(ratio=0.7),
+    neck=dict(
+        decoders=[
+            dict(
+                type='mmmask.TokenDecoder',
+                in_channels=in_channels,
+                out_channels=54,
+                embed_dims=embed_dims,
+                depth=1,
+                num_heads=4,
+            )
+            for in_channels, embed_dims in ((192, 64), (384, 128), (768, 128), (768, 128))
+        ]
+    ),
+    target_generator=dict(cell_sizes=(4, 8, 16, 16)),
+)
+
+# peak lr = 1e-3 * 256 / 256 = 1e-3 on one GPU: a small model on small images takes more than 1e-4
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3), paramwise_cfg=dict(no_decay=('position_bias', 'token'))
+)
+param_scheduler = dict(warmup_epochs=10)
+train_cfg = dict(max_epochs=200)
+
+custom_hooks = [
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(
+        type='mmmask.OnlineKNNHook',
+        interval=10,
+        bank={{_base_.labelled_train}},
+        query={{_base_.labelled_val}},
+    ),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+]

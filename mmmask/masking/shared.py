@@ -1,0 +1,80 @@
+"""One random mask for a whole batch (Huang et al., GreenMIM, NeurIPS 2022)."""
+
+import torch
+from torch import Tensor
+
+from .mask import Mask, mask_from_scores
+from .random import RandomMask
+
+
+class SharedMask(Mask):
+    """A mask with equal rows, whose visible patches are known without asking the device.
+
+    Attributes:
+        shared_ids: the visible patches as plain numbers, in the order the encoder sees them.
+    """
+
+    shared_ids: tuple[int, ...] | None = None
+
+
+def shared_visible(mask: Mask) -> tuple[int, ...]:
+    """The K visible patches that all images have in common, in the order the encoder sees them.
+
+    Masks other than a :class:`SharedMask` are read, which on an accelerator waits for it.
+
+    Raises:
+        ValueError: if the images have different visible patches.
+    """
+    if getattr(mask, 'shared_ids', None) is not None:
+        return mask.shared_ids
+    first, *others = mask.ids_keep.tolist()
+    if any(ids != first for ids in others):
+        raise ValueError(
+            'the images of this batch have different visible patches, but this encoder needs one '
+            'mask for the whole batch: use mmmask.SharedUnitMask.'
+        )
+    return tuple(first)
+
+
+class SharedUnitMask(RandomMask):
+    """Hide the same random units of every image of the local batch.
+
+    For encoders that pack the visible tokens of all images alike. Every process draws its own mask,
+    as every process is seeded differently.
+
+    A unit is hidden if its number in a random order is at most int(ratio·N), counted from 0: the
+    reference implementation of LocalMIM writes ``<=``, so one unit more is hidden than the ratio
+    says, 37 of 49 at 0.75.
+
+    Args:
+        ratio: share of the units to hide, in (0, 1).
+    """
+
+    def forward(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> SharedMask:
+        """B, (h, w) -> SharedMask of h·w units, visible ones in raster order, all rows equal.
+
+        It is drawn on the host, where the encoder plans with it, and copied without waiting.
+
+        Raises:
+            ValueError: if no unit stays visible.
+        """
+        num_units = grid[0] * grid[1]
+        num_keep = num_units - int(num_units * self.ratio + 1e-6) - 1
+        if num_keep < 1:
+            raise ValueError(
+                f'ratio={self.ratio} hides all {num_units} units of a {grid[0]}x{grid[1]} grid: '
+                'lower it, or use larger images or smaller units.'
+            )
+        hidden = torch.randperm(num_units) < num_units - num_keep
+        mask = mask_from_scores(hidden.unsqueeze(0), num_keep)
+        shared = SharedMask(
+            *(tensor.to(device, non_blocking=True).expand(num_images, -1) for tensor in mask)
+        )
+        shared.shared_ids = tuple(mask.ids_keep[0].tolist())
+        return shared

@@ -1,0 +1,181 @@
+"""mmpretrain's Swin transformer on visible tokens only."""
+
+import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import PatchMerging
+from mmpretrain.models.backbones import SwinTransformer
+from mmpretrain.models.backbones.swin_transformer import SwinBlock
+from mmpretrain.models.utils import ShiftWindowMSA
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmmask.layers import WindowGroups, group_windows, initialize_transformer
+from mmmask.masking import Mask, gather_tokens, shared_visible
+from mmmask.registry import MODELS
+
+COORDINATES = ('true', 'scrambled')
+
+
+@MODELS.register_module()
+class MaskedSwinTransformer(SwinTransformer):
+    """mmpretrain's ``SwinTransformer`` that accepts a mask (Wang et al., LocalMIM, CVPR 2023).
+
+    What is hidden are units, squares of pixels that become one token of the last stage (32 px for
+    four stages from 4 px patches), the same ones in all images. The encoder sees the tokens of
+    visible units only: no mask tokens, and attention in groups of windows (Huang et al., GreenMIM,
+    NeurIPS 2022), which equals window attention without the hidden tokens as keys. State-dict names
+    and modules are mmpretrain's, so the encoder loads into mmpretrain, mmdet and mmseg as it is.
+
+    Args:
+        arch, img_size, patch_size: as in ``mmpretrain.SwinTransformer``. Other sizes than
+            ``img_size`` work where the windows tile the map of every stage.
+        coordinates: ``'true'``, or ``'scrambled'`` for what the released LocalMIM models were
+            trained with: after the first patch merging a token's unit-major index is taken for its
+            raster index, which gives most blocks other windows and relative positions than the
+            tokens have, and than the same weights meet without a mask.
+        **kwargs: anything else that ``mmpretrain.SwinTransformer`` takes.
+
+    Raises:
+        ValueError: for unknown coordinates, or options that a masked encoder does not know.
+    """
+
+    def __init__(
+        self,
+        arch='base',
+        img_size=224,
+        patch_size=4,
+        drop_path_rate=0.0,
+        coordinates='true',
+        **kwargs,
+    ) -> None:
+        if coordinates not in COORDINATES:
+            raise ValueError(f'coordinates={coordinates!r} is not one of {COORDINATES}.')
+        if kwargs.get('use_abs_pos_embed') or kwargs.get('pad_small_map'):
+            raise ValueError(
+                'use_abs_pos_embed and pad_small_map do not work with a mask: leave them out.'
+            )
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            drop_path_rate=drop_path_rate,
+            **kwargs,
+        )
+        self.coordinates = coordinates
+        # Tokens along the side of a unit at the start of each stage: 8, 4, 2, 1.
+        self.unit_sides = [2**stage for stage in reversed(range(self.num_layers))]
+        self.patch_size = patch_size * self.unit_sides[0]  # of a mask unit
+
+    def init_weights(self) -> None:
+        """Initialise as LocalMIM's reference, unless ``init_cfg`` names a checkpoint."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+            return
+        initialize_transformer(self)
+        projection = self.patch_embed.projection.weight
+        nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
+
+    def grid(self, images: Tensor) -> tuple[int, int]:
+        """(B, C, H, W) -> (h, w), the grid of units of these images.
+
+        Raises:
+            ValueError: if the unit does not divide the image.
+        """
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f'images of {height}x{width} px cannot be cut into mask units of {self.patch_size} '
+                'px: change the crop size of the data pipeline or patch_size.'
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> one (B, K·s², C_k) tensor per tap, s × s tokens of each visible unit.
+
+        Tokens come unit by unit. Without a mask nothing is hidden and the result is the parent's,
+        maps of (B, C_k, H_k, W_k).
+
+        Raises:
+            ValueError: if the images have different masks, or the windows do not tile a map.
+        """
+        if mask is None:
+            return super().forward(images)
+        grid, units = self.grid(images), shared_visible(mask)
+        tokens = self.embed(images, mask)
+        taps = []
+        for index, (stage, side) in enumerate(zip(self.stages, self.unit_sides, strict=True)):
+            smallest_side = min(grid) * side
+            scrambled = self.coordinates == 'scrambled' and index > 0
+            groups = {}  # one plan serves all blocks with the same windows
+            for block in stage.blocks:
+                window, shift = block.attn.window_size, block.attn.shift_size
+                shift = 0 if smallest_side <= window else shift
+                if (window, shift) not in groups:
+                    groups[window, shift] = group_windows(
+                        units, grid, side, window, shift, scrambled, tokens.device
+                    )
+                tokens = run_block(block, tokens, groups[window, shift])
+            tap = tokens
+            if stage.downsample is not None:
+                tokens = merge_patches(stage.downsample, tokens, side)
+                tap = tokens if self.out_after_downsample else tap
+            if index in self.out_indices:
+                taps.append(getattr(self, f'norm{index}')(tap))
+        return tuple(taps)
+
+    def embed(self, images: Tensor, mask: Mask) -> Tensor:
+        """(B, C, H, W) -> (B, K·s², D) tokens of the visible units; each is embedded by itself."""
+        size = self.patch_size
+        units = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))
+        units = units.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).flatten(2)
+        units = gather_tokens(units, mask.ids_keep)
+        tokens, _ = self.patch_embed(units.reshape(-1, images.shape[1], size, size))
+        return self.drop_after_pos(tokens.reshape(len(images), -1, self.embed_dims))
+
+
+def run_block(block: SwinBlock, tokens: Tensor, groups: WindowGroups) -> Tensor:
+    """(B, T, C) -> (B, T, C): the block's own forward pass on visible tokens."""
+
+    def forward(tokens: Tensor) -> Tensor:
+        tokens = tokens + attend(block.attn, block.norm1(tokens), groups)
+        return block.ffn(block.norm2(tokens), identity=tokens)
+
+    if block.with_cp and tokens.requires_grad:
+        return checkpoint(forward, tokens, use_reentrant=False)
+    return forward(tokens)
+
+
+def attend(attention: ShiftWindowMSA, tokens: Tensor, groups: WindowGroups) -> Tensor:
+    """(B, T, C) -> (B, T, C): (shifted) window attention among visible tokens."""
+    layer = attention.w_msa
+    num_images, num_tokens, width = tokens.shape
+    num_groups, length, _ = groups.blocked.shape
+    heads = layer.num_heads
+    # Groups count as heads, so that the bias has the same shape for all images.
+    inputs = layer.qkv(tokens).view(num_images, num_tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
+    inputs = inputs.index_select(3, groups.members)
+    query, key, value = inputs.view(3, num_images, heads * num_groups, length, -1)
+
+    bias = F.embedding(groups.offsets, layer.relative_position_bias_table)
+    bias = bias.masked_fill(groups.blocked.unsqueeze(3), float('-inf'))
+    bias = bias.permute(3, 0, 1, 2).flatten(0, 1).unsqueeze(0).to(query.dtype)
+
+    outputs = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias,
+        dropout_p=layer.attn_drop.p if layer.training else 0.0,
+        scale=layer.scale,
+    )
+    outputs = outputs.reshape(num_images, heads, num_groups * length, -1)
+    outputs = outputs.index_select(2, groups.places).transpose(1, 2).flatten(2)
+    return attention.drop(layer.proj_drop(layer.proj(outputs)))
+
+
+def merge_patches(merging: PatchMerging, tokens: Tensor, side: int) -> Tensor:
+    """(B, K·s², C) -> (B, K·(s/2)², 2C): 2 × 2 neighbours, which always lie in one unit."""
+    half = side // 2
+    quads = tokens.unflatten(1, (-1, half, 2, half, 2))
+    # nn.Unfold, which the parent's layer calls, has channels first and the 2 × 2 places last.
+    quads = quads.permute(0, 1, 2, 4, 6, 3, 5).flatten(4).flatten(1, 3)
+    return merging.reduction(merging.norm(quads))
