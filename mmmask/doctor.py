@@ -59,8 +59,9 @@ PACKAGES = (
     Package(
         'mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), '1.4.2', '1.5', '1.4.2', 'segmentation'
     ),
+    Package('pycocotools', ('pycocotools',), '2.0.6', '2.1', '2.0.11', 'detection'),
     Package('timm', ('timm',), '1.0', '1.1', '1.0.31', 'export'),
-    Package('transformers', ('transformers',), '4.53', '6', '5.23.0', 'export'),
+    Package('transformers', ('transformers',), '4.53', '5', '4.57.6', 'export'),
     Package('safetensors', ('safetensors',), '0.4', '1', '0.8.0', 'export'),
     Package('mlxtend', ('mlxtend',), '0.23.4', '0.26', '0.25.0', 'demo'),
     Package('skimage', ('scikit-image',), '0.22', '0.27', '0.26.0', 'demo'),
@@ -68,6 +69,7 @@ PACKAGES = (
     Package('matplotlib', ('matplotlib',), '3.7', '3.12', '3.11.2', 'demo'),
     Package('tensorboard', ('tensorboard',), '2.15', '2.22', '2.21.0', 'demo'),
 )
+BY_MODULE = {package.module: package for package in PACKAGES}
 # The releases of the original OpenMMLab packages that the plugin is written for.
 ORIGINALS = {
     'mmengine': ('0.10.3', '0.11'),
@@ -76,6 +78,9 @@ ORIGINALS = {
     'mmdet': ('3.3', '3.4'),
     'mmsegmentation': ('1.2.2', '1.3'),
 }
+
+# Parts that may fail to import where the package itself does not.
+DEEPER = (('mmpretrain', 'models'), ('mmcv', 'ops'))
 
 # Each import in turn, one line of JSON each, so that a crash still tells what came before.
 PROBE = """
@@ -282,8 +287,7 @@ def check_families(versions: Mapping[str, str], installer: Installer) -> list[Fi
 def check_pairs(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
     """Packages whose versions do not go together."""
     findings = []
-    by_module = {package.module: package for package in PACKAGES}
-    both = installer.install(pin(by_module['torch']), pin(by_module['torchvision']))
+    both = installer.install(pin(BY_MODULE['torch']), pin(BY_MODULE['torchvision']))
     if 'torch' in versions and 'torchvision' in versions:
         torch, vision = versions['torch'], versions['torchvision']
         if ('+cpu' in torch) != ('+cpu' in vision):
@@ -305,13 +309,13 @@ def check_pairs(versions: Mapping[str, str], installer: Installer) -> list[Findi
                 )
             )
     numpy = versions.get('numpy')
-    for name in by_module['cv2'].distributions:
+    for name in BY_MODULE['cv2'].distributions:
         if numpy and within(versions.get(name, '0'), '4.12', '4.13') and release(numpy) >= (2, 3):
             findings.append(
                 Finding(
                     WARNING,
                     f'{name} {versions[name]} wants numpy < 2.3, found {numpy}',
-                    installer.install(f'{name}=={by_module["cv2"].tried}'),
+                    installer.install(f'{name}=={BY_MODULE["cv2"].tried}'),
                 )
             )
     if numpy and release(versions.get('mlxtend', '0')) >= (0, 25) and release(numpy) < (2, 3, 5):
@@ -340,16 +344,24 @@ def check_imports(
             remedy = installer.install('--force-reinstall', '--no-deps', headless)
         severity = ERROR if package.purpose == 'pre-training' else WARNING
         findings.append(Finding(severity, f'{package.module} does not import: {error}', remedy))
+    error = machine.errors.get('mmpretrain.models')
+    if error and not machine.errors.get('mmpretrain'):
+        # mmpretrain's multi-modal models want transformers 4, and load where both are installed.
+        multimodal = {'pycocotools', 'transformers'} <= set(versions)
+        if multimodal and release(versions['transformers']) >= (5,):
+            remedy = installer.install('"transformers<5"')
+        else:
+            remedy = installer.install(pin(BY_MODULE['mmpretrain']), pin(BY_MODULE['mmcv']))
+        findings.append(Finding(ERROR, f'mmpretrain.models does not import: {error}', remedy))
     if machine.errors.get('mmcv.ops') and not machine.errors.get('mmcv'):
         # Built in isolation, or taken from a cache, it would come without ops again.
         flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
-        mmcv = next(package for package in PACKAGES if package.module == 'mmcv')
         findings.append(
             Finding(
                 WARNING,
                 "mmcv's compiled ops are missing: only detection needs them "
                 '(compiling takes about 20 CPU minutes; `make test` keeps the result)',
-                installer.install(flags, pin(mmcv)),
+                installer.install(flags, pin(BY_MODULE['mmcv'])),
             )
         )
     return findings
@@ -374,8 +386,7 @@ def find_problems(
 def examine_machine(versions: Mapping[str, str]) -> Machine:
     """Import every installed package in a process of its own."""
     modules = [package.module for package in PACKAGES if providers(package, versions)]
-    if 'mmcv' in modules:
-        modules.append('mmcv.ops')
+    modules += [f'{name}.{part}' for name, part in DEEPER if name in modules]
     command = [sys.executable, '-c', PROBE, *modules]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     # Some packages print while they are imported.

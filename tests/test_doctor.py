@@ -185,6 +185,20 @@ def test_missing_ops_are_a_warning():
     )
 
 
+@pytest.mark.parametrize('transformers', ['4.57.6', '5.23.0'])
+def test_mmpretrain_and_transformers(transformers):
+    versions = {'transformers': transformers, 'pycocotools': '2.0.11'}
+    machine = Machine({'mmpretrain': None, 'mmpretrain.models': 'TypeError: NoneType'})
+    found = problems(versions, machine=machine)[0]
+    remedies = {
+        '4.57.6': 'pip install onedl-mmpretrain==1.3.6 onedl-mmcv==2.3.6',
+        '5.23.0': 'pip install "transformers<5"',
+    }
+    assert found == Finding(
+        ERROR, 'mmpretrain.models does not import: TypeError: NoneType', remedies[transformers]
+    )
+
+
 def test_packages_that_do_not_import():
     machine = Machine(
         {

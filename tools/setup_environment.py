@@ -265,7 +265,7 @@ def set_up(purpose: str) -> None:
     mend_opencv(uv)
     if purpose == 'test':
         install_ops(uv)
-    if not works('import mmpretrain, mmmask.registry'):
+    if not works('import mmpretrain.models, mmmask.registry'):
         run(PYTHON, '-m', 'mmmask.doctor')
         raise SetupError('the packages are installed but do not import; the lines above say why.')
 
