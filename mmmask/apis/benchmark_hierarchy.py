@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmmask.masking import EvolvedHierarchyMask, EvolvedPartMask, RandomMask
@@ -14,11 +15,12 @@ NUM_NODES = 24  # half-way through training on 196 patches
 
 
 def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
-    """Tree, cut and draw of masks, each stage alone, evolved part masking, and random masking.
+    """Tree, cut and draw of masks; each stage alone; whole generators, the last one random masking.
 
     The number of merge rounds depends on the image, so the evidence is the attention of a ViT-B/16
     on photographs, at its random initialisation.
     """
+    MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
     torch.manual_seed(0)
     backbone = MaskedVisionTransformer(arch='base', img_size=img_size, patch_size=16)
     backbone.init_weights()
@@ -40,17 +42,16 @@ def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dic
         return lambda: generators[name](batch_size, grid, device, evidence)
 
     return {
-        'tree, cut and draw': lambda: mask_nodes(
+        'tree, cut, draw': lambda: mask_nodes(
             cut_tree(build_tree(weights)[0], NUM_NODES), num_keep
         ),
         'affinity': lambda: affinity(evidence),
         'tree': lambda: build_tree(weights),
-        'tree, average linkage': lambda: build_tree(weights, 'average'),
         'cut': lambda: cut_tree(parent, NUM_NODES),
         'draw': lambda: mask_nodes(labels, num_keep),
-        'EvolvedHierarchyMask': generate('hierarchy'),
-        'EvolvedPartMask': generate('parts'),
-        'RandomMask': generate('random'),
+        'EHM': generate('hierarchy'),
+        'EPM': generate('parts'),
+        'random': generate('random'),
     }
 
 
