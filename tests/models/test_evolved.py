@@ -125,6 +125,28 @@ def test_localmim_with_evolved_masks(kind, images):
     assert all(gradient.abs().sum() > 0 for gradient in later.values())
 
 
+def test_swin_with_evolved_masks(images):
+    """Window attention is not global: features of the last stage group the units, for the batch."""
+    path = 'demo/localmim_swin-tiny_digits.py'
+    model, evolved = config_of(path), config_of(EHM)
+    model.update(type='mmmask.EvolvedMIM', masking=evolved.masking, parser=evolved.parser)
+    model.masking.update(affinity='feat_cos', shared=True)
+    torch.manual_seed(0)
+    model = MODELS.build(model)
+    model.init_weights()
+    model.masking.set_progress(0.8)
+    features = model.parser(images)
+    with torch.no_grad():
+        last = model.backbone(images)[-1]
+    assert torch.equal(features, last.flatten(2).mT)
+    mask = model.draw_mask(images)
+    assert (mask.hidden.sum(1) == 48).all() and (mask.hidden == mask.hidden[:1]).all()
+    losses, found = gradients(model, images)
+    assert len(losses) == 3 and all(gradient.abs().sum() > 0 for gradient in found.values())
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert set(found) == trained
+
+
 def test_any_generator_takes_the_place_of_the_masking(images):
     """The boxes are attributes: parts instead of a hierarchy, on the same model and parser."""
     model = build_model(EHM).eval()
