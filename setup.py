@@ -56,7 +56,7 @@ setup(
     description='Self-supervised visual pre-training by masking, as a plugin of OpenMMLab',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
-    license='Apache-2.0',
+    license_expression='Apache-2.0',
     license_files=['LICENSE'],
     keywords='self-supervised learning, masked image modelling, pre-training, OpenMMLab',
     python_requires='>=3.10',

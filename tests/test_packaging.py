@@ -1,0 +1,134 @@
+"""The wheel: configs and tools travel inside it, and neither OpenMMLab family is a hard need."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+import mmmask
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md')
+FOLDERS = ('mmmask', 'configs', 'tools', 'requirements')
+OPENMMLAB = re.compile(r'(onedl-)?mm(engine|cv|pretrain|det|detection|seg|segmentation)\b')
+
+
+def build(kind: str, folder: Path) -> Path:
+    """Build a wheel or a source archive from a copy, with neither isolation nor network."""
+    source = folder / 'source'
+    source.mkdir()
+    for name in SOURCES:
+        shutil.copy(ROOT / name, source)
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns('__pycache__')
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    code = f'from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})'
+    process = subprocess.run(
+        [sys.executable, '-c', code], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    (built,) = folder.glob('mmmask-*.*')
+    return built
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    with zipfile.ZipFile(build('wheel', tmp_path_factory.mktemp('wheel'))) as archive:
+        yield archive
+
+
+@pytest.fixture(scope='module')
+def described(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith('.dist-info/METADATA')]
+    return message_from_bytes(wheel.read(name))
+
+
+def test_every_config_and_tool_is_in_the_wheel(wheel):
+    patterns = ('configs/**/*.py', 'tools/*.py', 'tools/*.sh')
+    expected = {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
+    inside = {name for name in wheel.namelist() if name.startswith('mmmask/.mim/')}
+    assert inside == {f'mmmask/.mim/{path.as_posix()}' for path in expected}
+    assert 'mmmask/.mim/tools/dist_train.sh' in inside
+    assert 'mmmask/.mim/configs/demo/localmim_vit-tiny_digits.py' in inside
+
+
+def test_files_are_copied_as_they_are(wheel):
+    for name in ('configs/demo/localmim_vit-tiny_digits.py', 'tools/train.py'):
+        assert wheel.read(f'mmmask/.mim/{name}') == (ROOT / name).read_bytes()
+    mode = wheel.getinfo('mmmask/.mim/tools/dist_train.sh').external_attr >> 16
+    assert mode & 0o111 == 0o111
+
+
+def test_every_module_and_nothing_else_is_in_the_wheel(wheel):
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'mmmask').rglob('*.py')}
+    modules = {name for name in modules if '/.mim/' not in name}
+    others = {name for name in wheel.namelist() if not re.search(r'\.mim/|\.dist-info/', name)}
+    assert others == modules
+
+
+def test_a_config_of_the_wheel_loads_from_where_it_lies(wheel, tmp_path):
+    from mmengine.config import Config
+
+    wheel.extractall(tmp_path)
+    name = 'demo/localmim_vit-tiny_digits.py'
+    inside = Config.fromfile(tmp_path / 'mmmask' / '.mim' / 'configs' / name)
+    assert inside.to_dict() == Config.fromfile(ROOT / 'configs' / name).to_dict()
+
+
+def test_neither_family_is_a_hard_need(described):
+    needs = described.get_all('Requires-Dist')
+    hard = [need for need in needs if 'extra ==' not in need]
+    assert [need for need in hard if OPENMMLAB.match(need)] == []
+    assert {re.match(r'[\w-]+', need).group() for need in hard} == {
+        'numpy',
+        'pillow',
+        'rich',
+        'torch',
+        'torchvision',
+    }
+
+
+@pytest.mark.parametrize(
+    ('extra', 'names'),
+    [
+        ('onedl', {'onedl-mmcv', 'onedl-mmengine', 'onedl-mmpretrain'}),
+        ('openmmlab', {'mmcv', 'mmengine', 'mmpretrain'}),
+        ('detection', {'onedl-mmdetection'}),
+        ('segmentation', {'onedl-mmsegmentation'}),
+        ('export', {'timm', 'transformers', 'safetensors'}),
+    ],
+)
+def test_what_an_extra_installs(described, extra, names):
+    needs = [need for need in described.get_all('Requires-Dist') if f'"{extra}"' in need]
+    assert {re.match(r'[\w-]+', need).group() for need in needs} == names
+
+
+def test_metadata(described):
+    assert described['Name'] == 'mmmask'
+    assert described['Version'] == mmmask.__version__
+    assert described['License-Expression'] == 'Apache-2.0'
+    assert described['Requires-Python'] == '>=3.10'
+    readme = described.get_payload(decode=True).decode()
+    assert readme.strip() == (ROOT / 'README.md').read_text().strip()
+
+
+def test_the_citation_has_the_version():
+    (version,) = re.findall(r'^version: (.+)$', (ROOT / 'CITATION.cff').read_text(), re.MULTILINE)
+    assert version == mmmask.__version__
+
+
+def test_a_wheel_comes_out_of_the_source_archive(wheel, tmp_path):
+    """What setup.py reads is in the archive too, so it builds to the same files."""
+    archive = build('sdist', tmp_path)
+    shutil.unpack_archive(archive, tmp_path / 'unpacked')
+    (source,) = (tmp_path / 'unpacked').iterdir()
+    code = f'from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})'
+    subprocess.run([sys.executable, '-c', code], cwd=source, capture_output=True, check=True)
+    (again,) = tmp_path.glob('*.whl')
+    with zipfile.ZipFile(again) as built:
+        assert sorted(built.namelist()) == sorted(wheel.namelist())
