@@ -3,11 +3,11 @@ import torch
 from mmmask.apis.benchmark import COMPONENTS, count_flops
 
 
-def test_a_quarter_of_the_tokens_costs_little_more_than_a_quarter_of_the_arithmetic():
-    """12 of 49 units are 24.5 %; the rest is the padding of groups and pairs that are blocked."""
+def test_a_quarter_of_the_tokens_costs_a_quarter_of_the_arithmetic():
+    """12 of 49 units are 24.5 %; padding and blocked pairs come on top in attention only."""
     torch.manual_seed(0)
     visible, everything = COMPONENTS['swin'](1, 224, torch.device('cpu')).values()
     dense = count_flops(everything)
     # 15.2 G multiply-adds forward, two operations each, and twice as much backward
     assert 88e9 < dense < 94e9
-    assert 0.245 < count_flops(visible) / dense < 0.27
+    assert 0.24 < count_flops(visible) / dense < 0.26
