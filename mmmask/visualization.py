@@ -103,6 +103,48 @@ def draw_reconstruction(
     return _compose([inputs, *groups], caption)
 
 
+def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
+
+    One row per image. Each stage has two columns: the parts the model sees, each filled with the
+    mean colour of its pixels and outlined, and the image with its hidden patches grey.
+
+    Args:
+        images: (B, 3, H, W).
+        stages: triples of a title, (B, h, w) labels of the parts, and (B, h, w) hidden patches.
+        mean, std: what the images were normalised with, in 0 to 255.
+    """
+    images = to_pixels(images, mean, std)
+    zoom = _zoom(*images.shape[1:3], cell=1)
+    images = _resize(images, (round(images.shape[1] * zoom), round(images.shape[2] * zoom)))
+    groups = [Group('', [('image', images)])]
+    for title, labels, hidden in stages:
+        parts = [_fill(*pair) for pair in zip(images, _array(labels), strict=True)]
+        columns = [('parts', np.stack(parts)), ('mask', hide_patches(images, _array(hidden)))]
+        groups.append(Group(title, columns))
+    caption = (
+        'Parts are the nodes into which the model divides the image, in their mean colours. '
+        'Whole parts are hidden.'
+    )
+    return _compose(groups, caption)
+
+
+def _fill(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 image and (h, w) labels -> parts in their mean colours, outlined in white."""
+    height, width = image.shape[:2]
+    rows = np.arange(height) * labels.shape[0] // height
+    columns = np.arange(width) * labels.shape[1] // width
+    part = np.unique(labels[rows][:, columns], return_inverse=True)[1].reshape(height, width)
+    size = np.bincount(part.ravel())
+    colors = np.stack([np.bincount(part.ravel(), c.ravel()) / size for c in image.T.swapaxes(1, 2)])
+    picture = colors.T[part].round().astype(np.uint8)
+    border = np.zeros((height, width), bool)
+    border[1:] |= part[1:] != part[:-1]
+    border[:, 1:] |= part[:, 1:] != part[:, :-1]
+    picture[border] = PAPER
+    return picture
+
+
 def _hog_groups(reconstruction, generator, hidden: np.ndarray, zoom: float) -> Iterable[Group]:
     height, width = reconstruction.images.shape[-2:]
     scales = zip(

@@ -1,43 +1,60 @@
 #!/usr/bin/env python
-"""Draw images, masks, targets and predictions of a pre-trained model into one picture."""
+"""Draw images, masks, targets and predictions of a pre-trained model into one picture.
+
+With --evolution draw instead how the model divides the images into parts, and its masks, at several
+stages of training: one for each checkpoint, or the whole schedule for a single checkpoint.
+"""
 
 import argparse
 import sys
 
-from mmmask.apis.visualize import visualize
+from mmmask.apis.visualize import visualize, visualize_evolution
 from mmmask.engine.checkpointing import CheckpointError
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Example: tools/visualize.py configs/demo/localmim_vit-tiny_digits.py '
-        'work_dirs/demo/epoch_20.pth --images holiday.jpg cat.png --out picture.png',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Examples:\n'
+        '  tools/visualize.py configs/demo/localmim_vit-tiny_digits.py \\\n'
+        '      work_dirs/demo/epoch_20.pth --images holiday.jpg cat.png --out picture.png\n'
+        '  tools/visualize.py configs/demo/ehm_vit-tiny_digits.py work_dirs/demo/epoch_*.pth \\\n'
+        '      --evolution --num 4',
     )
     parser.add_argument('config', help='config file of the pre-training')
-    parser.add_argument('checkpoint', help='checkpoint of that pre-training')
+    parser.add_argument(
+        'checkpoint', nargs='+', help='checkpoint of that pre-training; several with --evolution'
+    )
+    parser.add_argument(
+        '--evolution', action='store_true', help='draw parts and masks over the training'
+    )
     parser.add_argument(
         '--images',
         nargs='+',
         metavar='PATH',
         help="a folder, a .zip file, or image files (default: the config's training images)",
     )
-    parser.add_argument(
-        '--out', default='reconstruction.png', help='picture to write (%(default)s)'
-    )
+    parser.add_argument('--out', help='picture to write (reconstruction.png, or evolution.png)')
     parser.add_argument('--num', type=int, default=8, help='images to draw (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if len(arguments.checkpoint) > 1 and not arguments.evolution:
+        parser.error('several checkpoints can only be drawn with --evolution.')
+    return arguments
 
 
 def main() -> None:
     arguments = parse_arguments()
     try:
-        path = visualize(
+        draw, checkpoint, default = visualize, arguments.checkpoint[0], 'reconstruction.png'
+        if arguments.evolution:
+            draw, checkpoint, default = visualize_evolution, arguments.checkpoint, 'evolution.png'
+        path = draw(
             arguments.config,
-            arguments.checkpoint,
+            checkpoint,
             arguments.images,
-            arguments.out,
+            arguments.out or default,
             arguments.num,
             arguments.seed,
         )

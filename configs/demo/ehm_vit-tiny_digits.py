@@ -10,4 +10,5 @@ model = dict(
 default_hooks = dict(
     momentum=dict(type='mmmask.MomentumUpdateHook'),
     progress=dict(type='mmmask.ProgressHook', log_interval=10),
+    evolution=dict(type='mmmask.EvolutionHook', interval=5, dataset={{_base_.labelled_val}}),
 )

@@ -7,5 +7,7 @@ model = dict(
     parser=dict(type='mmmask.EncoderParser', momentum=0.9992),
 )
 default_hooks = dict(
-    momentum=dict(type='mmmask.MomentumUpdateHook'), progress=dict(type='mmmask.ProgressHook')
+    momentum=dict(type='mmmask.MomentumUpdateHook'),
+    progress=dict(type='mmmask.ProgressHook'),
+    evolution=dict(type='mmmask.EvolutionHook', interval=50, dataset={{_base_.labelled_val}}),
 )

@@ -1,9 +1,10 @@
-"""Pictures of what a pre-trained model predicts."""
+"""Pictures of what a pre-trained model predicts, and of how it divides images."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose, default_collate
@@ -12,8 +13,16 @@ from PIL import Image
 
 from mmmask.datasets import ImageFolder, decode_image
 from mmmask.engine.checkpointing import CheckpointError, find_tensors, open_checkpoint
-from mmmask.engine.hooks import reconstruct_and_draw, sample_batch
+from mmmask.engine.hooks import (
+    divide_and_mask,
+    draw_stages,
+    reconstruct_and_draw,
+    sample_batch,
+)
 from mmmask.registry import DATASETS, MODELS
+
+# Stages of the schedule at which a single checkpoint is drawn.
+SCHEDULE = (0.0, 0.1, 0.25, 0.5, 1.0)
 
 
 def build_model(cfg: Config, checkpoint: str | os.PathLike | None = None, seed: int = 0):
@@ -96,13 +105,76 @@ def visualize(
     """
     cfg = Config.fromfile(config)
     model = build_model(cfg, checkpoint)
+    batch = choose_images(cfg, model, images, num_images)
+    return write_picture(reconstruct_and_draw(model, batch, seed), out)
+
+
+def visualize_evolution(
+    config: str | os.PathLike,
+    checkpoints: Sequence[str | os.PathLike],
+    images: Sequence[str | os.PathLike] | None = None,
+    out: str | os.PathLike = 'evolution.png',
+    num_images: int = 4,
+    seed: int = 0,
+) -> Path:
+    """Draw parts and masks of the same images at several stages of training; return the path.
+
+    Args:
+        config: config of a pre-training with evolved masks.
+        checkpoints: checkpoints of that pre-training, each drawn at its own progress; of a single
+            one the masks of the whole schedule are drawn.
+        images, out, num_images, seed: as in :func:`visualize`.
+
+    Raises:
+        ValueError: if the config's masks do not evolve, or a checkpoint does not say its epoch.
+    """
+    cfg = Config.fromfile(config)
+    single = len(checkpoints) == 1
+    if not single:
+        checkpoints = sorted(checkpoints, key=lambda path: progress_of(path, cfg))
+    stages = []
+    for checkpoint in checkpoints:
+        model = build_model(cfg, checkpoint)
+        if not hasattr(model.masking, 'set_progress'):
+            raise ValueError(f'{config} hides by {type(model.masking).__name__}: nothing evolves.')
+        batch = choose_images(cfg, model, images, num_images)
+        for progress in SCHEDULE if single else (progress_of(checkpoint, cfg),):
+            model.masking.set_progress(progress)
+            stage = divide_and_mask(model, batch, seed)
+            stages.append(stage._replace(title=f'progress {progress:.2f}, {stage.title}'))
+    return write_picture(draw_stages(model, batch, stages), out)
+
+
+def progress_of(checkpoint: str | os.PathLike, cfg: Config) -> float:
+    """Progress of the masks in the last epoch, or iteration, that a checkpoint has seen.
+
+    Raises:
+        ValueError: if the checkpoint does not say how long it was trained.
+    """
+    meta = open_checkpoint(checkpoint).get('meta', {})
+    unit = 'epoch' if 'max_epochs' in cfg.train_cfg else 'iter'
+    if unit not in meta:
+        raise ValueError(
+            f'{checkpoint} does not say its {unit}: give checkpoints that the training has written.'
+        )
+    length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
+    return min(max(meta[unit] - 1, 0) / max(length - 1, 1), 1.0)
+
+
+def choose_images(
+    cfg: Config, model, images: Sequence[str | os.PathLike] | None, num_images: int
+) -> dict:
+    """A collated batch of the given images, or of the config's training images."""
     pipeline = plain_pipeline(model.backbone.img_size)
     if images:
-        batch = load_images(images, pipeline, num_images)
-    else:
-        dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
-        batch = sample_batch(DATASETS.build(dataset), num_images)
+        return load_images(images, pipeline, num_images)
+    dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
+    return sample_batch(DATASETS.build(dataset), num_images)
+
+
+def write_picture(picture: np.ndarray, out: str | os.PathLike) -> Path:
+    """(H, W, 3) uint8 -> a file, whose folder is made."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(reconstruct_and_draw(model, batch, seed)).save(out)
+    Image.fromarray(picture).save(out)
     return out

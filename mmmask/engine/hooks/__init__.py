@@ -1,5 +1,6 @@
 """What happens around the training steps."""
 
+from .evolution import EvolutionHook, Stage, divide_and_mask, draw_stages
 from .load_backbone import LoadBackboneHook
 from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
@@ -8,13 +9,17 @@ from .progress import ProgressHook, describe_masks
 from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
 
 __all__ = [
+    'EvolutionHook',
     'LoadBackboneHook',
     'MomentumUpdateHook',
     'NonFiniteLossHook',
     'OnlineKNNHook',
     'ProgressHook',
     'ReconstructionHook',
+    'Stage',
     'describe_masks',
+    'divide_and_mask',
+    'draw_stages',
     'reconstruct_and_draw',
     'sample_batch',
 ]
