@@ -6,7 +6,7 @@ from mmmask.registry import MODELS
 from .algorithms import MAE, EvolvedMIM, LocalMIM, MaskedImageModel, Reconstruction
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer
 from .heads import MaskedRegressionHead
-from .necks import MultiScaleDecoder, ScaleDecoder, TokenDecoder
+from .necks import MultiScaleDecoder, PooledNorm, ScaleDecoder, TokenDecoder
 from .parser import EncoderParser
 
 for _class in (
@@ -30,6 +30,7 @@ __all__ = [
     'MaskedSwinTransformer',
     'MaskedVisionTransformer',
     'MultiScaleDecoder',
+    'PooledNorm',
     'Reconstruction',
     'ScaleDecoder',
     'TokenDecoder',

@@ -176,6 +176,96 @@ def _localmim_decoder(scale: int) -> tuple[Rule, ...]:
 
 _SCALES = range(4)
 
+
+def _merging(order: Sequence[int]) -> Change:
+    """Patch merging takes 2 × 2 tokens channel by channel here and token by token elsewhere.
+
+    Args:
+        order: their tokens, as (row, column) counted in raster order, in the order of ours.
+    """
+    back = [order.index(place) for place in range(4)]
+
+    def to_ours(parts: Sequence[Tensor]) -> Tensor:
+        return parts[0].unflatten(-1, (4, -1))[..., order, :].mT.flatten(-2)
+
+    def to_theirs(tensor: Tensor) -> Sequence[Tensor]:
+        return (tensor.unflatten(-1, (-1, 4)).mT[..., back, :].flatten(-2),)
+
+    return Change(to_ours, to_theirs)
+
+
+def _swin_encoder(theirs: str, order: Sequence[int]) -> tuple[Rule, ...]:
+    """Swin of four stages; ``order`` is that of the 2 × 2 tokens in patch merging."""
+    merging = _merging(order)
+    rules = [
+        *affine('backbone.patch_embed.projection', f'{theirs}patch_embed.proj'),
+        *affine('backbone.patch_embed.norm', f'{theirs}patch_embed.norm'),
+    ]
+    for stage in range(4):
+        block = f'backbone.stages.{stage}.blocks.{{i}}', f'{theirs}layers.{stage}.blocks.{{i}}'
+        for our_layer, their_layer in {
+            'norm1': 'norm1',
+            'attn.w_msa.qkv': 'attn.qkv',
+            'attn.w_msa.proj': 'attn.proj',
+            'norm2': 'norm2',
+            'ffn.layers.0.0': 'mlp.fc1',
+            'ffn.layers.1': 'mlp.fc2',
+        }.items():
+            rules += affine(f'{block[0]}.{our_layer}', f'{block[1]}.{their_layer}')
+        for name in ('relative_position_bias_table', 'relative_position_index'):
+            rules.append(Rule(f'{block[0]}.attn.w_msa.{name}', (f'{block[1]}.attn.{name}',)))
+        if stage < 3:
+            merge = f'backbone.stages.{stage}.downsample', f'{theirs}layers.{stage}.downsample'
+            rules += affine(f'{merge[0]}.norm', f'{merge[1]}.norm', weight=merging, bias=merging)
+            weight = 'reduction.weight'
+            rules.append(Rule(f'{merge[0]}.{weight}', (f'{merge[1]}.{weight}',), change=merging))
+    return tuple(rules)
+
+
+# The official pre-training merges the tokens at (0, 0), (0, 1), (1, 0), (1, 1), its fine-tuning and
+# segmentation those at (0, 0), (1, 0), (0, 1), (1, 1), with the pre-trained weights as they are.
+_RASTER, _COLUMNS = [0, 1, 2, 3], [0, 2, 1, 3]
+
+
+def _swin_position(scale: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """The position table of a decoder; the official code knows 224 px only."""
+    side = (28, 14, 7, 7)[scale]
+
+    def table(ours: Mapping[str, Tensor]) -> Tensor:
+        width = ours[f'neck.decoders.{scale}.mask_token'].shape[-1]
+        return sincos_position_embedding((side, side), width)
+
+    return table
+
+
+def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
+    """LocalMIM Swin pre-training, with HOG (and its bias) or pixels as targets."""
+    rules = list(_swin_encoder('encoder.', order))
+    for scale in _SCALES:
+        ours, theirs = f'neck.decoders.{scale}', f'decoder.{scale}'
+        rules += [
+            *affine(f'backbone.norm{scale}', f'encoder.norm.{scale}'),
+            Rule(f'{ours}.mask_token', (f'{theirs}.mask_token',)),
+            *affine(f'{ours}.embed', f'{theirs}.embed'),
+            *transformer_blocks(f'{ours}.layers.{{i}}', f'{theirs}.blocks.{{i}}'),
+            *affine(f'{ours}.norm', f'{theirs}.norm'),
+            *affine(f'{ours}.project', f'{theirs}.pred'),
+        ]
+    rules.append(
+        Rule(
+            'target_generator.bias',
+            tuple(f'hog_enc.{scale}.conv.bias' for scale in _SCALES),
+            optional=True,
+            change=STACKED,
+        )
+    )
+    fixed = [Fixed(f'decoder.{scale}.pos_embed', _swin_position(scale)) for scale in _SCALES]
+    fixed += [
+        Fixed(f'hog_enc.{scale}.conv.weight', _sobel, 'target_generator') for scale in _SCALES
+    ]
+    return Layout(description, tuple(rules), tuple(fixed), container='model')
+
+
 LAYOUTS = {
     'localmim-vit': Layout(
         'official LocalMIM ViT pre-training',
@@ -249,5 +339,26 @@ LAYOUTS = {
             *affine('backbone.ln1', 'layernorm', optional=True),
         ),
         left_out=('pooler.',),
+    ),
+    'localmim-swin': _localmim_swin('official LocalMIM Swin pre-training', _RASTER),
+    'localmim-swin-swapped': _localmim_swin(
+        'official LocalMIM Swin pre-training, with its patch merging as the official fine-tuning '
+        'reads it',
+        _COLUMNS,
+    ),
+    'localmim-swin-finetuned': Layout(
+        'official LocalMIM Swin fine-tuning',
+        rules=(
+            *_swin_encoder('', _COLUMNS),
+            *affine('neck.norm', 'norm'),
+            *affine('head.fc', 'head'),
+        ),
+        # constants of the shifted windows, which mmpretrain computes
+        left_out=tuple(
+            f'layers.{stage}.blocks.{block}.attn_mask'
+            for stage in range(4)
+            for block in range(1, 24, 2)
+        ),
+        container='model',
     ),
 }

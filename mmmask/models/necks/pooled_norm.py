@@ -1,0 +1,26 @@
+"""A neck for classification."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class PooledNorm(BaseModule):
+    """Global average pooling, then LayerNorm, as LocalMIM fine-tunes Swin.
+
+    (mmpretrain's Swin norms all tokens and pools after.)
+
+    Args:
+        in_channels: width of the last map.
+        eps: of the norm.
+    """
+
+    def __init__(self, in_channels: int, eps: float = 1e-6, init_cfg=None) -> None:
+        super().__init__(init_cfg)
+        self.norm = nn.LayerNorm(in_channels, eps=eps)
+
+    def forward(self, taps: tuple[Tensor, ...]) -> tuple[Tensor]:
+        """Maps, of which the last is used, (B, C, H, W) -> one (B, C) vector."""
+        return (self.norm(taps[-1].mean(dim=(2, 3))),)
