@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Run what only a GPU can show, in steps of less than nine minutes each, and print Markdown.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+usage: tools/gpu_check.sh [tests|benchmark|train|all]
+
+  tests      the tests marked gpu
+  benchmark  a training step of each method in bf16
+  train      a short training: loss and k-NN from beginning to end
+
+On a machine without OpenMMLab and without network, run tools/gather_wheels.sh elsewhere before
+and bring the folder .wheels/ along.
+
+Variables:
+  TINY_IMAGENET_ZIP  images to train on  (default data/tiny-imagenet-50.zip; digits if absent)
+  EPOCHS             length of training  (default 20)
+  BATCH_SIZE         of the benchmark    (default 256)
+  PYTHON             interpreter         (default python3)
+USAGE
+}
+
+step=${1:-all}
+[[ $# -le 1 && $step =~ ^(tests|benchmark|train|all)$ ]] || { usage >&2; exit 2; }
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+minutes=9
+output=work_dirs/gpu_check
+mkdir -p "$output"
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+
+if ! "$python" -c 'import mmpretrain' 2> /dev/null; then
+    site=$PWD/.cache/gpu_check
+    [[ -d .wheels ]] || { echo 'mmpretrain is missing, and .wheels/ too: run tools/gather_wheels.sh where there is a network, and bring .wheels/ here.' >&2; exit 1; }
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade \
+        --target "$site" .wheels/*.whl
+    export PYTHONPATH=$PYTHONPATH:$site
+fi
+"$python" - <<'PYTHON'
+import sys, torch
+if not torch.cuda.is_available():
+    sys.exit('no CUDA device: every step of this script needs one.')
+print(f'{torch.cuda.get_device_name()}, torch {torch.__version__}, '
+      f'Python {sys.version.split()[0]}\n')
+PYTHON
+
+tests() {
+    timeout "${minutes}m" "$python" -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py
+}
+
+benchmark() {
+    local configs=()
+    for config in \
+        mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k \
+        localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k \
+        localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k \
+        evolved/ehm_vit-base-p16_8xb512-amp-coslr-300e_in1k \
+        evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k; do
+        configs+=("configs/$config.py")
+    done
+    timeout "${minutes}m" "$python" tools/benchmark.py "${configs[@]}" --amp bf16 \
+        --batch-size "${BATCH_SIZE:-256}" --json "$output/benchmark.json"
+    "$python" - "$output/benchmark.json" <<'PYTHON'
+import json, sys
+report = json.load(open(sys.argv[1]))
+keys = ('name', 'seconds', 'ratio', 'images_per_second', 'peak_memory', 'flops', 'utilization')
+columns = ('config', 'step (ms)', 'ratio', 'images/s', 'peak memory (GiB)', 'of ceiling')
+print('\n| ' + ' | '.join(columns) + ' |\n|' + '---|' * len(columns))
+for row in report['results']:
+    row = dict(zip(keys, row)) if isinstance(row, list) else row
+    print(f"| {row['name']} | {row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} "
+          f"| {row['images_per_second']:.0f} | {(row['peak_memory'] or 0) / 2**30:.1f} "
+          f"| {row['utilization'] or 0:.0%} |")
+print('\n' + '; '.join(f'{key} {value}' for key, value in report['machine'].items()))
+PYTHON
+}
+
+train() {
+    local zip=${TINY_IMAGENET_ZIP:-data/tiny-imagenet-50.zip}
+    local config options
+    if [[ -f $zip ]]; then
+        config=configs/localmim/localmim_vit-tiny-p8_1xb256-amp-coslr-200e_tiny-imagenet-64px.py
+        options=(
+            "train_dataloader.dataset.source=$zip"
+            "custom_hooks.1.bank.source=$zip"
+            "custom_hooks.1.query.source=$zip"
+            "custom_hooks.2.dataset.source=$zip"
+            train_dataloader.num_workers=12
+        )
+    else
+        echo "$zip is not there: training on digits"
+        config=configs/demo/localmim_vit-tiny_digits.py
+        options=()
+    fi
+    rm -rf "$output/train"
+    timeout "${minutes}m" "$python" tools/train.py "$config" --amp bf16 \
+        --work-dir "$output/train" --cfg-options "${options[@]}" \
+        "train_cfg.max_epochs=${EPOCHS:-20}" param_scheduler.warmup_epochs=2 \
+        custom_hooks.1.interval=2
+    "$python" - "$output/train" "$config" <<'PYTHON'
+import json, sys
+from pathlib import Path
+(log,) = Path(sys.argv[1]).glob('*/vis_data/scalars.json')
+rows = [json.loads(line) for line in log.read_text().splitlines()]
+losses = [row['loss'] for row in rows if 'loss' in row]
+knn = [row['knn_top1'] for row in rows if 'knn_top1' in row]
+print('\n| config | loss, first to last | k-NN top-1, first to last |\n|---|---|---|')
+print(f'| {Path(sys.argv[2]).stem} | {losses[0]:.4f} to {losses[-1]:.4f} '
+      f'| {knn[0]:.2f} to {knn[-1]:.2f} |')
+PYTHON
+}
+
+case $step in
+    all) tests; benchmark; train ;;
+    *) "$step" ;;
+esac
