@@ -219,6 +219,7 @@ def test_it_is_short():
 def documented_ablations():
     """The options of the README's table of ablations; `=x` repeats the option before it."""
     text = (ROOT / 'configs' / 'evolved' / 'README.md').read_text().split('## Ablations')[1]
+    previous = ''
     cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
     for cell in cells:
         for code in re.findall(r'`([^`]+)`', cell):
