@@ -495,3 +495,21 @@ def test_a_shared_mask_is_that_of_the_mean_affinity(progress):
         parent, _ = build_tree(affinity(evidence).mean(0, keepdim=True))
         expected = mask_nodes(cut_tree(parent, nodes_at(progress, 36)), 9)
     assert torch.equal(mask.ids_restore[3], expected.ids_restore[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('linkage', LINKAGES)
+def test_trees_on_a_gpu_are_those_of_the_cpu_and_repeat_bit_for_bit(linkage):
+    weights = gram(4, 100)
+    parent, height = build_tree(weights, linkage)
+    for _ in range(2):
+        ours = build_tree(weights.cuda(), linkage)
+        assert torch.equal(ours[0].cpu(), parent)
+        torch.testing.assert_close(ours[1].cpu(), height)
+    labels = cut_tree(ours[0], 12)
+    assert torch.equal(labels.cpu(), cut_tree(parent, 12))
+    assert (mask_nodes(labels, 25).hidden.sum(1) == 75).all()
+    single = weights.float().cuda()
+    first, second = build_tree(single, linkage), build_tree(single, linkage)
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
