@@ -23,6 +23,19 @@ def build_model(config: str | Path, seed: int = 0, **model):
     return built.train()
 
 
+@pytest.fixture
+def on_meta(monkeypatch):
+    """Builds a model from its config without memory for the weights."""
+    linspace = torch.linspace  # mmpretrain reads the drop path rates from it
+    monkeypatch.setattr(torch, 'linspace', lambda *args: linspace(*args, device='cpu'))
+
+    def build(cfg):
+        with torch.device('meta'):
+            return MODELS.build(cfg)
+
+    return build
+
+
 @pytest.fixture(scope='session')
 def photographs() -> torch.Tensor:
     """(4, 3, 224, 224) photographs, normalised as the networks see them."""

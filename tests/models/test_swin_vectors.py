@@ -20,17 +20,8 @@ CONFIGS = {
 UNITS = (0, 5, 9, 14, 18, 22, 27, 30, 33, 38, 41, 48)
 
 
-@pytest.fixture
-def on_meta(monkeypatch):
-    """Builds the model of a config without memory for its weights."""
-    linspace = torch.linspace  # mmpretrain reads the drop path rates from it
-    monkeypatch.setattr(torch, 'linspace', lambda *args: linspace(*args, device='cpu'))
-
-    def build(config):
-        with torch.device('meta'):
-            return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
-
-    return build
+def config_of(name):
+    return Config.fromfile(ROOT / 'configs' / CONFIGS[name])
 
 
 def trainable(module) -> int:
@@ -46,7 +37,7 @@ def trainable(module) -> int:
     ],
 )
 def test_parameter_counts(on_meta, name, total, encoder, decoders):
-    model = on_meta(CONFIGS[name])
+    model = on_meta(config_of(name).model)
     assert trainable(model) == total
     assert trainable(model.backbone) == encoder  # with the tap norms
     assert [trainable(decoder) for decoder in model.neck.decoders] == decoders
@@ -119,7 +110,7 @@ def test_zero_predictions_of_both_targets():
     mask = shared(UNITS, 2)
 
     def zero_loss(name, images):
-        model = Config.fromfile(ROOT / 'configs' / CONFIGS[name]).model
+        model = config_of(name).model
         target = MODELS.build(model.target_generator)(images)
         head = MODELS.build(model.head)
         return sum(head([torch.zeros_like(t) for t in target], target, mask, (7, 7)).values())
@@ -139,7 +130,7 @@ def test_zero_predictions_of_both_targets():
     ],
 )
 def test_pre_training_recipes(on_meta, name, lr, batch, epochs, warmup):
-    cfg = Config.fromfile(ROOT / 'configs' / CONFIGS[name])
+    cfg = config_of(name)
     wrapper = cfg.optim_wrapper
     real_batch = cfg.train_dataloader.batch_size * 8 * wrapper.get('accumulative_counts', 1)
     assert real_batch == batch
@@ -149,7 +140,7 @@ def test_pre_training_recipes(on_meta, name, lr, batch, epochs, warmup):
     assert cfg.param_scheduler.eta_min == 0
     assert cfg.model.backbone.get('coordinates', 'true') == 'true'
 
-    model = on_meta(CONFIGS[name])
+    model = on_meta(config_of(name).model)
     optimizer = build_optim_wrapper(model, wrapper).optimizer
     decays = {
         id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']
@@ -168,7 +159,7 @@ def test_layer_norms_of_the_reference(swin_base):
 
 
 def test_swin_l_has_windows_of_14_and_7(on_meta):
-    model = on_meta(CONFIGS['large-hog'])
+    model = on_meta(config_of('large-hog').model)
     windows = [stage.blocks[0].attn.window_size for stage in model.backbone.stages]
     assert windows == [14, 14, 14, 7]
     assert {m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-6}

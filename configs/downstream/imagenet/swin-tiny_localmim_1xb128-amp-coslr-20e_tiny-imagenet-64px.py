@@ -1,0 +1,20 @@
+_base_ = [
+    '../../_base_/models/swin-base_classifier.py',
+    '../../_base_/datasets/tiny_imagenet_finetune.py',
+    '../../_base_/schedules/finetune_adamw.py',
+    '../../_base_/runtime/default.py',
+]
+default_scope = 'mmpretrain'  # whose RandAugment names its parts without a scope
+
+# The recipe of ImageNet-1K for the backbone of
+# configs/localmim/localmim_swin-tiny-hog_1xb256-amp-coslr-200e_tiny-imagenet-64px.py
+model = dict(
+    data_preprocessor=dict(num_classes=200),
+    backbone=dict(arch='tiny', img_size=64, patch_size=2, window_size=4),
+    neck=dict(in_channels=768),
+    head=dict(num_classes=200, in_channels=768),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-3), paramwise_cfg=dict(layer_decay_rate=0.9))
+param_scheduler = dict(warmup_epochs=2)
+train_cfg = dict(max_epochs=20)
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
