@@ -24,6 +24,7 @@ from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook
 from mmmask.masking import BlockMask
 from mmmask.models import (
     EncoderParser,
+    MaskedSwinTransformer,
     MaskedVisionTransformer,
     MultiScaleDecoder,
     TokenDecoder,
@@ -35,7 +36,7 @@ from .config_nodes import BUILT, CONSUMED, REQUIRED, SUPPLIED, Node, known_types
 TOP_LEVEL = {
     *inspect.signature(Runner.__init__).parameters,
     *BUILT,
-    *('runner_type', 'custom_imports', 'compile', 'model_wrapper_cfg', 'sync_bn'),
+    *('runner_type', 'custom_imports', 'compile', 'sync_bn'),
     *('find_unused_parameters', 'activation_checkpointing', 'efficient_conv_bn_eval'),
 } - {'self', 'cfg'}
 # Top-level keys of the first generation of mmcv, and where their content belongs now.
@@ -64,7 +65,6 @@ PARAMWISE_KEYS = (
     *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult'),
     *('flat_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys'),
 )
-ARCHITECTURE = ('embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')
 
 
 def _tell(path: str, value, remedy: str) -> str:
@@ -81,7 +81,7 @@ def _is_positive(value) -> bool:
     return isinstance(value, int) and value > 0
 
 
-def _is(node: Node | None, kind: type) -> bool:
+def _is(node: Node | None, kind: type | tuple[type, ...]) -> bool:
     return node is not None and inspect.isclass(node.built) and issubclass(node.built, kind)
 
 
@@ -285,28 +285,54 @@ def check_sources(cfg: dict, nodes: list[Node]) -> Iterator[str]:
 # The model
 
 
-class Encoder(NamedTuple):
-    """The vision transformer that the other boxes must agree with."""
+class Tap(NamedTuple):
+    """Width of the tokens that a decoder reads, and the pixels along the side of one."""
 
     width: int
-    depth: int
-    num_heads: int
-    patch_size: int
-    taps: list[int]
+    pixels: int
+
+
+class Encoder(NamedTuple):
+    """What the other boxes must agree with: one possible tap after each block or stage."""
+
+    node: Node
+    blocks: list[Tap]
+    indices: list[int]
+
+    @property
+    def unit(self) -> int:
+        """Pixels along the side of what is masked at once."""
+        return self.blocks[-1].pixels
+
+    def tap(self, index: int, number: int) -> Tap | None:
+        """What decoder ``index`` of ``number`` reads: a single one reads the last tap."""
+        chosen = self.indices[-1:] if number == 1 else self.indices
+        is_there = len(chosen) == number and 0 <= chosen[index] < len(self.blocks)
+        return self.blocks[chosen[index]] if is_there else None
+
+
+def _architecture(node: Node) -> dict:
+    arch = node.argument('arch')
+    settings = node.built.arch_zoo.get(arch) if isinstance(arch, str) else arch
+    return settings if isinstance(settings, dict) else {}
 
 
 def _encoder(nodes: list[Node]) -> Encoder | None:
     """What is in ``model.backbone``, or None if it is something else or cannot be read."""
     node = _node(nodes, 'model.backbone')
-    if not _is(node, VisionTransformer):
+    if not _is(node, (VisionTransformer, MaskedSwinTransformer)):
         return None
-    arch, taps = node.argument('arch'), node.argument('out_indices')
-    settings = node.built.arch_zoo.get(arch) if isinstance(arch, str) else arch
-    numbers = [_get(settings, key) for key in ARCHITECTURE[:3]] + [node.argument('patch_size')]
-    taps = list(taps) if isinstance(taps, list | tuple) else [taps]
-    if not all(map(_is_positive, numbers)) or not all(isinstance(tap, int) for tap in taps):
+    patch, indices = map(node.argument, ('patch_size', 'out_indices'))
+    width, depth, stages = map(_architecture(node).get, ('embed_dims', 'num_layers', 'depths'))
+    depth = len(stages) if isinstance(stages, list | tuple) else depth
+    indices = list(indices) if isinstance(indices, list | tuple) else [indices]
+    if not all(map(_is_positive, (width, patch, depth))) or {*map(type, indices)} - {int}:
         return None
-    return Encoder(*numbers, taps)
+    # How often 2x2 tokens were merged before a tap is read: never in a plain vision transformer.
+    first = bool(node.argument('out_after_downsample'))
+    merged = [min(block + first, depth - 1) if stages else 0 for block in range(depth)]
+    blocks = [Tap(width * 2**times, patch * 2**times) for times in merged]
+    return Encoder(node, blocks, sorted(i + depth if i < 0 else i for i in indices))
 
 
 def _sides(size) -> tuple[int, int] | None:
@@ -327,30 +353,26 @@ def _image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
 
 
 def check_encoder(cfg: dict, nodes: list[Node]) -> Iterator[str]:
-    """Architecture and taps of a masked vision transformer."""
+    """Architecture and taps of a masked transformer."""
     node, encoder, path = _node(nodes, 'model.backbone'), _encoder(nodes), 'model.backbone'
-    if not _is(node, MaskedVisionTransformer):
+    if not _is(node, (MaskedVisionTransformer, MaskedSwinTransformer)):
         return
     arch, zoo = node.argument('arch'), node.built.arch_zoo
     if isinstance(arch, str) and arch not in zoo:
         yield _tell(f'{path}.arch', arch, f'no such architecture, {_nearest(arch, zoo)}')
-    if isinstance(arch, dict):
-        for key in ARCHITECTURE:
-            if key not in arch:
-                yield f'{path}.arch.{key} is missing: an architecture needs it'
-    if encoder is None:
-        return
-    width, depth, heads = encoder.width, encoder.depth, encoder.num_heads
-    if width % heads:
+    for key in zoo['base'] if isinstance(arch, dict) else ():
+        if key not in arch:
+            yield f'{path}.arch.{key} is missing: an architecture needs it'
+    width, heads = map(_architecture(node).get, ('embed_dims', 'num_heads'))
+    if _is_positive(width) and _is_positive(heads) and width % heads:
         yield _tell(f'{path}.arch.num_heads', heads, f'must divide embed_dims = {width}')
-    if width % 4:
-        yield _tell(
-            f'{path}.arch.embed_dims', width, 'must be a multiple of 4, as sin-cos needs it'
-        )
-    blocks = {tap + depth if tap < 0 else tap for tap in encoder.taps}
-    if not blocks or not blocks <= set(range(depth)) or len(blocks) < len(encoder.taps):
-        remedy = f'must be different blocks of 0 to {depth - 1}, or counted from -1 backwards'
-        yield _tell(f'{path}.out_indices', encoder.taps, remedy)
+    if _is(node, MaskedVisionTransformer) and _is_positive(width) and width % 4:
+        remedy = 'must be a multiple of 4, as sin-cos needs it'
+        yield _tell(f'{path}.arch.embed_dims', width, remedy)
+    indices, depth = (encoder.indices, len(encoder.blocks)) if encoder else ([0], 1)
+    if not indices or not {*indices} <= {*range(depth)} or len({*indices}) < len(indices):
+        remedy = f'must be different ones of 0 to {depth - 1}, or counted from -1 backwards'
+        yield _tell(f'{path}.out_indices', node.argument('out_indices'), remedy)
 
 
 def check_image_size(cfg: dict, nodes: list[Node]) -> Iterator[str]:
@@ -358,29 +380,43 @@ def check_image_size(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     encoder, masking = _encoder(nodes), _node(nodes, 'model.masking')
     if encoder is None:
         return
-    patch, declared = (
-        encoder.patch_size,
-        _sides(_node(nodes, 'model.backbone').argument('img_size')),
-    )
-    block = masking.argument('block_size') if _is(masking, BlockMask) else 1
-    for path, size in {'model.backbone.img_size': declared, **_image_sizes(nodes)}.items():
-        if size is None:
-            continue
-        if any(side % patch for side in size):
-            example = patch * max(1, round(size[0] / patch))
-            remedy = f'must be a multiple of model.backbone.patch_size = {patch}, such as {example}'
+    unit, declared = encoder.unit, _sides(encoder.node.argument('img_size'))
+    block = masking.argument('block_size') if _is(masking, BlockMask) else None
+    sizes = {'model.backbone.img_size': declared} if declared else {}
+    for path, size in (sizes | _image_sizes(nodes)).items():
+        if any(side % unit for side in size):
+            example = unit * max(1, round(size[0] / unit))
+            remedy = f'must be a multiple of {unit}, a patch of model.backbone, such as {example}'
             yield _tell(path, size, remedy)
-        elif _is_positive(block) and any(side // patch % block for side in size):
-            grid = 'x'.join(str(side // patch) for side in size)
+        elif _is_positive(block) and any(side // unit % block for side in size):
+            grid = 'x'.join(str(side // unit) for side in size)
             remedy = f'must divide the {grid} patches of {path} = {size}'
             yield _tell('model.masking.block_size', block, remedy)
-        elif declared and sorted(size) != sorted(declared):
+        elif _is(encoder.node, VisionTransformer) and sorted(size) != sorted(declared or size):
             print_log(
                 f'{path} = {size} is not model.backbone.img_size = {declared}: the position '
                 'embedding is interpolated at every step.',
                 logger='current',
                 level=logging.WARNING,
             )
+
+
+def check_windows(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """The windows of a masked Swin tile the map of every stage."""
+    encoder = _encoder(nodes)
+    if encoder is None or not _is(encoder.node, MaskedSwinTransformer):
+        return
+    windows, patch = map(encoder.node.argument, ('window_size', 'patch_size'))
+    each = windows if isinstance(windows, list | tuple) else [windows] * len(encoder.blocks)
+    for path, size in _image_sizes(nodes).items():
+        for stage, window in enumerate(each):
+            tokens = [side // (patch * 2**stage) for side in size]
+            if _is_positive(window) and any(number % window for number in tokens):
+                grid = 'x'.join(map(str, tokens))
+                remedy = (
+                    f'{window} must divide the {grid} tokens of stage {stage} at {path} = {size}'
+                )
+                yield _tell('model.backbone.window_size', windows, remedy)
 
 
 def check_mask_ratio(cfg: dict, nodes: list[Node]) -> Iterator[str]:
@@ -402,61 +438,53 @@ def _decoders(nodes: list[Node]) -> list[Node]:
 def check_decoders(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """Decoders read what the encoder gives, with heads that divide their width."""
     encoder, decoders = _encoder(nodes), _decoders(nodes)
-    for node in decoders:
+    for index, node in enumerate(decoders):
         width, heads, channels = map(node.argument, ('embed_dims', 'num_heads', 'in_channels'))
         if _is_positive(width) and _is_positive(heads) and width % heads:
             yield _tell(f'{node.path}.num_heads', heads, f'must divide embed_dims = {width}')
         if _is_positive(width) and width % 4:
             remedy = 'must be a multiple of 4, as sin-cos needs it'
             yield _tell(f'{node.path}.embed_dims', width, remedy)
-        if encoder and channels not in (None, encoder.width):
-            remedy = f'must be {encoder.width}, the width of model.backbone'
+        tap = encoder and encoder.tap(index, len(decoders))
+        if tap and channels not in (None, tap.width):
+            remedy = f'must be {tap.width}, the width of its tap of model.backbone'
             yield _tell(f'{node.path}.in_channels', channels, remedy)
     is_multi_scale = _is(_node(nodes, 'model.neck'), MultiScaleDecoder)
-    if encoder and is_multi_scale and len(decoders) != len(encoder.taps):
-        remedy = f'must be {len(decoders)} blocks, one for each decoder in model.neck'
-        yield _tell('model.backbone.out_indices', encoder.taps, remedy)
+    if encoder and is_multi_scale and len(decoders) != len(encoder.indices):
+        remedy = f'must be {len(decoders)} of them, one for each decoder in model.neck'
+        yield _tell('model.backbone.out_indices', encoder.node.argument('out_indices'), remedy)
 
 
 def check_target(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """The target has the scales, grids and channels that the decoders predict."""
-    target, decoders, encoder = _node(nodes, 'model.target_generator'), _decoders(nodes), None
-    is_hog = _is(target, HOGTarget)
+    target, decoders = _node(nodes, 'model.target_generator'), _decoders(nodes)
+    is_hog, encoder = _is(target, HOGTarget), _encoder(nodes)
     if not decoders or not (is_hog or _is(target, PixelTarget)):
         return
-    encoder = _encoder(nodes)
     key = 'cell_sizes' if is_hog else 'patch_size'
-    path, sizes, num_bins = (
-        f'{target.path}.{key}',
-        target.argument(key),
-        target.argument('num_bins'),
-    )
+    path = f'{target.path}.{key}'
+    sizes, num_bins = target.argument(key), target.argument('num_bins')
     sizes = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
     if not all(map(_is_positive, sizes)) or (is_hog and not _is_positive(num_bins)):
-        yield _tell(target.path, target.config, f'{key} and num_bins must be whole numbers above 0')
-    elif len(sizes) != len(decoders):
+        yield _tell(target.path, target.config, 'sizes and num_bins must be whole numbers above 0')
+        return
+    if len(sizes) != len(decoders):
         yield _tell(path, sizes, f'must be {len(decoders)} scales, one for each decoder')
-    else:
-        for index, (size, decoder) in enumerate(zip(sizes, decoders, strict=True)):
-            values = 3 * (num_bins if is_hog else size**2)
-            channels, scale = decoder.argument('out_channels'), decoder.argument('scale') or 1
-            if channels not in (None, values):
-                sum_up = (
-                    f'3 colours * {num_bins} bins' if is_hog else f'3 colours * {size}^2 pixels'
-                )
-                remedy = f'must be {values} = {sum_up}'
-                yield _tell(f'{decoder.path}.out_channels', channels, remedy)
-            if encoder and isinstance(scale, int | float) and size * scale != encoder.patch_size:
-                remedy = (
-                    f'scale {index} is {size} px, but {decoder.path} with scale={scale} predicts '
-                    f'patches of {encoder.patch_size / scale:g} px'
-                )
-                yield _tell(path, sizes, remedy)
-            for place, image in _image_sizes(nodes).items():
-                if any(side % size for side in image):
-                    yield _tell(
-                        path, sizes, f'{size} does not divide the images, {place} = {image}'
-                    )
+        return
+    for index, (size, decoder) in enumerate(zip(sizes, decoders, strict=True)):
+        values = 3 * (num_bins if is_hog else size**2)
+        channels, scale = decoder.argument('out_channels'), decoder.argument('scale') or 1
+        if channels not in (None, values):
+            product = f'3 colours * {num_bins} bins' if is_hog else f'3 colours * {size}^2 pixels'
+            yield _tell(f'{decoder.path}.out_channels', channels, f'must be {values} = {product}')
+        tap = encoder and encoder.tap(index, len(decoders))
+        if tap and isinstance(scale, int | float) and size * scale != tap.pixels:
+            where = f'{decoder.path} with scale={scale}'
+            remedy = f'scale {index} is {size} px, but {where} predicts {tap.pixels / scale:g} px'
+            yield _tell(path, sizes, remedy)
+        for place, image in _image_sizes(nodes).items():
+            if any(side % size for side in image):
+                yield _tell(path, sizes, f'{size} does not divide the images, {place} = {image}')
 
 
 def check_evolution(cfg: dict, nodes: list[Node]) -> Iterator[str]:
@@ -492,6 +520,7 @@ CHECKS = (
     check_sources,
     check_encoder,
     check_image_size,
+    check_windows,
     check_mask_ratio,
     check_decoders,
     check_target,

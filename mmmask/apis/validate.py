@@ -27,7 +27,6 @@ def validate_config(cfg: dict) -> None:
         nodes = find_nodes(content)
         errors = list(dict.fromkeys(line for check in CHECKS for line in check(content, nodes)))
     if errors:
-        name = getattr(cfg, 'filename', None)
         count = '1 error' if len(errors) == 1 else f'{len(errors)} errors'
-        title = f'Found {count} in the config{f" {name}" if name else ""}:'
-        raise ConfigError('\n'.join([title, *(f'  - {error}' for error in errors)]))
+        lines = [f'Found {count} in the config:', *(f'  - {error}' for error in errors)]
+        raise ConfigError('\n'.join(lines))

@@ -17,9 +17,9 @@ REMOVED = object()
 BLOCK = dict(type='mmmask.BlockMask', ratio=0.6, block_size=3)
 
 
-def demo(method='localmim', **changes) -> Config:
+def demo(model='localmim_vit', **changes) -> Config:
     """The demo's config with dotted keys changed; dots are written as two underscores."""
-    cfg = Config.fromfile(ROOT / f'configs/demo/{method}_vit-tiny_digits.py')
+    cfg = Config.fromfile(ROOT / f'configs/demo/{model}-tiny_digits.py')
     for key, value in changes.items():
         path = key.replace('__', '.')
         if value is REMOVED:
@@ -38,7 +38,7 @@ def errors(cfg) -> list[str]:
         validate_config(cfg)
     title, *lines = str(raised.value).splitlines()
     count = '1 error' if len(lines) == 1 else f'{len(lines)} errors'
-    assert title.startswith(f'Found {count} in the config')
+    assert title == f'Found {count} in the config:'
     return [line.removeprefix('  - ') for line in lines]
 
 
@@ -239,23 +239,23 @@ WRONG = {
     ),
     'tap outside the depth': (
         dict(model__backbone__out_indices=[1, 2, 3, 6]),
-        'model.backbone.out_indices = [1, 2, 3, 6]: must be different blocks of 0 to 5, '
+        'model.backbone.out_indices = [1, 2, 3, 6]: must be different ones of 0 to 5, '
         'or counted from -1 backwards',
     ),
     'tap twice': (
         dict(model__backbone__out_indices=[1, 3, 5, -1]),
-        'model.backbone.out_indices = [1, 3, 5, -1]: must be different blocks of 0 to 5, '
+        'model.backbone.out_indices = [1, 3, 5, -1]: must be different ones of 0 to 5, '
         'or counted from -1 backwards',
     ),
     'fewer taps than decoders': (
         dict(model__backbone__out_indices=[1, 3, 5]),
-        'model.backbone.out_indices = [1, 3, 5]: must be 4 blocks, one for each decoder in '
+        'model.backbone.out_indices = [1, 3, 5]: must be 4 of them, one for each decoder in '
         'model.neck',
     ),
     'image that patches do not tile': (
         dict(model__backbone__img_size=60),
-        'model.backbone.img_size = (60, 60): must be a multiple of model.backbone.patch_size = 8, '
-        'such as 64',
+        'model.backbone.img_size = (60, 60): must be a multiple of 8, a patch of '
+        'model.backbone, such as 64',
     ),
     'blocks that do not tile the patches': (
         dict(
@@ -276,7 +276,8 @@ WRONG = {
     ),
     'decoder for another width': (
         dict(model__neck__decoders__3__in_channels=192),
-        'model.neck.decoders.3.in_channels = 192: must be 128, the width of model.backbone',
+        'model.neck.decoders.3.in_channels = 192: must be 128, the width of its tap of '
+        'model.backbone',
     ),
     'channels of another number of bins': (
         dict(model__neck__decoders__0__out_channels=54),
@@ -289,7 +290,7 @@ WRONG = {
     'cell size of another grid': (
         dict(model__target_generator__cell_sizes=(2, 4, 8, 32)),
         'model.target_generator.cell_sizes = [2, 4, 8, 32]: scale 3 is 32 px, but '
-        'model.neck.decoders.3 with scale=0.5 predicts patches of 16 px',
+        'model.neck.decoders.3 with scale=0.5 predicts 16 px',
     ),
 }
 
@@ -303,7 +304,7 @@ def test_wrong_config_is_told_key_value_and_remedy(name):
 def test_crop_that_patches_do_not_tile():
     place = 'train_dataloader.dataset.pipeline.0.scale'
     assert errors(demo(train_dataloader__dataset__pipeline__0__scale=(60, 64)))[0] == (
-        f'{place} = (60, 64): must be a multiple of model.backbone.patch_size = 8, such as 64'
+        f'{place} = (60, 64): must be a multiple of 8, a patch of model.backbone, such as 64'
     )
 
 
@@ -315,22 +316,43 @@ def test_crop_that_the_coarsest_cells_do_not_tile():
 
 
 def test_pixel_target_of_another_patch_size():
-    assert errors(demo('mae', model__target_generator__patch_size=16)) == [
+    assert errors(demo('mae_vit', model__target_generator__patch_size=16)) == [
         'model.neck.out_channels = 192: must be 768 = 3 colours * 16^2 pixels',
         'model.target_generator.patch_size = [16]: scale 0 is 16 px, but model.neck with scale=1 '
-        'predicts patches of 8 px',
+        'predicts 8 px',
+    ]
+
+
+def test_swin_that_does_not_fit():
+    assert errors(demo('localmim_swin', model__neck__decoders__1__in_channels=96)) == [
+        'model.neck.decoders.1.in_channels = 96: must be 128, the width of its tap of '
+        'model.backbone'
+    ]
+    assert errors(demo('localmim_swin', model__target_generator__cell_sizes=(4, 8, 16))) == [
+        'model.target_generator.cell_sizes = [4, 8, 16]: scale 2 is 16 px, but '
+        'model.neck.decoders.2 with scale=1 predicts 8 px'
+    ]
+    assert errors(demo('localmim_swin', model__backbone__window_size=[4, 4, 6])) == [
+        'model.backbone.window_size = [4, 4, 6]: 6 must divide the 8x8 tokens of stage 2 at '
+        'train_dataloader.dataset.pipeline.0.scale = (64, 64)'
+    ]
+    assert errors(demo('localmim_swin', model__backbone__img_size=60)) == [
+        'model.backbone.img_size = (60, 60): must be a multiple of 8, a patch of model.backbone, '
+        'such as 64'
     ]
 
 
 def test_evolved_masks_without_what_moves_them_on():
     path = 'model.masking.type'
     generator = 'mmmask.EvolvedHierarchyMask'
-    assert errors(demo('ehm', model__type='mmmask.MaskedImageModel', model__parser=REMOVED)) == [
+    assert errors(
+        demo('ehm_vit', model__type='mmmask.MaskedImageModel', model__parser=REMOVED)
+    ) == [
         f"{path} = '{generator}': sees nothing without a parser, "
         "add model.parser=dict(type='mmmask.EncoderParser')"
     ]
     hooks = dict(default_hooks__progress=REMOVED, default_hooks__momentum=REMOVED)
-    assert errors(demo('ehm', **hooks)) == [
+    assert errors(demo('ehm_vit', **hooks)) == [
         f"{path} = '{generator}': never moves on, "
         "add dict(type='mmmask.ProgressHook') to the hooks",
         'model.parser.momentum = 0.98: never moves on, '
@@ -339,12 +361,12 @@ def test_evolved_masks_without_what_moves_them_on():
 
 
 def test_parser_is_missing():
-    assert errors(demo('ehm', model__parser=REMOVED))[0] == (
+    assert errors(demo('ehm_vit', model__parser=REMOVED))[0] == (
         'model.parser is missing: mmmask.EvolvedMIM needs it'
     )
 
 
-def test_all_errors_in_one_message_that_names_the_file():
+def test_all_errors_in_one_message():
     cfg = demo(
         optim_wraper=dict(type='OptimWrapper'),
         model__masking__ratio=1.5,
@@ -355,14 +377,15 @@ def test_all_errors_in_one_message_that_names_the_file():
     with pytest.raises(ConfigError) as raised:
         validate_config(cfg)
     assert str(raised.value) == (
-        f'Found 5 errors in the config {cfg.filename}:\n'
+        'Found 5 errors in the config:\n'
         "  - optim_wraper = {'type': 'OptimWrapper'}: unknown key, did you mean 'optim_wrapper'?\n"
         "  - custom_hooks.0.type = 'mmmask.NonFiniteLossHok': no such hook, "
         "write 'mmmask.NonFiniteLossHook'\n"
         '  - train_cfg.max_epochs = 0: must be a whole number, at least 1\n'
         '  - model.masking.ratio = 1.5: must lie in (0, 1), the share of patches to hide, '
         'such as 0.75\n'
-        '  - model.neck.decoders.0.in_channels = 64: must be 128, the width of model.backbone'
+        '  - model.neck.decoders.0.in_channels = 64: must be 128, the width of its tap of '
+        'model.backbone'
     )
 
 
