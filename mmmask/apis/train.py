@@ -157,7 +157,7 @@ def _launched_world_size(launcher: str) -> int:
 
 
 def describe_run(cfg: Config) -> None:
-    """Build everything a run needs, print what it resolved to, and train nothing (``--dry-run``)."""
+    """Build all that a run needs, print what it resolved to, and train nothing (``--dry-run``)."""
     work_dir, cfg.log_level = cfg.work_dir, 'WARNING'
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         runner, arithmetic = build_runner(cfg)

@@ -52,7 +52,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 dict(
                     params=[],
                     lr=self.base_lr * scale,
-                    weight_decay=self.base_wd if decays else 0.0,
+                    weight_decay=(self.base_wd or 0.0) if decays else 0.0,
                 ),
             )
             group['params'].append(parameter)
