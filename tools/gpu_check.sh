@@ -25,14 +25,17 @@ step=${1:-all}
 [[ $# -le 1 && $step =~ ^(tests|benchmark|train|all)$ ]] || { usage >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
-minutes=9
 output=work_dirs/gpu_check
 mkdir -p "$output"
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 
 if ! "$python" -c 'import mmpretrain' 2> /dev/null; then
     site=$PWD/.cache/gpu_check
-    [[ -d .wheels ]] || { echo 'mmpretrain is missing, and .wheels/ too: run tools/gather_wheels.sh where there is a network, and bring .wheels/ here.' >&2; exit 1; }
+    [[ -d .wheels ]] || {
+        echo 'mmpretrain is missing, and the folder .wheels/ too: run tools/gather_wheels.sh on' >&2
+        echo 'a machine with a network, and bring .wheels/ here.' >&2
+        exit 1
+    }
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade \
         --target "$site" .wheels/*.whl
     export PYTHONPATH=$PYTHONPATH:$site
@@ -45,8 +48,15 @@ print(f'{torch.cuda.get_device_name()}, torch {torch.__version__}, '
       f'Python {sys.version.split()[0]}\n')
 PYTHON
 
+limited() {
+    local status=0
+    timeout 9m "$@" || status=$?
+    [[ $status -ne 124 ]] || echo "stopped after nine minutes: $*" >&2
+    return $status
+}
+
 tests() {
-    timeout "${minutes}m" "$python" -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py
+    limited "$python" -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py
 }
 
 benchmark() {
@@ -59,7 +69,7 @@ benchmark() {
         evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k; do
         configs+=("configs/$config.py")
     done
-    timeout "${minutes}m" "$python" tools/benchmark.py "${configs[@]}" --amp bf16 \
+    limited "$python" tools/benchmark.py "${configs[@]}" --amp bf16 \
         --batch-size "${BATCH_SIZE:-256}" --json "$output/benchmark.json"
     "$python" - "$output/benchmark.json" <<'PYTHON'
 import json, sys
@@ -94,7 +104,7 @@ train() {
         options=()
     fi
     rm -rf "$output/train"
-    timeout "${minutes}m" "$python" tools/train.py "$config" --amp bf16 \
+    limited "$python" tools/train.py "$config" --amp bf16 \
         --work-dir "$output/train" --cfg-options "${options[@]}" \
         "train_cfg.max_epochs=${EPOCHS:-20}" param_scheduler.warmup_epochs=2 \
         custom_hooks.1.interval=2
@@ -112,6 +122,12 @@ PYTHON
 }
 
 case $step in
-    all) tests; benchmark; train ;;
+    all)
+        status=0
+        for name in tests benchmark train; do
+            tools/gpu_check.sh "$name" || status=1
+        done
+        exit $status
+        ;;
     *) "$step" ;;
 esac
