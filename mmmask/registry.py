@@ -1,4 +1,4 @@
-"""Registries of mmmask: children of mmengine's root, so `type='mmmask.X'` resolves from any scope."""
+"""Registries of mmmask, children of mmengine's root: `type='mmmask.X'` resolves from any scope."""
 
 from mmengine import registry as root
 
