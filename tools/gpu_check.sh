@@ -74,11 +74,9 @@ benchmark() {
     "$python" - "$output/benchmark.json" <<'PYTHON'
 import json, sys
 report = json.load(open(sys.argv[1]))
-keys = ('name', 'seconds', 'ratio', 'images_per_second', 'peak_memory', 'flops', 'utilization')
 columns = ('config', 'step (ms)', 'ratio', 'images/s', 'peak memory (GiB)', 'of ceiling')
 print('\n| ' + ' | '.join(columns) + ' |\n|' + '---|' * len(columns))
 for row in report['results']:
-    row = dict(zip(keys, row)) if isinstance(row, list) else row
     print(f"| {row['name']} | {row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} "
           f"| {row['images_per_second']:.0f} | {(row['peak_memory'] or 0) / 2**30:.1f} "
           f"| {row['utilization'] or 0:.0%} |")
