@@ -40,7 +40,8 @@ class ImageFolder(BaseDataset):
             folder names become ``metainfo['classes']``, unless ``metainfo`` gives the classes.
         least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`.
         extensions: file endings that count as images, in any case.
-        max_unreadable: above this share of unreadable files the run stops.
+        max_unreadable: above this share of unreadable files the run stops. It is counted against
+            all files, and once a hundred have been tried, against those.
         report_file: text file to which ``path <tab> reason`` of each unreadable file is appended.
         **kwargs: ``pipeline``, ``metainfo``, ``indices`` and all of mmengine's ``BaseDataset``.
 
