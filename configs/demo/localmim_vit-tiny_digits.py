@@ -33,17 +33,17 @@ model = dict(
 
 # peak lr = 3e-3 * 128 / 256 = 1.5e-3
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
-param_scheduler = dict(warmup_epochs=2)
-train_cfg = dict(max_epochs=20)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=12)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))
 
 custom_hooks = [
     dict(type='mmmask.NonFiniteLossHook'),
     dict(
         type='mmmask.OnlineKNNHook',
-        interval=5,
+        interval=4,
         bank={{_base_.labelled_train}},
         query={{_base_.labelled_val}},
     ),
-    dict(type='mmmask.ReconstructionHook', interval=5, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=4, dataset={{_base_.labelled_val}}),
 ]
