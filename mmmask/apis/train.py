@@ -65,9 +65,9 @@ def load_config(
             type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
         )
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    validate_config(cfg)
     set_precision(cfg, amp)
     set_defaults(cfg)
-    validate_config(cfg)
     return cfg
 
 

@@ -99,18 +99,23 @@ def groups_by_name(constructor, model, paramwise_cfg):
 @pytest.mark.parametrize(
     'backbone',
     [
-        dict(type='VisionTransformer', arch='deit-tiny', out_type='avg_featmap', final_norm=False),
-        dict(type='SwinTransformer', arch='tiny'),
+        dict(
+            type='mmpretrain.VisionTransformer',
+            arch='deit-tiny',
+            out_type='avg_featmap',
+            final_norm=False,
+        ),
+        dict(type='mmpretrain.SwinTransformer', arch='tiny'),
     ],
     ids=['vit', 'swin'],
 )
 def test_layer_decay_equals_mmpretrains(backbone):
-    width = 192 if backbone['type'] == 'VisionTransformer' else 768
+    width = 192 if backbone['type'] == 'mmpretrain.VisionTransformer' else 768
     model = MMPRETRAIN_MODELS.build(
         dict(
-            type='ImageClassifier',
+            type='mmpretrain.ImageClassifier',
             backbone=backbone,
-            head=dict(type='LinearClsHead', num_classes=5, in_channels=width),
+            head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=width),
         )
     )
     ours = groups_by_name(LayerDecayOptimWrapperConstructor, model, dict(layer_decay_rate=0.65))
@@ -129,9 +134,9 @@ def test_layer_scale_of_the_patch_embedding_of_vit_b():
     with torch.device('meta'):
         model = MMPRETRAIN_MODELS.build(
             dict(
-                type='ImageClassifier',
-                backbone=dict(type='VisionTransformer', arch='base'),
-                head=dict(type='LinearClsHead', num_classes=5, in_channels=768),
+                type='mmpretrain.ImageClassifier',
+                backbone=dict(type='mmpretrain.VisionTransformer', arch='base'),
+                head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=768),
             )
         )
     constructor = LayerDecayOptimWrapperConstructor(
