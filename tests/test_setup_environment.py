@@ -215,3 +215,14 @@ def test_help_names_every_target(checkout):
     text = '\n'.join(checkout('help'))
     for target in ('demo', 'test', 'lint', 'format', 'docs-check', 'doctor', 'clean'):
         assert f'  {target} ' in text
+
+
+def test_the_compiled_ops_compute():
+    """Non-maximum suppression: the second box overlaps the first by 81/119, the third not."""
+    pytest.importorskip('mmcv._ext', reason='mmcv has no compiled ops: `make test` installs them')
+    from mmcv.ops import nms
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    assert nms(boxes, scores, iou_threshold=0.68)[1].tolist() == [0, 2]
+    assert nms(boxes, scores, iou_threshold=0.69)[1].tolist() == [0, 1, 2]

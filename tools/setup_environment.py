@@ -216,8 +216,11 @@ def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bo
             process.terminate()
             process.wait()
     if process.returncode:
-        tail = '\n'.join(log.read_text(errors='replace').splitlines()[-30:])
-        raise SetupError(f'{requirement} did not compile:\n{tail}\nThe whole log: {log}')
+        lines = log.read_text(errors='replace').splitlines()
+        # How much pip prints after the compiler's own words depends on its version.
+        errors = [line for line in lines[:-20] if re.search(r'\berror:', line)]
+        shown = '\n'.join(errors[:10] + lines[-20:])
+        raise SetupError(f'{requirement} did not compile:\n{shown}\nThe whole log: {log}')
 
 
 def files_compiled(log: Path) -> str:
