@@ -31,8 +31,9 @@ model = dict(
     target_generator=dict(cell_sizes=(2, 4, 8, 16)),
 )
 
-# peak lr = 3e-3 * 128 / 256 = 1.5e-3
-optim_wrapper = dict(optimizer=dict(lr=3e-3))
+# peak lr = 6e-3 * 64 / 256 = 1.5e-3
+train_dataloader = dict(batch_size=64, num_workers=1)
+optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))

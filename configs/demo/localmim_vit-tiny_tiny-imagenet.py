@@ -10,6 +10,7 @@ plain_pipeline = [
     dict(type='mmpretrain.PackInputs'),
 ]
 train_dataloader = dict(
+    batch_size=128,
     dataset=dict(
         _delete_=True,
         type='mmmask.ImageFolder',
@@ -26,7 +27,7 @@ train_dataloader = dict(
             dict(type='mmpretrain.RandomFlip', prob=0.5),
             dict(type='mmpretrain.PackInputs'),
         ],
-    )
+    ),
 )
 # Labels are used to watch the run, never to train. Every tenth image is enough for that.
 photographs_train = dict(
@@ -49,6 +50,8 @@ custom_hooks = [
     dict(type='mmmask.OnlineKNNHook', interval=1, bank=photographs_train, query=photographs_val),
     dict(type='mmmask.ReconstructionHook', interval=1, dataset=photographs_val),
 ]
+# peak lr = 3e-3 * 128 / 256 = 1.5e-3
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
 param_scheduler = dict(warmup_epochs=0.2)
 train_cfg = dict(max_epochs=2)
 default_hooks = dict(checkpoint=dict(interval=1))
