@@ -50,6 +50,7 @@ PACKAGES = (
     ),
     Package('PIL', ('pillow',), '9.4', '14', '13.0.0'),
     Package('rich', ('rich',), '13', '16', '15.0.0'),
+    Package('safetensors', ('safetensors',), '0.4', '1', '0.8.0'),
     Package(
         'mmengine', ('onedl-mmengine', 'mmengine', 'mmengine-lite'), '0.10.12', '0.11', '0.10.12'
     ),
@@ -62,7 +63,6 @@ PACKAGES = (
     Package('pycocotools', ('pycocotools',), '2.0.6', '2.1', '2.0.11', 'detection'),
     Package('timm', ('timm',), '1.0', '1.1', '1.0.31', 'export'),
     Package('transformers', ('transformers',), '4.53', '5', '4.57.6', 'export'),
-    Package('safetensors', ('safetensors',), '0.4', '1', '0.8.0', 'export'),
     Package('mlxtend', ('mlxtend',), '0.23.4', '0.26', '0.25.0', 'demo'),
     Package('skimage', ('scikit-image',), '0.22', '0.27', '0.26.0', 'demo'),
     Package('sklearn', ('scikit-learn',), '1.4', '1.10', '1.9.1', 'demo'),

@@ -19,6 +19,7 @@ HEALTHY = {
     'opencv-python': '4.11.0.86',
     'pillow': '13.0.0',
     'rich': '15.0.0',
+    'safetensors': '0.8.0',
     'onedl-mmengine': '0.10.12',
     'onedl-mmcv': '2.3.6',
     'onedl-mmpretrain': '1.3.6',
@@ -264,9 +265,8 @@ def test_exit_code_of_a_broken_machine(monkeypatch, capsys):
     monkeypatch.setattr(doctor, 'installed_versions', dict)
     monkeypatch.setattr(doctor, 'examine_machine', lambda versions: WORKING)
     assert doctor.main() == 1
-    assert 'error: not installed: torch, torchvision, numpy, cv2, PIL, rich, mmengine, mmcv, ' in (
-        capsys.readouterr().out
-    )
+    printed = capsys.readouterr().out
+    assert 'error: not installed: torch, torchvision, numpy, cv2, PIL, rich, safetensors' in printed
 
 
 def test_it_runs_where_nothing_is_installed():

@@ -88,6 +88,7 @@ def test_neither_family_is_a_hard_need(described):
         'numpy',
         'pillow',
         'rich',
+        'safetensors',
         'torch',
         'torchvision',
     }
@@ -100,7 +101,7 @@ def test_neither_family_is_a_hard_need(described):
         ('openmmlab', {'mmcv', 'mmengine', 'mmpretrain'}),
         ('detection', {'onedl-mmdetection'}),
         ('segmentation', {'onedl-mmsegmentation'}),
-        ('export', {'timm', 'transformers', 'safetensors'}),
+        ('export', {'timm', 'transformers'}),
     ],
 )
 def test_what_an_extra_installs(described, extra, names):
