@@ -125,7 +125,7 @@ def test_config_fits_the_data(tmp_path):
 
     unlabelled = DemoData(tmp_path / 'images.zip', 8000, 0, 8000, [])
     cfg = Config.fromfile(write_config(unlabelled, tmp_path / 'config.py'))
-    assert cfg.train_dataloader.batch_size == 128
+    assert cfg.train_dataloader.batch_size == 64
     assert cfg.train_cfg.max_epochs == Config.fromfile(CONFIG).train_cfg.max_epochs // 2
     hooks = {hook.type: hook for hook in cfg.custom_hooks}
     assert set(hooks) == {'mmmask.NonFiniteLossHook', 'mmmask.ReconstructionHook'}

@@ -3,6 +3,7 @@ import torch
 from conftest import ROOT, build_model
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import nn
@@ -83,6 +84,12 @@ def test_pre_training_groups():
     assert 'backbone.pos_embed' not in decayed | plain
 
 
+def build_classifier(cfg):
+    """A network of mmpretrain, whose own parts are named without a prefix."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MMPRETRAIN_MODELS.build(cfg)
+
+
 def groups_by_name(constructor, model, paramwise_cfg):
     wrapper_cfg = dict(
         type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05)
@@ -111,7 +118,7 @@ def groups_by_name(constructor, model, paramwise_cfg):
 )
 def test_layer_decay_equals_mmpretrains(backbone):
     width = 192 if backbone['type'] == 'mmpretrain.VisionTransformer' else 768
-    model = MMPRETRAIN_MODELS.build(
+    model = build_classifier(
         dict(
             type='mmpretrain.ImageClassifier',
             backbone=backbone,
@@ -132,7 +139,7 @@ def test_layer_decay_equals_mmpretrains(backbone):
 
 def test_layer_scale_of_the_patch_embedding_of_vit_b():
     with torch.device('meta'):
-        model = MMPRETRAIN_MODELS.build(
+        model = build_classifier(
             dict(
                 type='mmpretrain.ImageClassifier',
                 backbone=dict(type='mmpretrain.VisionTransformer', arch='base'),
