@@ -9,12 +9,16 @@ def sincos_position_embedding(
     width: int,
     class_token: bool = False,
     device: torch.device | str | None = None,
+    extent: float | None = None,
 ) -> Tensor:
     """(h, w) -> (1, [1 +] h·w, D): the fixed 2-D sine-cosine table in the order of MAE's reference.
 
     The first half of the channels encodes the column, the second the row; each half is
     [sin | cos] of the index times 1/10000^(i/(D/4)). The class token, if any, comes first and is
     zero. (mmpretrain's table of the same name is the spatial transpose of this one.)
+
+    With an ``extent`` positions are the centres of cells that share it evenly, (index + 0.5)·extent
+    over the number of cells, so that the same place of an image has similar codes on all grids.
 
     Raises:
         ValueError: if ``width`` is no multiple of 4.
@@ -26,12 +30,14 @@ def sincos_position_embedding(
     frequencies = 10000.0**-exponents
 
     def encode(index: Tensor) -> Tensor:
-        angles = index.flatten().double().unsqueeze(1) * frequencies
+        angles = index.flatten().unsqueeze(1) * frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
-    rows, columns = torch.meshgrid(
-        torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing='ij'
-    )
+    coordinates = []
+    for length in grid:
+        index = torch.arange(length, dtype=torch.float64, device=device)
+        coordinates.append(index if extent is None else (index + 0.5) * extent / length)
+    rows, columns = torch.meshgrid(*coordinates, indexing='ij')
     table = torch.cat([encode(columns), encode(rows)], dim=1)
     if class_token:
         table = torch.cat([table.new_zeros(1, width), table])
