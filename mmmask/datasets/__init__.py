@@ -1,7 +1,21 @@
 """Data sets and transforms. Samples hold decoded BGR images: no pipeline needs a loader."""
 
+from .boxes import CropBoxes, box_areas, find_boxes, full_boxes, place_crop
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
+from .sampling import Draw, ResumableSampler, SeededDataset
+from .transforms import ContrastiveCrop, ShiftedCrop
 
-__all__ = ['Digits', 'ImageFolder', 'decode_image']
+__all__ = [
+    'ContrastiveCrop',
+    'CropBoxes',
+    'Digits',
+    'ImageFolder',
+    'ShiftedCrop',
+    'box_areas',
+    'decode_image',
+    'find_boxes',
+    'full_boxes',
+    'place_crop',
+]
