@@ -35,16 +35,16 @@ model = dict(
 train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=12)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))
+train_cfg = dict(max_epochs=10)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=5))
 
 custom_hooks = [
     dict(type='mmmask.NonFiniteLossHook'),
     dict(
         type='mmmask.OnlineKNNHook',
-        interval=4,
+        interval=5,
         bank={{_base_.labelled_train}},
         query={{_base_.labelled_val}},
     ),
-    dict(type='mmmask.ReconstructionHook', interval=4, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=5, dataset={{_base_.labelled_val}}),
 ]
