@@ -1,5 +1,7 @@
 """Losses as pure functions of tensors. PyTorch only."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -12,3 +14,58 @@ def masked_mean_squared_error(prediction: Tensor, target: Tensor, weight: Tensor
     """
     error = (prediction.float() - target.float()).square().mean(dim=-1)
     return (error * weight).sum() / weight.sum()
+
+
+def info_nce(
+    queries: Tensor, keys: Tensor, temperature: float, first_key: int = 0
+) -> tuple[Tensor, Tensor]:
+    """(B, D) queries and (M, D) keys -> scalar loss in fp32, share of queries nearest to their key.
+
+    2T · cross-entropy of cosine/T, where key ``first_key + i`` belongs to query i and all others
+    are negatives. The factor keeps the gradient alike across temperatures (Chen et al., *An
+    Empirical Study of Training Self-Supervised Vision Transformers*, ICCV 2021, section 3). With
+    T = 1 the loss stays far above 0, as cosines end at 1.
+    """
+    labels = torch.arange(first_key, first_key + len(queries), device=queries.device)
+    # Temperatures of a few hundredths need more digits than autocast would leave.
+    with torch.autocast(queries.device.type, enabled=False):
+        logits = F.normalize(queries.float()) @ F.normalize(keys.float()).T / temperature
+        loss = 2 * temperature * F.cross_entropy(logits, labels)
+    return loss, (logits.argmax(dim=1) == labels).float().mean()
+
+
+def negative_cosine(prediction: Tensor, targets: Tensor) -> Tensor:
+    """(B, G, ..., D) and (B, T, ..., D) -> scalar in fp32: minus the mean cosine of all G·T pairs.
+
+    Between −1 and 1, whatever the lengths of the vectors. With the other view's embedding as target
+    2 + 2 · this is BYOL's loss (Grill et al., NeurIPS 2020, equation 2).
+    """
+    # The mean of the products is the product with the mean.
+    direction = F.normalize(targets.float(), dim=-1).mean(dim=1, keepdim=True)
+    return -(F.normalize(prediction.float(), dim=-1) * direction).sum(dim=-1).mean()
+
+
+def position_squared_error(logits: Tensor, places: Tensor) -> Tensor:
+    """(B, K, N) logits and (B, K) raster indices -> scalar: mean (logit − one-hot)², in fp32.
+
+    Without softmax, averaged over tokens and classes. All zeros give 1/N.
+    """
+    one_hot = F.one_hot(places, logits.shape[-1])
+    return (logits.float() - one_hot).square().mean()
+
+
+def position_cross_entropy(
+    logits: Tensor, places: Tensor, grid: tuple[int, int], sigma: float = 0.0
+) -> Tensor:
+    """(B, K, N) logits, (B, K) raster indices on an (h, w) grid -> scalar, in fp32.
+
+    With ``sigma`` above 0 near places count as partly right: the target of a patch is proportional
+    to exp(−distance²/σ²), distances in patches (Wang et al., *DropPos*, NeurIPS 2023).
+    """
+    logits, places = logits.float().flatten(0, 1), places.flatten()
+    if not sigma:
+        return F.cross_entropy(logits, places)
+    index = torch.arange(grid[0] * grid[1], device=logits.device)
+    points = torch.stack([index // grid[1], index % grid[1]], dim=1).float()
+    distance = (points[places, None] - points).square().sum(dim=-1)
+    return F.cross_entropy(logits, (-distance / sigma**2).softmax(dim=-1))

@@ -1,5 +1,6 @@
 """Pieces that two or more rooms share. PyTorch only."""
 
+from .distributed import gather_rows
 from .initialize import initialize_transformer
 from .momentum import MomentumCopy
 from .patches import patchify, unpatchify
@@ -12,6 +13,7 @@ __all__ = [
     'MomentumCopy',
     'Upsample2x',
     'WindowGroups',
+    'gather_rows',
     'group_windows',
     'initialize_transformer',
     'patchify',

@@ -3,10 +3,29 @@
 from mmmask import masking, targets
 from mmmask.registry import MODELS
 
-from .algorithms import MAE, EvolvedMIM, LocalMIM, MaskedImageModel, Reconstruction
-from .backbones import MaskedSwinTransformer, MaskedVisionTransformer
-from .heads import MaskedRegressionHead
-from .necks import MultiScaleDecoder, PooledNorm, ScaleDecoder, TokenDecoder
+from .algorithms import (
+    MAE,
+    CMAEHuang,
+    CMAEMao,
+    EvolvedMIM,
+    LocalMIM,
+    MaskDeep,
+    MaskedFeatures,
+    MaskedImageModel,
+    Reconstruction,
+)
+from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
+from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
+from .necks import (
+    ClassTokenProjector,
+    DeepMaskingNeck,
+    FeaturePyramid,
+    MultiScaleDecoder,
+    PooledNorm,
+    ScaleDecoder,
+    SimpleFeaturePyramid,
+    TokenDecoder,
+)
 from .parser import EncoderParser
 
 for _class in (
@@ -15,23 +34,36 @@ for _class in (
     masking.SharedUnitMask,
     masking.EvolvedHierarchyMask,
     masking.EvolvedPartMask,
+    masking.FeatureGroupMask,
     targets.PixelTarget,
     targets.HOGTarget,
 ):
     MODELS.register_module(module=_class)
 
 __all__ = [
-    'MAE',
+    'CMAEHuang',
+    'CMAEMao',
+    'ClassTokenProjector',
+    'ContrastiveHead',
+    'DeepMaskingNeck',
+    'EmbeddingPredictionHead',
     'EncoderParser',
     'EvolvedMIM',
+    'FeaturePyramid',
     'LocalMIM',
+    'MAE',
+    'MaskDeep',
+    'MaskedFeatures',
     'MaskedImageModel',
     'MaskedRegressionHead',
     'MaskedSwinTransformer',
     'MaskedVisionTransformer',
     'MultiScaleDecoder',
     'PooledNorm',
+    'PositionHead',
     'Reconstruction',
     'ScaleDecoder',
+    'SimpleFeaturePyramid',
     'TokenDecoder',
+    'WindowVisionTransformer',
 ]

@@ -10,7 +10,8 @@ from mmmask.registry import HOOKS
 class MomentumUpdateHook(Hook):
     """Update every :class:`mmmask.layers.MomentumCopy` of the model once per optimizer step.
 
-    Iterations that only accumulate gradients do not count. Before the first training the copies are
+    Iterations that only accumulate gradients do not count, nor steps that a dynamic loss scale of
+    fp16 skips because a gradient is not finite. Before the first training the copies are
     made equal to the initialised, or loaded, online modules; a resumed training goes on with the
     copies of its checkpoint.
     """
@@ -23,7 +24,17 @@ class MomentumUpdateHook(Hook):
             if copy.is_new:
                 copy.update()
 
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._scale = _loss_scale(runner.optim_wrapper)
+
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if runner.optim_wrapper.should_update():
+        # A skipped step shows by nothing but the lowered scale.
+        skipped = _loss_scale(runner.optim_wrapper) < self._scale
+        if runner.optim_wrapper.should_update() and not skipped:
             for copy in self._copies:
                 copy.update(runner.iter / runner.max_iters)
+
+
+def _loss_scale(optim_wrapper) -> float:
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    return 1.0 if scaler is None else scaler.get_scale()

@@ -43,6 +43,8 @@ class MaskedImageModel(BaseModel):
         parser: what gives the mask generator its evidence; for generators that need some.
     """
 
+    num_views = 1  # of each image, that the loss compares
+
     def __init__(
         self,
         backbone: dict,
@@ -63,21 +65,26 @@ class MaskedImageModel(BaseModel):
         self.head = MODELS.build(head)
 
     def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
-        """(B, C, H, W), or a list of views whose first is used.
+        """(B, C, H, W), or a list of views: a loss takes as many as it compares, the others one.
 
         ``'tensor'`` gives the backbone's features, nothing hidden; ``'loss'`` a dict of losses;
         ``'predict'`` a :class:`Reconstruction`.
 
         Raises:
-            ValueError: for any other mode.
+            ValueError: for any other mode, or a loss of more views than there are.
         """
-        images = inputs if isinstance(inputs, Tensor) else inputs[0]
+        views = [inputs] if isinstance(inputs, Tensor) else inputs
         if mode == 'tensor':
-            return self.backbone(images)
+            return self.backbone(views[0])
         if mode == 'loss':
-            return self.loss(images)
+            if len(views) < self.num_views:
+                raise ValueError(
+                    f'{type(self).__name__} compares {self.num_views} views of each image but got '
+                    f'{len(views)}: let mmpretrain.MultiView make them in the data pipeline.'
+                )
+            return self.loss(*views[: self.num_views])
         if mode == 'predict':
-            return self.predict(images)
+            return self.predict(views[0])
         raise ValueError(f"mode={mode!r} is not one of 'tensor', 'loss', 'predict'.")
 
     def draw_mask(self, images: Tensor) -> Mask:

@@ -1,6 +1,7 @@
-"""Backbones that accept a mask."""
+"""Backbones that accept a mask, and one for detection."""
 
 from .masked_swin import MaskedSwinTransformer
 from .masked_vit import MaskedVisionTransformer
+from .window_vit import WindowVisionTransformer
 
-__all__ = ['MaskedSwinTransformer', 'MaskedVisionTransformer']
+__all__ = ['MaskedSwinTransformer', 'MaskedVisionTransformer', 'WindowVisionTransformer']

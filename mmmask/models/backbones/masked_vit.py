@@ -62,18 +62,29 @@ class MaskedVisionTransformer(VisionTransformer):
             )
         return height // self.patch_size, width // self.patch_size
 
-    def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
+    def position(self, grid: tuple[int, int]) -> Tensor:
+        """(h, w) -> (1, 1+N, D) position embedding of that grid."""
+        return resize_pos_embed(
+            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode
+        )
+
+    def forward(
+        self, images: Tensor, mask: Mask | None = None, position: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, 1+K, D) tensor per tap, class token first.
 
         Without a mask nothing is hidden and the result is the parent's. The final norm, where the
         model has one, is applied to the last tap only.
+
+        Args:
+            images: (B, C, H, W).
+            mask: which patches the encoder sees.
+            position: (B or 1, 1+N, D) to add in place of the table; with a mask only.
         """
         if mask is None:
             return super().forward(images)
-        grid = self.grid(images)
-        position = resize_pos_embed(
-            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode
-        )
+        if position is None:
+            position = self.position(self.grid(images))
         patches, _ = self.patch_embed(images)
         visible = gather_tokens(patches + position[:, 1:], mask.ids_keep)
         class_token = (self.cls_token + position[:, :1]).expand(len(images), -1, -1)

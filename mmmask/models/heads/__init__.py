@@ -1,5 +1,13 @@
 """Heads: parameters, and one call into losses.py."""
 
+from .contrastive import ContrastiveHead
+from .embedding import EmbeddingPredictionHead
+from .position import PositionHead
 from .regression import MaskedRegressionHead
 
-__all__ = ['MaskedRegressionHead']
+__all__ = [
+    'ContrastiveHead',
+    'EmbeddingPredictionHead',
+    'MaskedRegressionHead',
+    'PositionHead',
+]

@@ -1,6 +1,19 @@
 """Necks: from taps of the encoder to predictions."""
 
+from .class_token_projector import ClassTokenProjector
+from .deep_masking import DeepMaskingNeck
+from .feature_pyramid import FeaturePyramid, SimpleFeaturePyramid, average_pool_pyramid
 from .pooled_norm import PooledNorm
 from .token_decoder import MultiScaleDecoder, ScaleDecoder, TokenDecoder
 
-__all__ = ['MultiScaleDecoder', 'PooledNorm', 'ScaleDecoder', 'TokenDecoder']
+__all__ = [
+    'ClassTokenProjector',
+    'DeepMaskingNeck',
+    'FeaturePyramid',
+    'MultiScaleDecoder',
+    'PooledNorm',
+    'ScaleDecoder',
+    'SimpleFeaturePyramid',
+    'TokenDecoder',
+    'average_pool_pyramid',
+]

@@ -63,7 +63,12 @@ class TokenDecoder(BaseModule):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def decode(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
-        """([1+]K or K·s² tokens of width C) -> (B, N·s², embed_dims), without the class token.
+        """([1+]K or K·s² tokens of width C) -> (B, N·s², embed_dims), without the class token."""
+        decoded = self.decode_all(tokens, mask, grid)
+        return decoded[:, decoded.shape[1] % mask.ids_restore.shape[1] :]
+
+    def decode_all(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+        """([1+]K or K·s² tokens of width C) -> (B, [1+]N·s², embed_dims), class token first.
 
         A class token is recognised by the token count; it takes part in the attention. An encoder
         with s × s tokens per patch gives them patch by patch; the result is in raster order.
@@ -78,7 +83,7 @@ class TokenDecoder(BaseModule):
         ).to(tokens.dtype)
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.norm(tokens[:, num_extra:])
+        return self.norm(tokens)
 
     def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
         """Taps, of which the last is used, (B, [1+]K or K·s², C) -> (B, N·s², out_channels)."""

@@ -1,0 +1,40 @@
+# ViT-B/16 at 224 px: 17 of 49 blocks of 2x2 patches, 68 of 196 patches, are visible.
+_base_ = 'mae_vit-base-p16.py'
+
+model = dict(
+    type='mmmask.CMAEHuang',
+    masking=dict(_delete_=True, type='mmmask.BlockMask', ratio=0.65, block_size=2),
+    feature_decoder=dict(
+        type='mmmask.TokenDecoder',
+        in_channels=768,
+        out_channels=768,
+        embed_dims=512,
+        depth=2,
+        num_heads=16,
+    ),
+    projector=dict(
+        type='mmpretrain.NonLinearNeck',
+        in_channels=768,
+        hid_channels=1536,
+        out_channels=256,
+        with_bias=True,
+        with_last_bn=False,
+        with_avg_pool=False,
+    ),
+    contrast_head=dict(
+        type='mmmask.ContrastiveHead',
+        predictor=dict(
+            type='mmpretrain.NonLinearNeck',
+            in_channels=256,
+            hid_channels=1536,
+            out_channels=256,
+            with_bias=True,
+            with_last_bn=False,
+            with_avg_pool=False,
+        ),
+        temperature=0.07,
+        gather=True,
+    ),
+    momentum=0.996,
+)
+default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))

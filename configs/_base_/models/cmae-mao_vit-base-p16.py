@@ -1,0 +1,31 @@
+# ViT-B/16 at 224 px: 196 patches, of which 49 are visible, the same ones in both views.
+_base_ = 'mae_vit-base-p16.py'
+
+model = dict(
+    type='mmmask.CMAEMao',
+    neck=dict(embed_dims=128, depth=1),  # 0.4 M parameters, where MAE has 26 M
+    target_generator=dict(normalize=False),
+    projector=dict(
+        type='mmpretrain.NonLinearNeck',
+        in_channels=768,
+        hid_channels=4096,
+        out_channels=256,
+        num_layers=3,
+        with_last_bn_affine=False,
+        with_avg_pool=False,
+    ),
+    contrast_head=dict(
+        type='mmmask.ContrastiveHead',
+        predictor=dict(
+            type='mmpretrain.NonLinearNeck',
+            in_channels=256,
+            hid_channels=4096,
+            out_channels=256,
+            with_last_bn_affine=False,
+            with_avg_pool=False,
+        ),
+        temperature=1.0,
+    ),
+    position_head=dict(type='mmmask.PositionHead', in_channels=768, num_positions=196),
+)
+default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))

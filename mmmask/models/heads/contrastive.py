@@ -1,0 +1,50 @@
+"""A head that tells images apart."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmmask.layers import gather_rows
+from mmmask.losses import info_nce
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class ContrastiveHead(BaseModule):
+    """Recognise each image among those of the batch: InfoNCE of predicted projections and keys.
+
+    Args:
+        predictor: neck between the projections and the queries; None takes them as they are.
+        temperature: T, above 0.
+        gather: whether the keys of all processes are negatives, or only those of this one.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+    """
+
+    def __init__(
+        self,
+        predictor: dict | None = None,
+        temperature: float = 1.0,
+        gather: bool = False,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if temperature <= 0:
+            raise ValueError(f'temperature={temperature} must be above 0; usual is 0.07 to 1.')
+        self.predictor = None if predictor is None else MODELS.build(predictor)
+        self.temperature = temperature
+        self.gather = gather
+
+    def forward(
+        self, projections: Sequence[Tensor], keys: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """(B, D) projections and keys per direction -> sum of the losses, mean accuracy."""
+        results = []
+        for projection, key in zip(projections, keys, strict=True):
+            query = projection if self.predictor is None else self.predictor((projection,))[0]
+            pool, first_key = gather_rows(key) if self.gather else (key, 0)
+            results.append(info_nce(query, pool, self.temperature, first_key))
+        losses, accuracies = zip(*results, strict=True)
+        return sum(losses), sum(accuracies) / len(accuracies)
