@@ -15,6 +15,7 @@ HIDDEN_PATCH = (126, 132, 145)
 NIGHT = np.array([14, 16, 22.0])  # background of HOG glyphs
 PREDICTED = np.array([255, 190, 92.0])  # glyphs of hidden cells
 GIVEN = np.array([104, 130, 176.0])  # glyphs of visible cells
+OUTLINE = (255, 190, 92)  # of boxes
 
 
 class Group(NamedTuple):
@@ -127,6 +128,49 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
         'Whole parts are hidden.'
     )
     return _compose(groups, caption)
+
+
+def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
+
+    One row per image, and one column per stage: the image, bright where its heat-map is high, and
+    its box.
+
+    Args:
+        images: (B, 3, H, W).
+        stages: triples of a title, (B, h, w) heat-maps, and (B, 4) boxes (top, left, bottom, right)
+            in fractions of height and width.
+        mean, std: what the images were normalised with, in 0 to 255.
+    """
+    images = to_pixels(images, mean, std)
+    zoom = _zoom(*images.shape[1:3], cell=1)
+    images = _resize(images, (round(images.shape[1] * zoom), round(images.shape[2] * zoom)))
+    columns = [('image', images)]
+    for title, heat_maps, boxes in stages:
+        boxes = _array(boxes)
+        rows = [_outline(*row) for row in zip(images, _array(heat_maps), boxes, strict=True)]
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).mean()
+        columns.append((f'{title}, boxes {area:.0%}', np.stack(rows)))
+    caption = (
+        'Images are bright where the model sees something. The centres of crops lie in the boxes, '
+        'whose mean area is given above.'
+    )
+    return _compose([Group('', columns)], caption)
+
+
+def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 image, (h, w) heat-map and (4,) box -> the image lit by the map, boxed."""
+    size = image.shape[:2]
+    spread = np.ptp(heat)
+    heat = (heat - heat.min()) / spread if 0 < spread < np.inf else np.ones_like(heat)
+    light = Image.fromarray(heat.astype(np.float32)).resize(size[::-1], Image.BILINEAR)
+    lit = NIGHT + (0.25 + 0.75 * np.asarray(light)[..., None]) * (image - NIGHT)
+    picture = Image.fromarray(lit.round().clip(0, 255).astype(np.uint8))
+    # A box ends with its last pixel's index, so a whole image's at (H - 1)/H.
+    top, left, bottom, right = (box * [*size, *size]).round().clip(0, max(size) - 1).tolist()
+    corners = (left, top, min(right, size[1] - 1), min(bottom, size[0] - 1))
+    ImageDraw.Draw(picture).rectangle(corners, outline=OUTLINE, width=max(2, size[1] // 85))
+    return np.asarray(picture)
 
 
 def _fill(image: np.ndarray, labels: np.ndarray) -> np.ndarray:

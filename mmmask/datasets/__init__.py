@@ -1,6 +1,6 @@
 """Data sets and transforms. Samples hold decoded BGR images: no pipeline needs a loader."""
 
-from .boxes import CropBoxes, box_areas, find_boxes, full_boxes, place_crop
+from .boxes import CropBoxes, are_full, box_areas, find_boxes, full_boxes, place_crop
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
@@ -13,6 +13,7 @@ __all__ = [
     'Digits',
     'ImageFolder',
     'ShiftedCrop',
+    'are_full',
     'box_areas',
     'decode_image',
     'find_boxes',

@@ -68,6 +68,13 @@ def box_areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
 
 
+def are_full(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 4) boxes -> (B,) whether they reach from the first pixel of (H, W) to the last."""
+    ends = boxes[:, 2:] * torch.tensor(size, device=boxes.device)
+    last = torch.tensor(size, device=boxes.device) - 1
+    return (boxes[:, :2] <= 0).all(dim=1) & (ends > last - 0.5).all(dim=1)
+
+
 def place_crop(
     box, size: tuple[int, int], crop: tuple[int, int], draws: tuple[float, float]
 ) -> tuple[int, int]:
@@ -78,8 +85,8 @@ def place_crop(
     """
     starts = []
     for axis, (length, extent, draw) in enumerate(zip(size, crop, draws, strict=True)):
-        # In the precision of the boxes, in which a pixel's index divided by the length and
-        # multiplied by it is the index again.
+        # In the precision of the boxes: for images of 64 or 224 pixels, an index divided by the
+        # length and multiplied by it is then the index again.
         ends = np.float32(length) * np.asarray([box[axis], box[axis + 2]], dtype=np.float32)
         first, last = (ends.astype(int) - extent // 2).clip(0, length - extent)
         starts.append(int(first + int((last - first) * draw)))

@@ -7,8 +7,10 @@ from .non_finite_loss import NonFiniteLossHook
 from .online_knn import OnlineKNNHook
 from .progress import ProgressHook, describe_masks
 from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
+from .refresh_crops import BoxStage, RefreshCropsHook, draw_box_stages
 
 __all__ = [
+    'BoxStage',
     'EvolutionHook',
     'LoadBackboneHook',
     'MomentumUpdateHook',
@@ -16,9 +18,11 @@ __all__ = [
     'OnlineKNNHook',
     'ProgressHook',
     'ReconstructionHook',
+    'RefreshCropsHook',
     'Stage',
     'describe_masks',
     'divide_and_mask',
+    'draw_box_stages',
     'draw_stages',
     'reconstruct_and_draw',
     'sample_batch',

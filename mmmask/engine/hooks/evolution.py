@@ -14,7 +14,7 @@ from mmmask.registry import DATASETS, HOOKS
 from mmmask.visualization import draw_evolution
 
 from .random_state import preserve_random_state
-from .reconstruction import sample_batch
+from .reconstruction import normalization, sample_batch
 
 
 class Stage(NamedTuple):
@@ -102,11 +102,7 @@ def divide_and_mask(model, batch: dict, mask_seed: int) -> Stage:
 
 def draw_stages(model, batch: dict, stages: list[Stage]) -> np.ndarray:
     """Stages of a batch -> (H, W, 3) uint8 picture."""
-    preprocessor = model.data_preprocessor
-    mean, std = (0, 0, 0), (1, 1, 1)
-    if hasattr(preprocessor, 'mean'):
-        mean, std = preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()
-    return draw_evolution(_images(model, batch), stages, mean, std)
+    return draw_evolution(_images(model, batch), stages, *normalization(model))
 
 
 def _images(model, batch: dict) -> Tensor:

@@ -80,8 +80,12 @@ def reconstruct_and_draw(model, batch: dict, mask_seed: int) -> np.ndarray:
         torch.manual_seed(mask_seed)
         data = model.data_preprocessor(batch, False)
         reconstruction = model(**data, mode='predict')
+    return draw_reconstruction(reconstruction, model.target_generator, *normalization(model))
+
+
+def normalization(model) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by which a model's data preprocessor normalises, in 0 to 255."""
     preprocessor = model.data_preprocessor
-    mean, std = (0, 0, 0), (1, 1, 1)
-    if hasattr(preprocessor, 'mean'):
-        mean, std = preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()
-    return draw_reconstruction(reconstruction, model.target_generator, mean, std)
+    if not hasattr(preprocessor, 'mean'):
+        return [0.0] * 3, [1.0] * 3
+    return preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()

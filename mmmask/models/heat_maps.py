@@ -1,0 +1,102 @@
+"""Where in an image a network sees something: maps from which boxes are found."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
+from torch import Tensor, nn
+
+from .parser import attend
+
+HEAT_MAPS = ('cls_attn', 'feat_norm', 'feat_sum')
+
+
+@torch.no_grad()
+def heat_map(
+    backbone: nn.Module, images: Tensor, kind: str = 'cls_attn', smooth: bool = False
+) -> Tensor:
+    """(B, C, H, W) -> (B, h, w) fp32 on the grid of the backbone's last features, nothing hidden.
+
+    Args:
+        backbone: a vision transformer or Swin of mmpretrain or mmmask, or any network whose last
+            output is a (B, D, h, w) map, as those of mmpretrain's ResNets.
+        kind: ``'cls_attn'``: how the last block's class token attends to the patches, mean over
+            heads (vision transformers only). ``'feat_norm'``: L2 norm of the features.
+            ``'feat_sum'``: their sum over channels, as ContrastiveCrop was published for ResNets,
+            whose features are not negative. Features of transformers are taken before the final
+            LayerNorm, after which sum and norm are nearly constant.
+        smooth: take the mean over 3×3 positions.
+
+    Raises:
+        ValueError: for another kind, or attention of a network without a class token.
+        TypeError: if the network gives no map.
+    """
+    if kind not in HEAT_MAPS:
+        raise ValueError(f'heat_map={kind!r} is not one of {HEAT_MAPS}.')
+    if kind == 'cls_attn':
+        maps = class_attention(backbone, images)
+    else:
+        features = last_features(backbone, images).float()
+        maps = features.sum(dim=1) if kind == 'feat_sum' else features.norm(dim=1)
+    if smooth:
+        maps = F.avg_pool2d(maps[:, None], 3, 1, 1, count_include_pad=False)[:, 0]
+    return maps
+
+
+def class_attention(backbone: nn.Module, images: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, h, w), of the last block, mean over heads."""
+    if getattr(backbone, 'cls_token', None) is None or not isinstance(backbone, VisionTransformer):
+        raise ValueError(
+            f"heat_map='cls_attn' needs a vision transformer with a class token, which "
+            f"{type(backbone).__name__} is not: choose 'feat_norm', or 'feat_sum' for a ResNet."
+        )
+    block = backbone.layers[-1]
+    (tokens, _), grid = _run_vision_transformer(backbone, images)
+    probabilities, _ = attend(block.attn, block.ln1(tokens))
+    return probabilities[:, :, 0, backbone.num_extra_tokens :].mean(dim=1).unflatten(1, grid)
+
+
+def last_features(backbone: nn.Module, images: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, D, h, w), of transformers before the final norm."""
+    if isinstance(backbone, VisionTransformer):
+        (_, tokens), grid = _run_vision_transformer(backbone, images)
+        return tokens[:, backbone.num_extra_tokens :].mT.unflatten(2, grid)
+    if isinstance(backbone, SwinTransformer):
+        with _watch(backbone.stages[-1]) as seen:
+            backbone(images)
+        _, (tokens, grid) = seen[backbone.stages[-1]]
+        return tokens.mT.unflatten(2, grid)
+    outputs = backbone(images)
+    features = outputs if isinstance(outputs, Tensor) else outputs[-1]
+    if features.ndim != 4:
+        raise TypeError(
+            f'{type(backbone).__name__} gives features of shape {tuple(features.shape)}, not maps '
+            'of (B, D, h, w): let it return its last feature map.'
+        )
+    return features
+
+
+def _run_vision_transformer(backbone: VisionTransformer, images: Tensor):
+    """(B, C, H, W) -> (what goes into the last block, what comes out of it), and the grid."""
+    block, embedding = backbone.layers[-1], backbone.patch_embed
+    with _watch(block, embedding) as seen:
+        VisionTransformer.forward(backbone, images)  # subclasses hide patches in theirs
+    return seen[block], tuple(seen[embedding][1][1])
+
+
+@contextmanager
+def _watch(*parts: nn.Module) -> Iterator[dict]:
+    """The first input and the output of parts of a network that runs meanwhile."""
+    seen = {}
+
+    def keep(part, inputs, output) -> None:
+        seen[part] = inputs[0], output
+
+    handles = [part.register_forward_hook(keep) for part in parts]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
