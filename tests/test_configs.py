@@ -12,6 +12,7 @@ from mmengine import registry as root
 from mmengine.config import Config
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from mmmask.apis import config_checks
 from mmmask.apis.config_nodes import find_nodes
 from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.models import MaskedImageModel
@@ -42,8 +43,10 @@ def of(paths):
 
 
 def first_size(cfg) -> int:
-    """Side of the training images: the scale of the first transform."""
-    return cfg.train_dataloader.dataset.pipeline[0].scale
+    """Side of the training images."""
+    sizes = config_checks._image_sizes(find_nodes(dict(cfg.items()))).values()
+    (side,) = {side for size in sizes for side in size}
+    return side
 
 
 def test_there_are_configs_of_every_kind():

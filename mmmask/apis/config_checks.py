@@ -14,13 +14,15 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mmengine import registry as root
+from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, LinearLR
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.models.backbones import VisionTransformer
 
-from mmmask.datasets import ImageFolder
-from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook
+from mmmask.datasets import ContrastiveCrop, ImageFolder, ShiftedCrop
+from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook, RefreshCropsHook
+from mmmask.engine.hooks.refresh_crops import is_due
 from mmmask.masking import BlockMask
 from mmmask.models import (
     EncoderParser,
@@ -29,6 +31,7 @@ from mmmask.models import (
     MultiScaleDecoder,
     TokenDecoder,
 )
+from mmmask.models.heat_maps import HEAT_MAPS
 from mmmask.targets import HOGTarget, PixelTarget
 
 from .config_nodes import BUILT, CONSUMED, REQUIRED, SUPPLIED, Node, known_types, parameters
@@ -341,14 +344,16 @@ def _sides(size) -> tuple[int, int] | None:
 
 
 def _image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
-    """Sizes of the training images: of the crops, or else of the last resizing."""
+    """Sizes of the training images: of the last crops, or else of the last resizing."""
     crops, resizings = {}, {}
+    windows = [f'{node.path}.size' for node in nodes if _is(node, ShiftedCrop)]  # out of crops
     for node in nodes:
         name = getattr(node.built, '__name__', '')
         if node.path.startswith('train_dataloader.') and ('Crop' in name or 'Resize' in name):
             for key in ('scale', 'crop_size', 'size'):
                 if sides := _sides(node.config.get(key)):
                     (crops if 'Crop' in name else resizings)[f'{node.path}.{key}'] = sides
+    crops = {path: size for path, size in crops.items() if path in windows or not windows}
     return crops or dict(list(resizings.items())[-1:])
 
 
@@ -507,6 +512,94 @@ def check_evolution(cfg: dict, nodes: list[Node]) -> Iterator[str]:
             yield _tell(path, value, f"never moves on, add dict(type='mmmask.{name}') to the hooks")
 
 
+# Parts of the names of transforms that move what is in an image.
+MOVING = ('Affine', 'Albu', 'Augment', 'Crop', 'Flip', 'Rotate', 'Shear', 'Translate')
+
+
+def check_crops(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """ContrastiveCrop and the hook that finds its boxes need each other, and numbered images."""
+    hook = next((node for node in nodes if _is(node, RefreshCropsHook)), None)
+    crops = [node for node in nodes if _is(node, ContrastiveCrop)]
+    guided = [node for node in crops if node.config.get('box') is None]
+    for node in guided:
+        if not node.path.startswith('train_dataloader.'):
+            remedy = 'boxes are found for train_dataloader only, give box or another crop'
+            yield _tell(f'{node.path}.type', node.config['type'], remedy)
+        elif hook is None:
+            remedy = (
+                "gets no boxes, add dict(type='mmmask.RefreshCropsHook') to the hooks, or give it "
+                'a fixed box such as (0.25, 0.25, 0.75, 0.75)'
+            )
+            yield _tell(f'{node.path}.type', node.config['type'], remedy)
+        owner = _node(nodes, node.path.partition('.pipeline.')[0])
+        if owner and inspect.isclass(owner.built) and not issubclass(owner.built, BaseDataset):
+            remedy = 'does not number its images for ContrastiveCrop, take a mmmask.ImageFolder'
+            yield _tell(f'{owner.path}.type', owner.config['type'], remedy)
+        for other in _before(node, nodes):
+            name = other.built.__name__  # the middle is the same in the search for boxes
+            if name != 'CenterCrop' and any(part in name for part in MOVING):
+                remedy = f'moves the image away from its box, put it after {node.path}'
+                yield _tell(f'{other.path}.type', other.config['type'], remedy)
+    if hook is not None:
+        if not guided:
+            remedy = 'finds boxes that nothing uses, put mmmask.ContrastiveCrop into the pipeline'
+            yield _tell(f'{hook.path}.type', hook.config['type'], remedy)
+        yield from _check_search(hook, nodes)
+
+
+def _before(crop: Node, nodes: list[Node]) -> Iterator[Node]:
+    """The transforms that an image goes through before a crop, outside or in its own view."""
+    crop_keys = crop.path.split('.')
+    for node in nodes:
+        *place, number = node.path.split('.')
+        depth = len(place)
+        if (
+            inspect.isclass(node.built)
+            and number.isdigit()
+            and place == crop_keys[:depth]
+            and place[-1] != 'transforms'  # whose items are the views
+            and int(number) < int(crop_keys[depth])
+        ):
+            yield node
+
+
+def _check_search(hook: Node, nodes: list[Node]) -> Iterator[str]:
+    """What RefreshCropsHook is told fits the model and the length of the run."""
+    kind, threshold, warmup, interval = map(
+        hook.argument, ('heat_map', 'threshold', 'warmup', 'interval')
+    )
+    backbone, loop = _node(nodes, 'model.backbone'), _node(nodes, 'train_cfg')
+    if kind not in HEAT_MAPS:
+        remedy = f'no such heat-map, {_nearest(str(kind), HEAT_MAPS)}'
+        yield _tell(f'{hook.path}.heat_map', kind, remedy)
+    elif kind == 'cls_attn' and backbone is not None:
+        has_class_token = backbone.argument('with_cls_token') is not False
+        if not (_is(backbone, VisionTransformer) and has_class_token):
+            remedy = "needs a vision transformer with a class token, use 'feat_norm' or 'feat_sum'"
+            yield _tell(f'{hook.path}.heat_map', kind, remedy)
+    if not (isinstance(threshold, int | float) and 0 < threshold < 1):
+        yield _tell(f'{hook.path}.threshold', threshold, 'must lie in (0, 1), such as 0.3')
+    for name, value in (('warmup', warmup), ('interval', interval)):
+        is_number = isinstance(value, int | float) and value >= 0
+        if not is_number or (value > 1 and value % 1) or (name == 'interval' and value == 0):
+            remedy = 'must be a number of epochs, or below 1 a share of them, such as 0.2'
+            yield _tell(f'{hook.path}.{name}', value, remedy)
+            return
+    if _is(loop, IterBasedTrainLoop):
+        remedy = 'counts epochs, train by epochs or give ContrastiveCrop a fixed box'
+        yield _tell(f'{hook.path}.type', hook.config['type'], remedy)
+        return
+    epochs = loop.config.get('max_epochs') if loop else None
+    if _is_positive(epochs) and not any(
+        is_due(epoch, epochs, warmup, interval) for epoch in range(1, epochs + 1)
+    ):
+        remedy = (
+            f'with warmup = {warmup} no box is ever found in {epochs} epochs, lower them, for '
+            'example to warmup=0.2, interval=0.2'
+        )
+        yield _tell(f'{hook.path}.interval', interval, remedy)
+
+
 CHECKS = (
     check_top_level,
     check_groups,
@@ -525,4 +618,5 @@ CHECKS = (
     check_decoders,
     check_target,
     check_evolution,
+    check_crops,
 )
