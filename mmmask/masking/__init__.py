@@ -1,6 +1,7 @@
 """Masks and the generators that draw them. PyTorch only."""
 
 from .block import BlockMask
+from .groups import FeatureGroupMask
 from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
     Mask,
@@ -20,6 +21,7 @@ __all__ = [
     'BlockMask',
     'EvolvedHierarchyMask',
     'EvolvedPartMask',
+    'FeatureGroupMask',
     'Mask',
     'RandomMask',
     'SharedMask',

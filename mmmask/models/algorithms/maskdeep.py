@@ -1,0 +1,177 @@
+"""Masking deep, hierarchical features."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmmask.layers import MomentumCopy
+from mmmask.models.necks.deep_masking import describe
+from mmmask.registry import MODELS
+
+
+class MaskedFeatures(NamedTuple):
+    """What a picture of deep masking needs.
+
+    Attributes:
+        images: (B, C, H, W) as the network sees them.
+        grids: (H_l, W_l) of the maps, finest first.
+        groups: (B, G, K_l) visible positions of each level; None without masking.
+        prediction: name -> (B, G, Q, D).
+        target: (B, Q, D) embedding of the same images.
+    """
+
+    images: Tensor
+    grids: tuple[tuple[int, int], ...]
+    groups: tuple[Tensor, ...] | None
+    prediction: dict[str, Tensor]
+    target: Tensor
+
+
+@MODELS.register_module()
+class MaskDeep(BaseModel):
+    """Liu et al., *Mask Hierarchical Features For Self-Supervised Learning*, arXiv 2304.00218.
+
+    The encoder sees whole images; its maps are masked. From a few visible positions of all levels
+    the embedding of other views of the image is predicted, as a momentum copy gives it. Several
+    groups of positions share one pass of the encoder. Without masking, and with a neck that reads
+    pooled maps, it is BYOL (Grill et al., NeurIPS 2020).
+
+    Only the abstract of the paper is known; every default is a choice of this project.
+
+    Args:
+        backbone: any encoder that returns maps, among them the last of its stages.
+        neck: config of a :class:`DeepMaskingNeck`.
+        head: config of an :class:`EmbeddingPredictionHead`.
+        masking: config of a :class:`FeatureGroupMask`; None for BYOL.
+        fpn: config of a :class:`FeaturePyramid` between backbone and neck.
+        num_views: V, views that the online encoder sees; further ones are targets only.
+        include_self_target: let a view predict its own target as well.
+        momentum: of the targets, at the start; 0.99 for 100 to 300 epochs, 0.996 for 1000.
+        final_momentum: at the end, along half a cosine.
+
+    Raises:
+        ValueError: if the backbone does not return its last stage, which the target pools.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        masking: dict | None = None,
+        fpn: dict | None = None,
+        num_views: int = 2,
+        include_self_target: bool = False,
+        momentum: float = 0.99,
+        final_momentum: float = 1.0,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        _require_last_stage(self.backbone)
+        self.fpn = None if fpn is None else MODELS.build(fpn)
+        self.masking = None if masking is None else MODELS.build(masking)
+        self.neck = MODELS.build(neck)
+        self.head = MODELS.build(
+            head,
+            default_args=dict(
+                weights=self.neck.weights,
+                num_queries=len(self.neck.targets),
+                in_channels=self.neck.embed_dims,
+            ),
+        )
+        self.num_views = num_views
+        self.include_self_target = include_self_target
+        levels = sorted({str(level) for level, _ in self.neck.targets})
+        projectors = nn.ModuleDict({level: self.neck.projectors[level] for level in levels})
+        encoder = dict(backbone=self.backbone) | ({} if fpn is None else dict(fpn=self.fpn))
+        self.target = MomentumCopy(momentum, final_momentum, projectors=projectors, **encoder)
+
+    def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
+        """(B, C, H, W), or a list of views, of which only ``'loss'`` takes more than the first.
+
+        ``'tensor'`` gives the backbone's maps, nothing hidden; ``'loss'`` a dict of losses;
+        ``'predict'`` :class:`MaskedFeatures`.
+
+        Raises:
+            ValueError: for any other mode, or too few views.
+        """
+        views = [inputs] if isinstance(inputs, Tensor) else inputs
+        if mode == 'tensor':
+            return self.backbone(views[0])
+        if mode == 'loss':
+            return self.loss(*views)
+        if mode == 'predict':
+            return self.predict(views[0])
+        raise ValueError(f"mode={mode!r} is not one of 'tensor', 'loss', 'predict'.")
+
+    def loss(self, *views: Tensor) -> dict[str, Tensor]:
+        """V online views and any number of target-only views, (B, C, H, W) each -> losses."""
+        self._require_targets(len(views))
+        embeddings = [self.embed(view) for view in views]
+        losses = []
+        for index, view in enumerate(views[: self.num_views]):
+            maps = self.encode(view)  # once, for all groups
+            groups = self.draw_groups(maps)
+            vectors = self.neck(maps, groups)
+            others = embeddings if self.include_self_target else _without(embeddings, index)
+            losses.append(self.head(vectors, torch.stack(others, dim=1)))
+        return {name: sum(loss[name] for loss in losses) for name in losses[0]}
+
+    def encode(self, images: Tensor) -> Sequence[Tensor]:
+        """(B, C, H, W) -> maps (B, C_l, H_l, W_l), finest first."""
+        maps = self.backbone(images)
+        return maps if self.fpn is None else self.fpn(maps)
+
+    def draw_groups(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+        """Maps (B, C_l, H_l, W_l) -> (B, G, K_l) visible positions of each."""
+        if self.masking is None:
+            return None
+        return self.masking(len(maps[0]), _grids(maps), maps[0].device)
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, Q, D) targets: pooled and projected by the momentum copy."""
+        copy = self.target.module
+        maps = copy['backbone'](images)
+        if self.fpn is not None:
+            maps = copy['fpn'](maps)
+        return describe(maps, copy['projectors'], self.neck.targets)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> MaskedFeatures:
+        """(B, C, H, W) -> groups, predictions and targets of one view."""
+        maps = self.encode(images)
+        groups = self.draw_groups(maps)
+        prediction = self.head.predict(self.neck(maps, groups))
+        return MaskedFeatures(images, _grids(maps), groups, prediction, self.embed(images))
+
+    def _require_targets(self, num_views: int) -> None:
+        if num_views < self.num_views or num_views + self.include_self_target < 2:
+            raise ValueError(
+                f'MaskDeep got {num_views} view(s) of each image but num_views={self.num_views} '
+                'online ones, and each needs the target of another: let mmpretrain.MultiView make '
+                'more, or set include_self_target=True.'
+            )
+
+
+def _grids(maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
+    return tuple(tuple(level.shape[2:]) for level in maps)
+
+
+def _without(embeddings: Sequence[Tensor], index: int) -> list[Tensor]:
+    return [*embeddings[:index], *embeddings[index + 1 :]]
+
+
+def _require_last_stage(backbone: nn.Module) -> None:
+    num_stages = getattr(backbone, 'num_stages', getattr(backbone, 'num_layers', None))
+    indices = getattr(backbone, 'out_indices', None)
+    if num_stages and indices is not None and num_stages - 1 not in indices:
+        raise ValueError(
+            f'backbone.out_indices={tuple(indices)} must end with {num_stages - 1}, the last '
+            'stage: the target is pooled from it.'
+        )

@@ -1,0 +1,50 @@
+"""A feature pyramid that is trained with the encoder, and that detectors can take over."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+from mmmask.registry import MODELS
+
+from .deep_masking import SYNC_BN
+
+
+@MODELS.register_module()
+class FeaturePyramid(BaseModule):
+    """Lin et al., *Feature Pyramid Networks*, CVPR 2017, with a norm behind every convolution.
+
+    Names are those of mmdet's ``FPN``, whose convolutions have no bias where a norm follows; the
+    export takes the biases into the norms.
+
+    Args:
+        in_channels: C_l of the maps, finest first.
+        out_channels: width of the pyramid.
+        norm_cfg: of all convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        out_channels: int = 256,
+        norm_cfg: dict = SYNC_BN,
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        options = dict(bias=True, norm_cfg=norm_cfg, act_cfg=None)
+        self.lateral_convs = ModuleList(
+            ConvModule(channels, out_channels, 1, **options) for channels in in_channels
+        )
+        self.fpn_convs = ModuleList(
+            ConvModule(out_channels, out_channels, 3, padding=1, **options) for _ in in_channels
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """(B, C_l, H_l, W_l) -> (B, out_channels, H_l, W_l) for each level."""
+        summed = [conv(level) for conv, level in zip(self.lateral_convs, maps, strict=True)]
+        for fine in range(len(summed) - 2, -1, -1):
+            size = summed[fine].shape[2:]
+            summed[fine] = summed[fine] + F.interpolate(summed[fine + 1], size, mode='nearest')
+        return tuple(conv(level) for conv, level in zip(self.fpn_convs, summed, strict=True))
