@@ -1,0 +1,93 @@
+"""Pyramids from the one resolution of a plain vision transformer."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmpretrain.models.utils import LayerNorm2d
+from torch import Tensor, nn
+
+from mmmask.registry import MODELS
+
+
+@MODELS.register_module()
+class SimpleFeaturePyramid(BaseModule):
+    """All levels from the last map of a plain backbone (Li et al., ViTDet, ECCV 2022).
+
+    A level is made by transposed convolutions (two for ×4, with a norm and GELU between them; each
+    halves the width) or by max-pooling, then 1×1 and 3×3 convolutions, each with a norm. One more
+    level is the last one subsampled by two.
+
+    Args:
+        in_channels: width of the backbone.
+        out_channels: width of the levels.
+        scales: of the levels against the backbone's map, powers of two. The default gives strides
+            4 to 32 for patches of 16 px.
+
+    Raises:
+        ValueError: for a scale that is no power of two between 1/8 and 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 256,
+        scales: Sequence[float] = (4, 2, 1, 0.5),
+        init_cfg=None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.levels = nn.ModuleList()
+        for scale in scales:
+            resize, width = _resize(in_channels, scale)
+            self.levels.append(
+                nn.Sequential(
+                    *resize,
+                    _convolution(width, out_channels, 1),
+                    _convolution(out_channels, out_channels, 3),
+                )
+            )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Maps, of which the last is used, (B, D, h, w) -> one (B, C, s·h, s·w) per level."""
+        levels = [level(maps[-1]) for level in self.levels]
+        return (*levels, F.max_pool2d(levels[-1], kernel_size=1, stride=2))
+
+
+def _resize(width: int, scale: float) -> tuple[list[nn.Module], int]:
+    """Layers that change the resolution, and the width behind them."""
+    exponent = math.log2(scale) if scale > 0 else math.nan
+    if exponent not in (2, 1, 0, -1, -2, -3):
+        raise ValueError(f'scale={scale} is not one of 4, 2, 1, 0.5, 0.25, 0.125.')
+    if exponent <= 0:
+        factor = round(1 / scale)
+        return [nn.MaxPool2d(factor)] if factor > 1 else [], width
+    layers = [nn.ConvTranspose2d(width, width // 2, 2, stride=2)]
+    if exponent == 2:
+        layers += [
+            LayerNorm2d(width // 2, eps=1e-6),
+            nn.GELU(),
+            nn.ConvTranspose2d(width // 2, width // 4, 2, stride=2),
+        ]
+    return layers, width // 2 ** int(exponent)
+
+
+def _convolution(in_channels: int, out_channels: int, size: int) -> ConvModule:
+    norm = dict(type='mmpretrain.LN2d', eps=1e-6)
+    return ConvModule(
+        in_channels, out_channels, size, padding=size // 2, norm_cfg=norm, act_cfg=None
+    )
+
+
+@MODELS.register_module(name='AveragePoolPyramid')
+def average_pool_pyramid(embed_dim: int, **kwargs) -> nn.Module:
+    """mmseg's ``Feature2Pyramid`` whose coarse level is an average, as LocalMIM segments ADE20K.
+
+    mmseg's, after BEiT and MAE, takes the maximum. Needs mmsegmentation.
+    """
+    from mmseg.models.necks import Feature2Pyramid
+
+    neck = Feature2Pyramid(embed_dim, **kwargs)
+    neck.downsample_2x = nn.AvgPool2d(kernel_size=2, stride=2)
+    return neck
