@@ -2,7 +2,8 @@
 
 from .class_token_projector import ClassTokenProjector
 from .deep_masking import DeepMaskingNeck
-from .feature_pyramid import FeaturePyramid, SimpleFeaturePyramid, average_pool_pyramid
+from .feature_pyramid import SimpleFeaturePyramid, average_pool_pyramid
+from .normed_pyramid import FeaturePyramid
 from .pooled_norm import PooledNorm
 from .token_decoder import MultiScaleDecoder, ScaleDecoder, TokenDecoder
 
