@@ -10,6 +10,7 @@ import difflib
 import inspect
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, LinearLR
 from mmengine.runner import IterBasedTrainLoop, Runner
+from mmpretrain.datasets.transforms import MultiView
 from mmpretrain.models.backbones import VisionTransformer
 
 from mmmask.datasets import ContrastiveCrop, ImageFolder, ShiftedCrop
@@ -25,12 +27,17 @@ from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook, RefreshCropsHo
 from mmmask.engine.hooks.refresh_crops import is_due
 from mmmask.masking import BlockMask
 from mmmask.models import (
+    CMAEHuang,
+    CMAEMao,
     EncoderParser,
     MaskedSwinTransformer,
     MaskedVisionTransformer,
     MultiScaleDecoder,
+    PositionHead,
     TokenDecoder,
 )
+from mmmask.models.algorithms.cmae_mao import SOURCES, TARGETS
+from mmmask.models.heads.position import INPUTS, LOSSES
 from mmmask.models.heat_maps import HEAT_MAPS
 from mmmask.targets import HOGTarget, PixelTarget
 
@@ -111,6 +118,8 @@ def check_top_level(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     leading underscore are always variables.
     """
     used = [value for key in BUILT for value in _contents(cfg.get(key))]
+    # Configs of mmdet and mmseg inherit such leftovers from those that the packages ship.
+    is_foreign = cfg.get('default_scope') in ('mmdet', 'mmseg')
     for key, value in cfg.items():
         if key in BUILT and not isinstance(value, dict | list | tuple | None):
             yield _tell(key, value, 'must be a dict, or a list of them')
@@ -120,7 +129,11 @@ def check_top_level(cfg: dict, nodes: list[Node]) -> Iterator[str]:
         if close:
             yield _tell(key, value, f"unknown key, did you mean '{close[0]}'?")
         elif key in FORMER_KEYS and value is not None and value not in used:
-            yield _tell(key, value, f'is read no more, use {FORMER_KEYS[key]}')
+            line = _tell(key, value, f'is read no more, use {FORMER_KEYS[key]}')
+            if not is_foreign:
+                yield line
+            else:
+                print_log(line, logger='current', level=logging.WARNING)
 
 
 def _contents(value) -> Iterator:
@@ -146,6 +159,8 @@ def check_types(cfg: dict, nodes: list[Node]) -> Iterator[str]:
         name, is_inside = node.config.get('type'), len(node.candidates) > 1
         if node.built is not None or (is_inside and str(name).islower()):
             continue  # inside a model, a type may be an option that no registry knows
+        if node.path.endswith('.roi_layer'):
+            continue  # mmdet takes these from mmcv.ops
         if name is None:
             yield f'{node.path}.type is missing: name a {node.registry.name}'
             continue
@@ -443,14 +458,18 @@ def _decoders(nodes: list[Node]) -> list[Node]:
 def check_decoders(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """Decoders read what the encoder gives, with heads that divide their width."""
     encoder, decoders = _encoder(nodes), _decoders(nodes)
-    for index, node in enumerate(decoders):
+    further = _node(nodes, 'model.feature_decoder')  # reads the last tap, as the single one does
+    taps = [encoder and encoder.tap(index, len(decoders)) for index in range(len(decoders))]
+    pairs = list(zip(decoders, taps, strict=True))
+    if _is(further, TokenDecoder):
+        pairs.append((further, encoder and encoder.tap(0, 1)))
+    for node, tap in pairs:
         width, heads, channels = map(node.argument, ('embed_dims', 'num_heads', 'in_channels'))
         if _is_positive(width) and _is_positive(heads) and width % heads:
             yield _tell(f'{node.path}.num_heads', heads, f'must divide embed_dims = {width}')
         if _is_positive(width) and width % 4:
             remedy = 'must be a multiple of 4, as sin-cos needs it'
             yield _tell(f'{node.path}.embed_dims', width, remedy)
-        tap = encoder and encoder.tap(index, len(decoders))
         if tap and channels not in (None, tap.width):
             remedy = f'must be {tap.width}, the width of its tap of model.backbone'
             yield _tell(f'{node.path}.in_channels', channels, remedy)
@@ -507,9 +526,118 @@ def check_evolution(cfg: dict, nodes: list[Node]) -> Iterator[str]:
             (f'{parser.path}.momentum', parser.argument('momentum'), MomentumUpdateHook)
         )
     for path, value, hook in moved_by:
-        if not any(_is(node, hook) for node in nodes):
-            name = hook.__name__
-            yield _tell(path, value, f"never moves on, add dict(type='mmmask.{name}') to the hooks")
+        yield from _check_mover(nodes, path, value, hook)
+
+
+def _check_mover(nodes: list[Node], path: str, value, hook: type) -> Iterator[str]:
+    """What changes over training has the hook that changes it."""
+    if not any(_is(node, hook) for node in nodes):
+        name = hook.__name__
+        yield _tell(path, value, f"never moves on, add dict(type='mmmask.{name}') to the hooks")
+
+
+def check_views(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """A method that compares views of an image gets enough of them."""
+    model, pipeline = _node(nodes, 'model'), re.compile(r'train_dataloader\..*\bpipeline\.\d+')
+    needed = getattr(getattr(model, 'built', None), 'num_views', 1)
+    transforms = [node for node in nodes if pipeline.fullmatch(node.path)]
+    makers = [node for node in transforms if _is(node, MultiView)]
+    views = makers[0].config.get('num_views') if makers else 1
+    views = sum(views) if isinstance(views, list | tuple) else views
+    if transforms and isinstance(needed, int) and isinstance(views, int) and views < needed:
+        path = f'{makers[0].path}.num_views' if makers else transforms[0].path.rpartition('.')[0]
+        value = makers[0].config['num_views'] if makers else [t.config['type'] for t in transforms]
+        remedy = (
+            f'gives {views} view of each image, but {model.config["type"]} compares {needed}, use '
+            "dict(type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[...], [...]])"
+        )
+        yield _tell(path, value, remedy)
+
+
+def check_contrast(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """The contrastive task of the two methods called CMAE."""
+    model, head = _node(nodes, 'model'), _node(nodes, 'model.contrast_head')
+    if not _is(model, (CMAEMao, CMAEHuang)):
+        return
+    for key in ('reconstruction_weight', 'contrast_weight', 'position_weight'):
+        value = model.argument(key)
+        if value is not None and not (isinstance(value, int | float) and value >= 0):
+            yield _tell(f'model.{key}', value, 'must be a number, 0 to do without the task')
+    if head is None or not model.argument('contrast_weight'):
+        return
+    for key, known in (('source', SOURCES), ('target', TARGETS)):
+        value = model.argument(key)
+        if _is(model, CMAEMao) and value not in known:
+            yield _tell(f'model.{key}', value, f'no such {key}, {_nearest(str(value), known)}')
+    momentum, temperature = model.argument('momentum'), head.argument('temperature')
+    if not (isinstance(temperature, int | float) and temperature > 0):
+        remedy = 'must be above 0, such as 0.07 to 1'
+        yield _tell('model.contrast_head.temperature', temperature, remedy)
+    if _is(model, CMAEHuang) or str(model.argument('target')).startswith('momentum'):
+        if not (isinstance(momentum, int | float) and 0 <= momentum <= 1):
+            remedy = 'must lie in [0, 1], the share of the old copy, such as 0.999'
+            yield _tell('model.momentum', momentum, remedy)
+        yield from _check_mover(nodes, 'model.momentum', momentum, MomentumUpdateHook)
+    batch = _get(cfg, 'train_dataloader.batch_size')
+    if _is_positive(batch) and batch < 2:
+        remedy = 'must be at least 2, images are compared with one another'
+        yield _tell('train_dataloader.batch_size', batch, remedy)
+    hook = next((node for node in nodes if _is(node, RefreshCropsHook)), None)
+    if hook and hook.argument('heat_map') == 'cls_attn' and model.argument('source') in SOURCES[1:]:
+        remedy = (
+            f'looks at the class token, but model.source = {model.argument("source")!r} does not '
+            "train it to find the object, use 'feat_norm'"
+        )
+        yield _tell(f'{hook.path}.heat_map', 'cls_attn', remedy)
+    yield from _check_projections(nodes, model)
+
+
+def _check_projections(nodes: list[Node], model: Node) -> Iterator[str]:
+    """Projector and predictor read what is given to them, and the features what they stand for."""
+    encoder, further = _encoder(nodes), _node(nodes, 'model.feature_decoder')
+    projector = _node(nodes, 'model.projector')
+    predictor = _node(nodes, 'model.contrast_head.predictor')
+    decoder = _node(nodes, 'model.neck')
+    width, source = encoder.blocks[-1].width if encoder else None, 'model.backbone'
+    if model.argument('source') == 'decoder_cls':
+        width = decoder.argument('out_channels') if decoder else None
+        source = 'model.neck.out_channels'
+    projected = projector.argument('out_channels') if projector else None
+    for node, key, value, origin in (
+        (further, 'out_channels', width, source),
+        (projector, 'in_channels', width, source),
+        (predictor, 'in_channels', projected, 'model.projector.out_channels'),
+        (predictor, 'out_channels', projected, 'model.projector.out_channels'),
+    ):
+        given = node.argument(key) if node else None
+        if value is not None and given not in (None, value):
+            yield _tell(f'{node.path}.{key}', given, f'must be {value}, the width of {origin}')
+
+
+def check_positions(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """The task of telling positions knows as many as there are patches."""
+    node, encoder = _node(nodes, 'model.position_head'), _encoder(nodes)
+    model = _node(nodes, 'model')
+    if not _is(node, PositionHead) or model.argument('position_weight') == 0:
+        return
+    for key, known in (('loss', LOSSES), ('input_pe', INPUTS)):
+        value = node.argument(key)
+        if value not in known:
+            yield _tell(
+                f'{node.path}.{key}', value, f'no such {key}, {_nearest(str(value), known)}'
+            )
+    width, positions, smoothing = map(node.argument, ('in_channels', 'num_positions', 'smoothing'))
+    if encoder and width not in (None, encoder.blocks[-1].width):
+        remedy = f'must be {encoder.blocks[-1].width}, the width of model.backbone'
+        yield _tell(f'{node.path}.in_channels', width, remedy)
+    for path, size in _image_sizes(nodes).items() if encoder else ():
+        patches = size[0] // encoder.unit * (size[1] // encoder.unit)
+        if positions not in (None, patches):
+            remedy = f'must be {patches}, the patches of {path} = {size}'
+            yield _tell(f'{node.path}.num_positions', positions, remedy)
+            break
+    if smoothing:
+        yield from _check_mover(nodes, f'{node.path}.smoothing', smoothing, ProgressHook)
 
 
 # Parts of the names of transforms that move what is in an image.
@@ -618,5 +746,8 @@ CHECKS = (
     check_decoders,
     check_target,
     check_evolution,
+    check_views,
+    check_contrast,
+    check_positions,
     check_crops,
 )

@@ -37,4 +37,3 @@ model = dict(
     ),
     momentum=0.996,
 )
-default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))

@@ -28,4 +28,3 @@ model = dict(
     ),
     position_head=dict(type='mmmask.PositionHead', in_channels=768, num_positions=196),
 )
-default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))

@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/models/cmae-huang_vit-base-p16.py',
+    '../_base_/datasets/imagenet_cmae_huang.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# peak lr = 1.5e-4 * (8 GPUs * 512) / 256 = 2.4e-3
+default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))

@@ -1,0 +1,20 @@
+_base_ = 'cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
+
+# As in the code of the closest relatives, SDMAE and ContrastiveCrop: the output of the decoder is
+# contrasted, by a head of two blocks and three layers of which alone there is a momentum copy.
+model = dict(
+    source='decoder_cls',
+    target='momentum_head',
+    freeze_patch_embed=True,
+    projector=dict(
+        _delete_=True,
+        type='mmmask.ClassTokenProjector',
+        in_channels=768,  # 3 * 16 * 16, what the decoder gives
+        hid_channels=4096,
+        out_channels=768,
+        num_layers=3,
+        with_last_bn_affine=False,
+    ),
+    contrast_head=dict(predictor=dict(in_channels=768, out_channels=768)),
+)
+default_hooks = dict(crops=dict(heat_map='feat_sum', threshold=0.1))

@@ -1,0 +1,26 @@
+_base_ = 'cmae-mao_vit-base-p8_1xb64-amp-coslr-300e_tiny-imagenet-64px.py'
+
+# Without ContrastiveCrop.
+crop = dict(
+    type='mmpretrain.RandomResizedCrop',
+    scale=64,
+    crop_ratio_range=(0.2, 1.0),
+    backend='pillow',
+    interpolation='bicubic',
+)
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(
+                type='mmpretrain.MultiView',
+                num_views=[1, 1],
+                transforms=[
+                    [crop, {{_base_.flip}}],
+                    [crop, {{_base_.flip}}, {{_base_.colour_jitter}}, {{_base_.grey}}],
+                ],
+            ),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+    ),
+)
+default_hooks = dict(crops=None)

@@ -1,0 +1,32 @@
+_base_ = [
+    '../_base_/models/cmae-mao_vit-base-p16.py',
+    '../_base_/datasets/tiny_imagenet_cmae_64.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# 64 patches of 8 px, of which 16 are visible: a third of the tokens. The preset native64.
+model = dict(
+    backbone=dict(img_size=64, patch_size=8),
+    neck=dict(out_channels=192),  # 3 * 8 * 8
+    target_generator=dict(patch_size=8),
+    position_head=dict(num_positions=64),
+)
+# Boxes are found after epochs 60, 80, ... 280 and used from epoch 61 on.
+default_hooks = dict(
+    momentum=dict(type='mmmask.MomentumUpdateHook'),
+    crops=dict(
+        type='mmmask.RefreshCropsHook',
+        heat_map='cls_attn',
+        threshold=0.3,
+        warmup=60,
+        interval=20,
+    ),
+    checkpoint=dict(interval=10),
+)
+custom_hooks = [
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+]
+# peak lr = 1e-3 * 64 / 256 = 2.5e-4
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

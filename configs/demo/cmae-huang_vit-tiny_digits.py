@@ -1,0 +1,83 @@
+_base_ = [
+    '../_base_/models/cmae-huang_vit-base-p16.py',
+    '../_base_/datasets/digits_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# Six blocks of width 128 on 64 patches of 8 px: 6 of 16 blocks of 2x2 patches are visible.
+batch_norm = dict(type='BN1d')
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
+        ),
+        img_size=64,
+        patch_size=8,
+    ),
+    masking=dict(ratio=0.625),
+    neck=dict(
+        in_channels=128,
+        out_channels=192,  # 3 * 8 * 8
+        embed_dims=64,
+        depth=2,
+        num_heads=4,
+    ),
+    feature_decoder=dict(in_channels=128, out_channels=128, embed_dims=64, depth=1, num_heads=4),
+    target_generator=dict(patch_size=8),
+    projector=dict(in_channels=128, hid_channels=256, out_channels=64, norm_cfg=batch_norm),
+    contrast_head=dict(
+        predictor=dict(in_channels=64, hid_channels=256, out_channels=64, norm_cfg=batch_norm)
+    ),
+    momentum=0.99,  # a half-life of one epoch
+)
+
+# The second window is shifted by up to one patch.
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(
+        pipeline=[
+            dict(
+                type='mmpretrain.RandomResizedCrop',
+                scale=72,
+                crop_ratio_range=(0.6, 1.0),
+                backend='pillow',
+                interpolation='bicubic',
+            ),
+            dict(
+                type='mmpretrain.MultiView',
+                num_views=[1, 1],
+                transforms=[
+                    [dict(type='mmmask.ShiftedCrop', size=64)],
+                    [
+                        dict(type='mmmask.ShiftedCrop', size=64, max_shift=8),
+                        dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4),
+                    ],
+                ],
+            ),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+    ),
+)
+
+# peak lr = 6e-3 * 64 / 256 = 1.5e-3
+optim_wrapper = dict(optimizer=dict(lr=6e-3))
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=12)
+default_hooks = dict(
+    momentum=dict(type='mmmask.MomentumUpdateHook'),
+    logger=dict(interval=10),
+    checkpoint=dict(interval=4),
+)
+
+custom_hooks = [
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(
+        type='mmmask.OnlineKNNHook',
+        interval=4,
+        bank={{_base_.labelled_train}},
+        query={{_base_.labelled_val}},
+    ),
+    dict(type='mmmask.ReconstructionHook', interval=4, dataset={{_base_.labelled_val}}),
+]

@@ -1,0 +1,76 @@
+_base_ = [
+    '../_base_/models/cmae-mao_vit-base-p16.py',
+    '../_base_/datasets/digits_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# Six blocks of width 128 on 64 patches of 8 px, of which 16 are visible.
+batch_norm = dict(type='BN1d')
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
+        ),
+        img_size=64,
+        patch_size=8,
+    ),
+    neck=dict(
+        in_channels=128,
+        out_channels=192,  # 3 * 8 * 8
+        embed_dims=64,
+        num_heads=4,
+    ),
+    target_generator=dict(patch_size=8),
+    projector=dict(in_channels=128, hid_channels=256, out_channels=64, norm_cfg=batch_norm),
+    contrast_head=dict(
+        predictor=dict(in_channels=64, hid_channels=256, out_channels=64, norm_cfg=batch_norm)
+    ),
+    position_head=dict(in_channels=128, num_positions=64),
+    momentum=0.99,  # a half-life of one epoch
+)
+
+# A digit is no longer one when it is flipped or cut in half: crop gently.
+crop = dict(
+    type='mmmask.ContrastiveCrop',
+    scale=64,
+    alpha=0.1,
+    crop_ratio_range=(0.6, 1.0),
+    backend='pillow',
+    interpolation='bicubic',
+)
+jitter = dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(
+        pipeline=[
+            dict(
+                type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[crop], [crop, jitter]]
+            ),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+    ),
+)
+
+# peak lr = 6e-3 * 64 / 256 = 1.5e-3
+optim_wrapper = dict(optimizer=dict(lr=6e-3))
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=12)
+default_hooks = dict(
+    momentum=dict(type='mmmask.MomentumUpdateHook'),
+    crops=dict(type='mmmask.RefreshCropsHook', warmup=4, interval=4),
+    logger=dict(interval=10),
+    checkpoint=dict(interval=4),
+)
+
+custom_hooks = [
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(
+        type='mmmask.OnlineKNNHook',
+        interval=4,
+        bank={{_base_.labelled_train}},
+        query={{_base_.labelled_val}},
+    ),
+    dict(type='mmmask.ReconstructionHook', interval=4, dataset={{_base_.labelled_val}}),
+]
