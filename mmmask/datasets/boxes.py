@@ -85,9 +85,8 @@ def place_crop(
     """
     starts = []
     for axis, (length, extent, draw) in enumerate(zip(size, crop, draws, strict=True)):
-        # In the precision of the boxes: for images of 64 or 224 pixels, an index divided by the
-        # length and multiplied by it is then the index again.
-        ends = np.float32(length) * np.asarray([box[axis], box[axis + 2]], dtype=np.float32)
+        # The fraction of an index in fp32 may give a little less than the index.
+        ends = length * np.asarray([box[axis], box[axis + 2]], dtype=float) + 1e-3
         first, last = (ends.astype(int) - extent // 2).clip(0, length - extent)
         starts.append(int(first + int((last - first) * draw)))
     return starts[0], starts[1]
