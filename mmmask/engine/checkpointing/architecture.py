@@ -117,6 +117,14 @@ def _backbone_config(text: str) -> dict:
     return {}
 
 
+def describe_backbone(meta: Mapping) -> dict:
+    """What a checkpoint's meta says about its backbone; empty where it says nothing readable."""
+    try:
+        return _backbone_config(meta.get('cfg', '')) or dict(meta)
+    except CheckpointError:
+        return {}
+
+
 def _num_heads(arch: str | dict | None, given: int | None, shape: tuple[int, int, int]) -> int:
     """Heads by config, argument or mmpretrain's architecture of this width, depth and MLP."""
     if isinstance(arch, str):
