@@ -26,6 +26,7 @@ from mmmask.registry import MODELS
 from mmmask.targets import HOGTarget
 
 from .benchmark_hierarchy import hierarchy_calls
+from .benchmark_maskdeep import maskdeep_calls
 from .benchmark_swin import swin_calls
 from .train import set_defaults, set_precision
 
@@ -274,7 +275,7 @@ def hog_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str,
 
 # name -> function of batch size, image size and device that gives named calls; the first of them is
 # the component, the others are what it is compared with.
-COMPONENTS = dict(hog=hog_calls, hierarchy=hierarchy_calls, swin=swin_calls)
+COMPONENTS = dict(hog=hog_calls, hierarchy=hierarchy_calls, maskdeep=maskdeep_calls, swin=swin_calls)
 
 
 def read_config(name: str, img_size: int | None = None) -> Config:

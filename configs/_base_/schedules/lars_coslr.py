@@ -1,0 +1,24 @@
+# LARS with rates for 256 images: the launcher multiplies lr by the real batch / 256 and prints it.
+# Biases, norms, queries and level embeddings have neither weight decay nor an adapted rate.
+auto_scale_lr = dict(base_batch_size=256)
+plain = dict(decay_mult=0.0, lars_exclude=True)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='mmpretrain.LARS', lr=0.3, momentum=0.9, weight_decay=1e-6, eta=1e-3),
+    paramwise_cfg=dict(
+        custom_keys={
+            'bias': plain,
+            'bn': plain,
+            'downsample.1': plain,  # the norm of a shortcut
+            'level_embed': plain,
+            'ln': plain,
+            'norm': plain,
+            'query': plain,
+        }
+    ),
+)
+# The cosine ends where train_cfg.max_epochs does.
+param_scheduler = dict(
+    type='mmmask.WarmupCosineLR', warmup_epochs=10, eta_min=0.0, convert_to_iter_based=True
+)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)

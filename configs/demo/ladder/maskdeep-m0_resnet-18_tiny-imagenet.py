@@ -1,0 +1,4 @@
+# Nothing masked: BYOL.
+_base_ = 'maskdeep-m1_resnet-18_tiny-imagenet.py'
+
+model = dict(masking=None, neck=dict(fusion=None))
