@@ -44,7 +44,7 @@ def of(paths):
 
 def first_size(cfg) -> int:
     """Side of the training images."""
-    sizes = config_checks._image_sizes(find_nodes(dict(cfg.items()))).values()
+    sizes = config_checks.image_sizes(find_nodes(dict(cfg.items()))).values()
     (side,) = {side for size in sizes for side in size}
     return side
 

@@ -3,12 +3,15 @@
 
 With --evolution draw instead how the model divides the images into parts, and its masks, at several
 stages of training: one for each checkpoint, or the whole schedule for a single checkpoint.
+
+With --boxes draw where the model sees something, and the boxes that guide ContrastiveCrop: a column
+for each checkpoint.
 """
 
 import argparse
 import sys
 
-from mmmask.apis.visualize import visualize, visualize_evolution
+from mmmask.apis.visualize import visualize, visualize_boxes, visualize_evolution
 from mmmask.engine.checkpointing import CheckpointError
 
 
@@ -20,14 +23,21 @@ def parse_arguments() -> argparse.Namespace:
         '  tools/visualize.py configs/demo/localmim_vit-tiny_digits.py \\\n'
         '      work_dirs/demo/epoch_20.pth --images holiday.jpg cat.png --out picture.png\n'
         '  tools/visualize.py configs/demo/ehm_vit-tiny_digits.py work_dirs/demo/epoch_*.pth \\\n'
-        '      --evolution --num 4',
+        '      --evolution --num 4\n'
+        '  tools/visualize.py configs/demo/cmae-mao_vit-tiny_digits.py \\\n'
+        '      work_dirs/demo/epoch_*.pth --boxes --num 4',
     )
     parser.add_argument('config', help='config file of the pre-training')
     parser.add_argument(
-        'checkpoint', nargs='+', help='checkpoint of that pre-training; several with --evolution'
+        'checkpoint',
+        nargs='+',
+        help='checkpoint of that pre-training; several with --evolution or --boxes',
     )
     parser.add_argument(
         '--evolution', action='store_true', help='draw parts and masks over the training'
+    )
+    parser.add_argument(
+        '--boxes', action='store_true', help='draw the boxes of ContrastiveCrop over the training'
     )
     parser.add_argument(
         '--images',
@@ -35,12 +45,16 @@ def parse_arguments() -> argparse.Namespace:
         metavar='PATH',
         help="a folder, a .zip file, or image files (default: the config's training images)",
     )
-    parser.add_argument('--out', help='picture to write (reconstruction.png, or evolution.png)')
+    parser.add_argument(
+        '--out', help='picture to write (reconstruction.png, evolution.png or boxes.png)'
+    )
     parser.add_argument('--num', type=int, default=8, help='images to draw (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
     arguments = parser.parse_args()
-    if len(arguments.checkpoint) > 1 and not arguments.evolution:
-        parser.error('several checkpoints can only be drawn with --evolution.')
+    if arguments.evolution and arguments.boxes:
+        parser.error('choose one of --evolution and --boxes.')
+    if len(arguments.checkpoint) > 1 and not (arguments.evolution or arguments.boxes):
+        parser.error('several checkpoints can only be drawn with --evolution or --boxes.')
     return arguments
 
 
@@ -50,13 +64,15 @@ def main() -> None:
         draw, checkpoint, default = visualize, arguments.checkpoint[0], 'reconstruction.png'
         if arguments.evolution:
             draw, checkpoint, default = visualize_evolution, arguments.checkpoint, 'evolution.png'
+        if arguments.boxes:
+            draw, checkpoint, default = visualize_boxes, arguments.checkpoint, 'boxes.png'
         path = draw(
             arguments.config,
             checkpoint,
             arguments.images,
             arguments.out or default,
             arguments.num,
-            arguments.seed,
+            *([] if arguments.boxes else [arguments.seed]),
         )
     except (CheckpointError, OSError, ValueError) as error:
         sys.exit(str(error))

@@ -358,7 +358,7 @@ def _sides(size) -> tuple[int, int] | None:
     return sides if len(sides) == 2 and all(map(_is_positive, sides)) else None
 
 
-def _image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
+def image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
     """Sizes of the training images: of the last crops, or else of the last resizing."""
     crops, resizings = {}, {}
     windows = [f'{node.path}.size' for node in nodes if _is(node, ShiftedCrop)]  # out of crops
@@ -403,7 +403,7 @@ def check_image_size(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     unit, declared = encoder.unit, _sides(encoder.node.argument('img_size'))
     block = masking.argument('block_size') if _is(masking, BlockMask) else None
     sizes = {'model.backbone.img_size': declared} if declared else {}
-    for path, size in (sizes | _image_sizes(nodes)).items():
+    for path, size in (sizes | image_sizes(nodes)).items():
         if any(side % unit for side in size):
             example = unit * max(1, round(size[0] / unit))
             remedy = f'must be a multiple of {unit}, a patch of model.backbone, such as {example}'
@@ -428,7 +428,7 @@ def check_windows(cfg: dict, nodes: list[Node]) -> Iterator[str]:
         return
     windows, patch = map(encoder.node.argument, ('window_size', 'patch_size'))
     each = windows if isinstance(windows, list | tuple) else [windows] * len(encoder.blocks)
-    for path, size in _image_sizes(nodes).items():
+    for path, size in image_sizes(nodes).items():
         for stage, window in enumerate(each):
             tokens = [side // (patch * 2**stage) for side in size]
             if _is_positive(window) and any(number % window for number in tokens):
@@ -506,7 +506,7 @@ def check_target(cfg: dict, nodes: list[Node]) -> Iterator[str]:
             where = f'{decoder.path} with scale={scale}'
             remedy = f'scale {index} is {size} px, but {where} predicts {tap.pixels / scale:g} px'
             yield _tell(path, sizes, remedy)
-        for place, image in _image_sizes(nodes).items():
+        for place, image in image_sizes(nodes).items():
             if any(side % size for side in image):
                 yield _tell(path, sizes, f'{size} does not divide the images, {place} = {image}')
 
@@ -630,7 +630,7 @@ def check_positions(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     if encoder and width not in (None, encoder.blocks[-1].width):
         remedy = f'must be {encoder.blocks[-1].width}, the width of model.backbone'
         yield _tell(f'{node.path}.in_channels', width, remedy)
-    for path, size in _image_sizes(nodes).items() if encoder else ():
+    for path, size in image_sizes(nodes).items() if encoder else ():
         patches = size[0] // encoder.unit * (size[1] // encoder.unit)
         if positions not in (None, patches):
             remedy = f'must be {patches}, the patches of {path} = {size}'

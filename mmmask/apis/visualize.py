@@ -1,4 +1,4 @@
-"""Pictures of what a pre-trained model predicts, and of how it divides images."""
+"""Pictures of what a pre-trained model predicts, how it divides images, and where it crops them."""
 
 import os
 from collections.abc import Sequence
@@ -14,12 +14,18 @@ from PIL import Image
 from mmmask.datasets import ImageFolder, decode_image
 from mmmask.engine.checkpointing import CheckpointError, find_tensors, open_checkpoint
 from mmmask.engine.hooks import (
+    BoxStage,
+    RefreshCropsHook,
     divide_and_mask,
+    draw_box_stages,
     draw_stages,
     reconstruct_and_draw,
     sample_batch,
 )
-from mmmask.registry import DATASETS, MODELS
+from mmmask.registry import DATASETS, HOOKS, MODELS
+
+from .config_checks import image_sizes
+from .config_nodes import find_nodes
 
 # Stages of the schedule at which a single checkpoint is drawn.
 SCHEDULE = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -105,7 +111,7 @@ def visualize(
     """
     cfg = Config.fromfile(config)
     model = build_model(cfg, checkpoint)
-    batch = choose_images(cfg, model, images, num_images)
+    batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
     return write_picture(reconstruct_and_draw(model, batch, seed), out)
 
 
@@ -137,12 +143,66 @@ def visualize_evolution(
         model = build_model(cfg, checkpoint)
         if not hasattr(model.masking, 'set_progress'):
             raise ValueError(f'{config} hides by {type(model.masking).__name__}: nothing evolves.')
-        batch = choose_images(cfg, model, images, num_images)
+        batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
         for progress in SCHEDULE if single else (progress_of(checkpoint, cfg),):
             model.masking.set_progress(progress)
             stage = divide_and_mask(model, batch, seed)
             stages.append(stage._replace(title=f'progress {progress:.2f}, {stage.title}'))
     return write_picture(draw_stages(model, batch, stages), out)
+
+
+def visualize_boxes(
+    config: str | os.PathLike,
+    checkpoints: Sequence[str | os.PathLike],
+    images: Sequence[str | os.PathLike] | None = None,
+    out: str | os.PathLike = 'boxes.png',
+    num_images: int = 4,
+) -> Path:
+    """Draw heat-maps and boxes of the same whole images, one column a checkpoint; return the path.
+
+    Args:
+        config: config of a pre-training with ContrastiveCrop and RefreshCropsHook, whose options
+            are used.
+        checkpoints: checkpoints of that pre-training, drawn by their epochs.
+        images, out, num_images: as in :func:`visualize`.
+
+    Raises:
+        ValueError: if the config has no RefreshCropsHook.
+    """
+    cfg = Config.fromfile(config)
+    hook = find_refresh_hook(cfg)
+    (width, height), *_ = (
+        size[::-1] for size in image_sizes(find_nodes(dict(cfg.items()))).values()
+    )
+    squash = dict(
+        type='mmpretrain.Resize', scale=(width, height), backend='pillow', interpolation='bicubic'
+    )
+    pipeline = [squash, dict(type='mmpretrain.PackInputs')]
+    epochs = {path: open_checkpoint(path).get('meta', {}).get('epoch') for path in checkpoints}
+    stages = []
+    for path in sorted(checkpoints, key=lambda path: epochs[path] or 0):
+        model = build_model(cfg, path)
+        batch = choose_images(cfg, images, pipeline, num_images)
+        with torch.no_grad():
+            heat_maps, boxes = hook.find(model, batch)
+        title = Path(path).stem if epochs[path] is None else f'epoch {epochs[path]}'
+        stages.append(BoxStage(title, heat_maps, boxes))
+    return write_picture(draw_box_stages(model, batch, stages), out)
+
+
+def find_refresh_hook(cfg: Config) -> RefreshCropsHook:
+    """The hook of a config that finds boxes.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    for hook in (*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()):
+        if hook and HOOKS.get(hook['type']) is RefreshCropsHook:
+            return HOOKS.build(hook)
+    raise ValueError(
+        f'{cfg.filename} finds no boxes: give the config of a training with '
+        "dict(type='mmmask.RefreshCropsHook') among its hooks."
+    )
 
 
 def progress_of(checkpoint: str | os.PathLike, cfg: Config) -> float:
@@ -162,10 +222,9 @@ def progress_of(checkpoint: str | os.PathLike, cfg: Config) -> float:
 
 
 def choose_images(
-    cfg: Config, model, images: Sequence[str | os.PathLike] | None, num_images: int
+    cfg: Config, images: Sequence[str | os.PathLike] | None, pipeline: list[dict], num_images: int
 ) -> dict:
     """A collated batch of the given images, or of the config's training images."""
-    pipeline = plain_pipeline(model.backbone.img_size)
     if images:
         return load_images(images, pipeline, num_images)
     dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)

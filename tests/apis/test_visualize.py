@@ -9,12 +9,24 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmmask.apis.visualize import build_model, load_images, plain_pipeline, visualize
+from mmmask.apis.visualize import (
+    build_model,
+    find_refresh_hook,
+    load_images,
+    plain_pipeline,
+    visualize,
+    visualize_boxes,
+)
 from mmmask.engine.checkpointing import CheckpointError
-from mmmask.engine.hooks import reconstruct_and_draw
+from mmmask.engine.hooks import (
+    BoxStage,
+    draw_box_stages,
+    reconstruct_and_draw,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
+BOXES = ROOT / 'configs' / 'demo' / 'cmae-mao_vit-tiny_digits.py'
 
 
 @pytest.fixture(scope='module')
@@ -63,6 +75,38 @@ def test_picture(checkpoint, photographs, tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(out)), reconstruct_and_draw(model, batch, 5)
     )
+
+
+def test_boxes_of_whole_images_in_the_order_of_epochs(photographs, tmp_path):
+    """Squashed, not cut: the picture of what the hook of the config finds."""
+    cfg = Config.fromfile(BOXES)
+    paths = []
+    for epoch, seed in ((8, 1), (4, 2)):
+        paths.append(tmp_path / f'epoch_{epoch}.pth')
+        weights = build_model(cfg, seed=seed).state_dict()
+        torch.save(dict(state_dict=weights, meta=dict(epoch=epoch)), paths[-1])
+    out = visualize_boxes(BOXES, paths, [photographs], tmp_path / 'boxes.png', 2)
+
+    squash = [
+        dict(type='mmpretrain.Resize', scale=64, backend='pillow', interpolation='bicubic'),
+        dict(type='mmpretrain.PackInputs'),
+    ]
+    batch = load_images([photographs], squash, 2)
+    astronaut = Image.open(photographs / 'a.png').resize((64, 64), Image.BICUBIC)
+    np.testing.assert_array_equal(batch['inputs'][0].flip(0).permute(1, 2, 0), astronaut)
+    hook, stages = find_refresh_hook(cfg), []
+    for path in reversed(paths):
+        model = build_model(cfg, path)
+        with torch.no_grad():
+            stages.append(BoxStage(path.stem.replace('_', ' '), *hook.find(model, batch)))
+    expected = draw_box_stages(model, batch, stages)
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), expected)
+    assert not torch.equal(stages[0].heat_maps, stages[1].heat_maps)
+
+
+def test_boxes_need_a_hook_that_finds_them(checkpoint):
+    with pytest.raises(ValueError, match='localmim_vit-tiny_digits.py finds no boxes: .*Refresh'):
+        visualize_boxes(CONFIG, [checkpoint])
 
 
 def test_errors(checkpoint, tmp_path):
