@@ -1,42 +1,30 @@
 """Pre-train a small model on real images in minutes, and show what it has learnt."""
 
-import os
-import re
-import subprocess
-import sys
 import time
-from collections import deque
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-import mmmask
 from mmmask.engine.hooks import reconstruct_and_draw, sample_batch
-from mmmask.evaluation import accuracy, extract_features, knn_classify, linear_probe
 from mmmask.registry import DATASETS
 
+from .compare import (
+    ROOT,
+    Scores,
+    backbone_features,
+    console,
+    raw_pixels,
+    run_training,
+    score_features,
+    score_table,
+)
 from .demo_data import MAX_TRAIN, DemoData, prepare_images
 from .visualize import build_model, plain_pipeline
 
-PACKAGE = Path(mmmask.__file__).parent
-# An installed package carries configs and tools; in a checkout they lie beside it.
-ROOT = PACKAGE / '.mim' if (PACKAGE / '.mim').is_dir() else PACKAGE.parent
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
 MAX_EPOCHS = 200
-LOG_LINE = re.compile(
-    r'Epoch\(train\)\s+\[(\d+)\]\[\s*\d+/\d+\].*?eta: (.*?)  .*?\bloss: ([-\d.naif]+)'
-)
-
-console = Console()
 
 
 def run_demo(
@@ -44,7 +32,7 @@ def run_demo(
     work_dir: str = 'work_dirs/demo',
     seed: int = 0,
     options: list[str] | None = None,
-) -> dict[str, dict[str, float]]:
+) -> Scores:
     """Pre-train, compare the features with those of a random backbone, and draw a picture.
 
     Args:
@@ -65,6 +53,7 @@ def run_demo(
         config = write_config(prepared, folder / 'config.py')
         console.print(_describe(prepared))
     cfg = Config.fromfile(config)
+    console.rule('Pre-training')
     losses = run_training(config, folder, seed, options or [])
 
     checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
@@ -73,7 +62,12 @@ def run_demo(
     scores = {}
     console.rule('Result')
     if prepared is None or prepared.classes:
-        scores = compare(train, val, build_model(cfg, seed=seed), model)
+        extractors = {
+            'raw pixels': raw_pixels,
+            'random backbone': backbone_features(build_model(cfg, seed=seed)),
+            'pre-trained backbone': backbone_features(model),
+        }
+        scores = score_features(train, val, extractors)
         console.print(score_table(scores))
         console.print(
             f'On {len(val):,} held-out images, from the labels of {len(train):,}. Backbones are '
@@ -151,46 +145,6 @@ def write_config(data: DemoData, path: Path) -> Path:
     return path
 
 
-def run_training(config: Path, work_dir: Path, seed: int, options: list[str]) -> list[float]:
-    """Run ``tools/train.py`` as anybody would, and return the loss at the end of each epoch.
-
-    Raises:
-        SystemExit: with the end of its output, if it fails.
-    """
-    arguments = [_shorten(config), '--work-dir', str(work_dir), '--seed', str(seed)]
-    if options:
-        arguments += ['--cfg-options', *options]
-    script = ROOT / 'tools' / 'train.py'
-    console.rule('Pre-training')
-    command = f'$ python {_shorten(script)} {" ".join(arguments)}'
-    console.print(command, highlight=False, soft_wrap=True)
-    environment = os.environ | dict(
-        PYTHONUNBUFFERED='1',
-        PYTHONPATH=os.pathsep.join(filter(None, [str(PACKAGE.parent), os.getenv('PYTHONPATH')])),
-    )
-    losses, tail, printed = {}, deque(maxlen=40), 0.0
-    with subprocess.Popen(
-        [sys.executable, str(script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as process:
-        for line in process.stdout:
-            tail.append(line)
-            if step := LOG_LINE.search(line):
-                epoch, left, loss = step.groups()
-                losses[int(epoch)] = float(loss)
-                if time.monotonic() - printed > 5:
-                    printed = time.monotonic()
-                    console.print(f'epoch {epoch:>3}   loss {loss}   {left} left')
-            elif 'knn_top1' in line or 'Unreadable' in line:
-                console.print(line.split(' - ')[-1].strip(), soft_wrap=True)
-    if process.returncode or not losses:
-        sys.exit(f'{"".join(tail)}\nThe training failed; above is the end of its output.')
-    return list(losses.values())
-
-
 def evaluation_sets(cfg: Config, model, data: DemoData | None) -> tuple:
     """The training and held-out images without augmentation, labelled where there are labels."""
     folder = dict(pipeline=plain_pipeline(model.backbone.img_size))
@@ -202,49 +156,6 @@ def evaluation_sets(cfg: Config, model, data: DemoData | None) -> tuple:
         folder |= dict(with_label=True, metainfo=dict(classes=data.classes))
     parts = ('train', 'val') if data.num_val else ('train', 'train')
     return tuple(DATASETS.build(dict(folder, prefix=part)) for part in parts)
-
-
-def compare(train, val, random_model, model) -> dict[str, dict[str, float]]:
-    """k-NN and linear-probe top-1 of three kinds of features, learnt on train and asked on val."""
-    kinds = {
-        'raw pixels': raw_pixels,
-        'random backbone': lambda loader: extract_features(random_model, loader),
-        'pre-trained backbone': lambda loader: extract_features(model, loader),
-    }
-    scores = {}
-    for name, extract in kinds.items():
-        with console.status(f'evaluating {name} ...'):
-            (bank, bank_labels), (query, labels) = (
-                extract(DataLoader(part, batch_size=256, collate_fn=default_collate))
-                for part in (train, val)
-            )
-            neighbours = knn_classify(bank, bank_labels, query, k=min(20, len(bank)))
-            probed = linear_probe(bank, bank_labels, query)
-            scores[name] = {
-                'k-NN': accuracy(neighbours, labels),
-                'linear probe': accuracy(probed, labels.cpu()),
-            }
-    return scores
-
-
-def raw_pixels(loader: DataLoader) -> tuple[Tensor, Tensor]:
-    """Images as (M, 3072) vectors, shrunk to 32×32 px, and their labels."""
-    pixels, labels = [], []
-    for batch in loader:
-        pixels.append(F.interpolate(batch['inputs'].float(), size=(32, 32), mode='area').flatten(1))
-        labels += [sample.gt_label for sample in batch['data_samples']]
-    return torch.cat(pixels), torch.cat(labels)
-
-
-def score_table(scores: dict[str, dict[str, float]]) -> Table:
-    table = Table(title='Top-1 accuracy in percent')
-    table.add_column('features')
-    for column in next(iter(scores.values())):
-        table.add_column(column, justify='right')
-    for name, row in scores.items():
-        style = 'bold' if name == 'pre-trained backbone' else None
-        table.add_row(name, *(f'{value:.1f}' for value in row.values()), style=style)
-    return table
 
 
 def sparkline(values: list[float], width: int = 40) -> str:
@@ -264,9 +175,3 @@ def _describe(data: DemoData) -> str:
         f'{data.num_train:,} images to train and {data.num_val:,} held out{sample}, {labels}. '
         f'Small copies are in {data.archive}.'
     )
-
-
-def _shorten(path: Path) -> str:
-    """The path as one would type it here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith('..') else relative

@@ -10,14 +10,11 @@ import skimage.data
 import torch
 from mmengine.config import Config
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
-from mmmask.apis.demo import CONFIG, compare, evaluation_sets, run_demo, sparkline, write_config
+from mmmask.apis.demo import CONFIG, run_demo, sparkline, write_config
 from mmmask.apis.demo_data import SHORT_SIDE, DemoData, encode_small, prepare_images, split_names
 from mmmask.apis.train import load_config
 from mmmask.apis.visualize import build_model
-from mmmask.datasets.digits import load_digits, split_digits
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ['train_cfg.max_epochs=2', 'param_scheduler.warmup_epochs=0']
@@ -137,38 +134,6 @@ def test_sparkline():
     assert sparkline([8.0, 4.0, 1.0]) == '█▄▁'
     assert sparkline([2.0]) == '▁'
     assert len(sparkline(list(range(1000)))) == 40
-
-
-def test_compare():
-    cfg = Config.fromfile(CONFIG)
-    models = [build_model(cfg, seed=seed) for seed in (0, 0, 1)]
-    train, val = evaluation_sets(cfg, models[0], None)
-    train, val = train.get_subset(range(0, 4000, 10)), val.get_subset(range(0, 1000, 10))
-    same, other = compare(train, val, *models[:2]), compare(train, val, models[0], models[2])
-    assert list(same) == ['raw pixels', 'random backbone', 'pre-trained backbone']
-    assert same['random backbone'] == same['pre-trained backbone']
-    assert other['random backbone'] == same['random backbone'] != other['pre-trained backbone']
-
-    images, labels = load_digits()
-    parts = [split_digits(labels, 'train')[::10], split_digits(labels, 'val')[::10]]
-    pixels = [
-        np.stack(
-            [
-                np.asarray(Image.fromarray(images[i]).resize((64, 64), Image.BICUBIC))
-                .reshape(32, 2, 32, 2)
-                .mean(axis=(1, 3))
-                .ravel()
-                for i in part
-            ]
-        )
-        for part in parts
-    ]
-    scaler = StandardScaler().fit(pixels[0])
-    # Three equal channels count three times, hence a third of the regularisation.
-    probe = LogisticRegression(C=3 / (0.01 * 400), max_iter=1000)
-    probe.fit(scaler.transform(pixels[0]), labels[parts[0]])
-    expected = probe.score(scaler.transform(pixels[1]), labels[parts[1]]) * 100
-    assert same['raw pixels']['linear probe'] == pytest.approx(expected, abs=1.01)
 
 
 def test_labelled_folder(textures, tmp_path, capsys):

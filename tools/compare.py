@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""Pre-train several configs with the same seeds and compare their backbones.
+
+Each run goes through tools/train.py. Then a k-NN classifier and a linear probe on frozen features,
+the mean of the patches, score the backbone as initialised and as pre-trained, on the labelled data
+sets of the config's OnlineKNNHook. A run that is done is not repeated; one cut off is resumed.
+"""
+
+import argparse
+import sys
+
+from mmmask.apis.compare import compare_runs, comparison_table, console
+from mmmask.engine.checkpointing import CheckpointError
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Example: random, part and hierarchical masks under one recipe\n'
+        '  tools/compare.py configs/demo/mae_vit-tiny_digits.py \\\n'
+        '      configs/demo/epm_vit-tiny_digits.py configs/demo/ehm_vit-tiny_digits.py \\\n'
+        '      --seeds 0 1 --cfg-options train_cfg.max_epochs=10',
+    )
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='pre-training configs')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0], help='seeds of every config (default: 0)'
+    )
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/compare',
+        help='folder of the runs (%(default)s); take another one for other --cfg-options',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        default=[],
+        help='override values of every config, such as train_cfg.max_epochs=5',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    try:
+        results = compare_runs(
+            arguments.configs, arguments.seeds, arguments.work_dir, arguments.cfg_options
+        )
+    except (CheckpointError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(str(error))
+    console.print(comparison_table(results, arguments.seeds))
+
+
+if __name__ == '__main__':
+    main()
