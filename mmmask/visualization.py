@@ -15,7 +15,6 @@ HIDDEN_PATCH = (126, 132, 145)
 NIGHT = np.array([14, 16, 22.0])  # background of HOG glyphs
 PREDICTED = np.array([255, 190, 92.0])  # glyphs of hidden cells
 GIVEN = np.array([104, 130, 176.0])  # glyphs of visible cells
-OUTLINE = (255, 190, 92)  # of boxes
 
 
 class Group(NamedTuple):
@@ -133,8 +132,7 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
 def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
 
-    One row per image, and one column per stage: the image, bright where its heat-map is high, and
-    its box.
+    One row per image, and one column per stage: the image under its heat-map, and its box.
 
     Args:
         images: (B, 3, H, W).
@@ -152,24 +150,24 @@ def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> n
         area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).mean()
         columns.append((f'{title}, boxes {area:.0%}', np.stack(rows)))
     caption = (
-        'Images are bright where the model sees something. The centres of crops lie in the boxes, '
-        'whose mean area is given above.'
+        'Orange is where the model sees most, relative to the rest of the image. The centres of '
+        'crops lie in the boxes, whose mean area is given above.'
     )
     return _compose([Group('', columns)], caption)
 
 
 def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 image, (h, w) heat-map and (4,) box -> the image lit by the map, boxed."""
+    """(H, W, 3) uint8 image, (h, w) heat-map and (4,) box -> the image under its map, boxed."""
     size = image.shape[:2]
     spread = np.ptp(heat)
     heat = (heat - heat.min()) / spread if 0 < spread < np.inf else np.ones_like(heat)
-    light = Image.fromarray(heat.astype(np.float32)).resize(size[::-1], Image.BILINEAR)
-    lit = NIGHT + (0.25 + 0.75 * np.asarray(light)[..., None]) * (image - NIGHT)
-    picture = Image.fromarray(lit.round().clip(0, 255).astype(np.uint8))
+    heat = Image.fromarray(heat.astype(np.float32)).resize(size[::-1], Image.BILINEAR)
+    glow = NIGHT + np.asarray(heat)[..., None] * (PREDICTED - NIGHT)
+    picture = Image.fromarray((0.5 * image + 0.5 * glow).round().astype(np.uint8))
     # A box ends with its last pixel's index, so a whole image's at (H - 1)/H.
     top, left, bottom, right = (box * [*size, *size]).round().clip(0, max(size) - 1).tolist()
     corners = (left, top, min(right, size[1] - 1), min(bottom, size[0] - 1))
-    ImageDraw.Draw(picture).rectangle(corners, outline=OUTLINE, width=max(2, size[1] // 85))
+    ImageDraw.Draw(picture).rectangle(corners, outline=PAPER, width=max(2, size[1] // 85))
     return np.asarray(picture)
 
 
