@@ -277,15 +277,21 @@ def check_start(cfg: dict, nodes: list[Node]) -> Iterator[str]:
 def check_hooks(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """No hook acts twice."""
     hooks = [node for node in nodes if node.registry is root.HOOKS and node.path.count('.') == 1]
-    default = {node.built: node.path for node in hooks if node.path.startswith('default_hooks.')}
+    default = {
+        node.built: node.path
+        for node in hooks
+        if node.path.startswith('default_hooks.') and inspect.isclass(node.built)
+    }
     custom = [node for node in hooks if node.path.startswith('custom_hooks.')]
     for index, node in enumerate(custom):
         twins = [other.path for other in custom[:index] if other.config == node.config]
         if twins:
             yield _tell(node.path, node.config, f'the same as {twins[0]}, remove one of them')
-        elif node.built is not None and node.built in default:
-            remedy = f'would run beside the one in {default[node.built]}, change that one instead'
-            yield _tell(f'{node.path}.type', node.config['type'], remedy)
+            continue
+        for built, place in default.items():
+            if inspect.isclass(node.built) and issubclass(built, node.built):
+                remedy = f'would run beside the one in {place}, change that one instead'
+                yield _tell(f'{node.path}.type', node.config['type'], remedy)
 
 
 def check_sources(cfg: dict, nodes: list[Node]) -> Iterator[str]:

@@ -106,6 +106,10 @@ def set_defaults(cfg: Config) -> None:
             loader.setdefault('collate_fn', dict(type='default_collate'))
             loader.setdefault('pin_memory', has_gpu)
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
+            loader.setdefault('worker_init_fn', dict(type='mmmask.leave_signals_to_the_parent'))
+            if loader['dataset'].get('type') == 'mmmask.ImageFolder' and cfg.get('work_dir'):
+                report = os.path.join(cfg.work_dir, 'unreadable_images.txt')
+                loader['dataset'].setdefault('report_file', report)
     if not has_gpu:
         # mmengine's default wrapper asks for the GPU of each process.
         wrapper = dict(

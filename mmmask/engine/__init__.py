@@ -1,5 +1,5 @@
 """What surrounds a model while it trains."""
 
-from . import hooks, optimizers
+from . import hooks, loops, optimizers
 
-__all__ = ['hooks', 'optimizers']
+__all__ = ['hooks', 'loops', 'optimizers']

@@ -105,7 +105,7 @@ WRONG = {
     # It swallows any key, so only nearly right ones are told.
     'misspelt key of a hook': (
         dict(default_hooks__checkpoint__max_keep_ckpt=1),
-        'default_hooks.checkpoint.max_keep_ckpt = 1: unknown key of CheckpointHook, '
+        'default_hooks.checkpoint.max_keep_ckpt = 1: unknown key of mmmask.DurableCheckpointHook, '
         "did you mean 'max_keep_ckpts'?",
     ),
     'misspelt key of a visualizer': (

@@ -9,6 +9,7 @@ import torch
 import torch.multiprocessing
 from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,6 +19,7 @@ from mmmask.datasets import Digits
 from mmmask.engine.hooks import NonFiniteLossHook, reconstruct_and_draw, sample_batch
 from mmmask.engine.hooks.random_state import preserve_random_state
 from mmmask.evaluation import accuracy, knn_classify
+from mmmask.registry import HOOKS
 
 PIPELINE = [dict(type='mmpretrain.Resize', scale=32), dict(type='mmpretrain.PackInputs')]
 BANK = dict(type='mmmask.Digits', split='train', indices=range(0, 4000, 25), pipeline=PIPELINE)
@@ -70,7 +72,7 @@ MODEL = dict(
 )
 
 
-def train(work_dir, *hooks, epochs=2, launcher='none', **kwargs):
+def train(work_dir, *hooks, epochs=2, launcher='none', optim_wrapper=None, **kwargs):
     cfg = dict(
         model=MODEL,
         work_dir=str(work_dir),
@@ -82,7 +84,7 @@ def train(work_dir, *hooks, epochs=2, launcher='none', **kwargs):
             dataset=TRAIN,
         ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
+        optim_wrapper=optim_wrapper or dict(optimizer=dict(type='AdamW', lr=1e-3)),
         default_hooks=dict(logger=dict(type='LoggerHook', interval=1), checkpoint=None),
         custom_hooks=list(hooks),
         visualizer=dict(
@@ -135,7 +137,7 @@ def test_watching_does_not_change_the_training(tmp_path):
         tmp_path / 'watched',
         dict(KNN, by_epoch=False, interval=3),
         PICTURES,
-        dict(type='mmmask.NonFiniteLossHook'),
+        NON_FINITE,
     )
     assert scalars(tmp_path / 'plain', 'loss') == scalars(tmp_path / 'watched', 'loss')
     for name, value in plain.model.state_dict().items():
@@ -240,57 +242,108 @@ class TestReconstruction:
         assert len(sample_batch(Digits('val', indices=3, pipeline=PIPELINE), 8)['inputs']) == 3
 
 
-class Poison(torch.nn.Module):
-    """A target generator that breaks at one call."""
+NON_FINITE = dict(type='mmmask.NonFiniteLossHook')
 
-    def __init__(self, inner, call, value):
+
+@HOOKS.register_module()
+class RecordHook(Hook):
+    """The parameters after each iteration."""
+
+    states = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        named = runner.model.named_parameters()
+        self.states.append({name: value.detach().clone() for name, value in named})
+
+
+class Poison(torch.nn.Module):
+    """A target generator that breaks at some calls."""
+
+    def __init__(self, inner, broken, value):
         super().__init__()
-        self.inner, self.call, self.value, self.calls = inner, call, value, 0
+        self.inner, self.broken, self.value, self.calls = inner, broken, value, 0
 
     def forward(self, images):
         self.calls += 1
         target = self.inner(images)
-        return tuple(t * self.value for t in target) if self.calls == self.call else target
+        return tuple(t * self.value for t in target) if self.calls in self.broken else target
 
 
 class TestNonFiniteLoss:
     @pytest.fixture
     def poison(self, monkeypatch):
-        """Let the loss of one iteration be NaN or infinite."""
+        """Let the losses of some iterations be NaN or infinite."""
 
-        def at(call, value):
+        def at(calls, value):
+            calls = [calls] if isinstance(calls, int) else calls
             build = Runner.build_model
 
             def build_poisoned(runner, model):
                 model = build(runner, model)
-                model.target_generator = Poison(model.target_generator, call, value)
+                model.target_generator = Poison(model.target_generator, calls, value)
                 return model
 
             monkeypatch.setattr(Runner, 'build_model', build_poisoned)
 
         return at
 
+    @pytest.mark.parametrize('fused', [True, False])
     @pytest.mark.parametrize('value', [float('nan'), float('inf')])
-    def test_stops_and_saves(self, tmp_path, poison, value):
+    def test_skips_and_goes_on(self, tmp_path, poison, value, fused):
+        """The run is that of the same batches without the third: weights, moments and counts."""
+        optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, fused=fused))
         poison(3, value)
-        path = tmp_path / 'nonfinite' / 'iter_3.pth'
-        message = rf'iteration 3: loss=\w+, .*{path}.*lower the learning rate'
+        record = dict(type='mmmask.RecordHook')
+        RecordHook.states.clear()
+        runner = train(tmp_path, NON_FINITE, record, epochs=1, optim_wrapper=optim_wrapper)
+        _, second, third, fourth = RecordHook.states
+        for name, tensor in second.items():
+            assert torch.equal(third[name], tensor), name
+        assert any(not torch.equal(fourth[name], tensor) for name, tensor in third.items())
+        assert {int(s['step']) for s in runner.optim_wrapper.optimizer.state.values()} == {3}
+        assert not np.isfinite(runner.message_hub.get_scalar('train/loss').data[0][2])
+        assert runner.message_hub.get_scalar('train/skipped_steps').data[0].tolist() == [1]
+
+    def test_stops_after_some_in_a_row(self, tmp_path, poison):
+        poison([2, 4, 5, 7, 8, 9], float('nan'))
+        path = tmp_path / 'nonfinite' / 'iter_9.pth'
+        message = rf'iteration 9: loss=nan, .*{path}.* 3 in a row, 6 in all.*lower the learning'
         with pytest.raises(FloatingPointError, match=message):
-            train(tmp_path, dict(type='mmmask.NonFiniteLossHook'))
+            train(tmp_path, dict(NON_FINITE, max_in_a_row=3, max_saved=9), epochs=3)
+        assert len(list(path.parent.iterdir())) == 6
         saved = torch.load(path, weights_only=True)
-        assert saved['iteration'] == 3
-        assert not np.isfinite(saved['losses']['loss'])
+        assert saved['iteration'] == 9
+        assert np.isnan(saved['losses']['loss'])
         assert saved['batch']['inputs'].shape == (5, 3, 32, 32)
         assert saved['batch']['inputs'].dtype == torch.uint8
         assert all(0 <= sample['sample_idx'] < 20 for sample in saved['batch']['data_samples'])
         assert 'backbone.cls_token' in saved['model']
         assert saved['optimizer']['param_groups'][0]['lr'] == 1e-3
-        assert sorted(scalars(tmp_path, 'loss')) == [1, 2]  # the third is not logged
+        assert sorted(scalars(tmp_path, 'loss')) == list(range(1, 9))  # the last is not logged
+
+    def test_no_more_files_than_asked_for(self, tmp_path, poison):
+        poison([2, 3, 4], float('nan'))
+        train(tmp_path, dict(NON_FINITE, max_saved=2))
+        names = sorted(path.name for path in (tmp_path / 'nonfinite').iterdir())
+        assert names == ['iter_2.pth', 'iter_3.pth']
+
+    def test_what_no_skipping_can_mend_stops_the_run(self, tmp_path, poison):
+        poison(3, float('nan'))
+        build = Runner.build_model
+
+        def with_statistics(runner, model):
+            model = build(runner, model)
+            model.register_buffer('running_mean', torch.tensor(float('nan')))
+            return model
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Runner, 'build_model', with_statistics)
+            with pytest.raises(FloatingPointError, match=r"reached \['running_mean'\].*--resume"):
+                train(tmp_path, NON_FINITE)
 
     def test_the_batch_is_the_offending_one(self, tmp_path, poison):
         poison(6, float('nan'))
-        with pytest.raises(FloatingPointError):
-            train(tmp_path / 'first', dict(type='mmmask.NonFiniteLossHook'))
+        train(tmp_path / 'first', NON_FINITE)
         saved = torch.load(tmp_path / 'first' / 'nonfinite' / 'iter_6.pth', weights_only=True)
         seen = []
         original = NonFiniteLossHook.after_train_iter
@@ -301,9 +354,16 @@ class TestNonFiniteLoss:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(NonFiniteLossHook, 'after_train_iter', record)
-            with pytest.raises(FloatingPointError):
-                train(tmp_path / 'second', dict(type='mmmask.NonFiniteLossHook'))
-        assert len(seen) == 6 and torch.equal(seen[-1], saved['batch']['inputs'])
+            train(tmp_path / 'second', NON_FINITE)
+        assert len(seen) == 8 and torch.equal(seen[5], saved['batch']['inputs'])
+
+    def test_counts_survive_a_checkpoint(self):
+        hook, checkpoint = NonFiniteLossHook(), {}
+        hook.skipped, hook.in_a_row = 7, 2
+        hook.before_save_checkpoint(None, checkpoint)
+        other = NonFiniteLossHook()
+        other.after_load_checkpoint(None, checkpoint)
+        assert (other.skipped, other.in_a_row) == (7, 2)
 
     def test_a_lagging_device(self, tmp_path, monkeypatch):
         """Losses that arrive late are looked at in order, and before any checkpoint."""
@@ -321,7 +381,7 @@ class TestNonFiniteLoss:
         stopped = []
         hook = NonFiniteLossHook(interval=3)
         monkeypatch.setattr(
-            hook, '_stop', lambda runner, step, losses: stopped.append((step.iteration, losses))
+            hook, '_tell', lambda runner, step, losses: stopped.append((step.iteration, losses))
         )
 
         class Run:
@@ -331,12 +391,13 @@ class TestNonFiniteLoss:
         arrivals = []
         for Run.iter, value in enumerate(losses):
             monkeypatch.setattr(hook, '_inspect', lambda *args: None)
+            hook.before_train_iter(Run, Run.iter)
             hook.after_train_iter(Run, Run.iter, {}, dict(loss=torch.tensor(value), note='x'))
             arrivals.append(Arrival())
             hook._pending[-1] = hook._pending[-1]._replace(arrival=arrivals[-1])
             monkeypatch.undo()
             monkeypatch.setattr(
-                hook, '_stop', lambda runner, step, losses: stopped.append((step.iteration, losses))
+                hook, '_tell', lambda runner, step, losses: stopped.append((step.iteration, losses))
             )
             hook._inspect(Run, hook.interval)
             assert len(hook._pending) <= 3
@@ -346,5 +407,5 @@ class TestNonFiniteLoss:
         assert [iteration for iteration, _ in stopped] == [3, 7] and not hook._pending
 
     def test_finite_losses_pass(self, tmp_path):
-        train(tmp_path, dict(type='mmmask.NonFiniteLossHook'))
+        train(tmp_path, NON_FINITE)
         assert not (tmp_path / 'nonfinite').exists()

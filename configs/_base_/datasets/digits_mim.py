@@ -7,7 +7,7 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=2,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     dataset=dict(
         type='mmmask.Digits',
         split='train',

@@ -3,7 +3,7 @@ train_dataloader = dict(
     batch_size=256,
     num_workers=8,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     dataset=dict(
         type='mmmask.ImageFolder',
         source='data/imagenet/train',

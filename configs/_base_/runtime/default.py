@@ -4,7 +4,9 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type='mmmask.DurableCheckpointHook', interval=1, max_keep_ckpts=3),
+    preemption=dict(type='mmmask.PreemptionHook'),
+    alarms=dict(type='mmmask.AlarmHook', interval=500),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook')]

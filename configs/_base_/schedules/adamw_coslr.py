@@ -12,4 +12,4 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='mmmask.WarmupCosineLR', warmup_epochs=40, eta_min=0.0, convert_to_iter_based=True
 )
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)
+train_cfg = dict(type='mmmask.ResumableTrainLoop', max_epochs=300)

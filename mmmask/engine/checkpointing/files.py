@@ -1,20 +1,24 @@
 """Reading checkpoints as data, never as programs, and writing them whole or not at all."""
 
 import argparse
+import hashlib
 import json
 import os
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 SAFETENSORS = '.safetensors'
+UNFINISHED = '.part'
 PICKLES = ('.pth', '.pt', '.bin', '.tar', '.ckpt')
 
 
@@ -133,17 +137,82 @@ def write_checkpoint(checkpoint: dict, path: str | Path) -> None:
     path = Path(path)
     if path.suffix not in (SAFETENSORS, *PICKLES):
         raise CheckpointError(f'{path}: the name of a checkpoint ends in .pth or {SAFETENSORS}.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    if path.suffix == SAFETENSORS:
+        metadata = dict(format='pt', mmmask=json.dumps(checkpoint.get('meta', {}), default=str))
+        content = save(_owned(find_tensors(checkpoint, path)), metadata)
+        write_file(path, lambda file: file.write(content))
+    else:
+        write_file(path, lambda file: torch.save(_owned(checkpoint), file))
+
+
+def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file whole or not at all: under another name, flushed to the disk, then renamed.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; what was there before stays.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
     try:
-        if path.suffix == SAFETENSORS:
-            metadata = dict(format='pt', mmmask=json.dumps(checkpoint.get('meta', {}), default=str))
-            save_file(_owned(find_tensors(checkpoint, path)), unfinished, metadata)
-        else:
-            torch.save(_owned(checkpoint), unfinished)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open('wb') as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f'{error.strerror}: nothing was written and files that were there are as before. Free '
+            'space or make the folder writable, then go on with --resume',
+            str(path),
+        ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished.exists():
+            unfinished.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a renaming last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def checksum_of(path: str | Path) -> Path:
+    """Where the checksum of a file lies: beside it, in the form that ``sha256sum -c`` reads."""
+    return Path(f'{path}.sha256')
+
+
+def write_with_checksum(path: str | Path, content: bytes) -> None:
+    """Write a file and then its checksum, so that a checksum is never that of another content."""
+    path, checksum = Path(path), checksum_of(path)
+    line = f'{hashlib.sha256(content).hexdigest()}  {path.name}\n'.encode()
+    checksum.unlink(missing_ok=True)  # a file without one is opened to see whether it is whole
+    write_file(path, lambda file: file.write(content))
+    write_file(checksum, lambda file: file.write(line))
+
+
+def why_not_intact(path: str | Path) -> str | None:
+    """What is wrong with a checkpoint: by its checksum, or without one by opening it; or None."""
+    path, checksum = Path(path), checksum_of(path)
+    if not path.is_file():
+        return 'it is missing'
+    if checksum.is_file():
+        digest = hashlib.sha256()
+        with path.open('rb') as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        expected = checksum.read_text().split()[:1]
+        return None if expected == [digest.hexdigest()] else 'its checksum differs'
+    try:
+        open_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def _owned(value):

@@ -1,21 +1,28 @@
 """What happens around the training steps."""
 
+from .alarms import AlarmHook
+from .durable_checkpoint import DurableCheckpointHook, find_intact_checkpoint
 from .evolution import EvolutionHook, Stage, divide_and_mask, draw_stages
 from .load_backbone import LoadBackboneHook
 from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
 from .online_knn import OnlineKNNHook
+from .preemption import PREEMPTED, PreemptionHook
 from .progress import ProgressHook, describe_masks
 from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
 from .refresh_crops import BoxStage, RefreshCropsHook, draw_box_stages
 
 __all__ = [
+    'PREEMPTED',
+    'AlarmHook',
     'BoxStage',
+    'DurableCheckpointHook',
     'EvolutionHook',
     'LoadBackboneHook',
     'MomentumUpdateHook',
     'NonFiniteLossHook',
     'OnlineKNNHook',
+    'PreemptionHook',
     'ProgressHook',
     'ReconstructionHook',
     'RefreshCropsHook',
@@ -24,6 +31,7 @@ __all__ = [
     'divide_and_mask',
     'draw_box_stages',
     'draw_stages',
+    'find_intact_checkpoint',
     'reconstruct_and_draw',
     'sample_batch',
 ]

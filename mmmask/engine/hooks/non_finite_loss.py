@@ -1,4 +1,4 @@
-"""Stop a run that has diverged, with what is needed to find out why."""
+"""Steps whose loss is not finite: skipped, counted, and kept to be looked at."""
 
 import math
 from collections import deque
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from mmmask.registry import HOOKS
 
+from ..checkpointing import write_checkpoint
+from .random_state import get_random_state
+
 
 class Step(NamedTuple):
     """A training step whose losses may still be on their way from the device."""
@@ -23,6 +26,7 @@ class Step(NamedTuple):
     values: Tensor
     arrival: torch.cuda.Event | None
     batch: Any
+    random_state: dict
 
     def arrived(self) -> bool:
         return self.arrival is None or self.arrival.query()
@@ -30,19 +34,26 @@ class Step(NamedTuple):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Stop at the first loss that is NaN or infinite, and save the batch that gave it.
+    """Skip steps with a loss or gradient that is NaN or infinite, and stop after some in a row.
+
+    A skipped step changes neither weights nor the optimizer's state, in any process: gradients are
+    looked at after processes have shared them. Fused optimizers, as in all recipes, and gradient
+    scalers skip on the device; another optimizer on a GPU waits for the answer.
 
     On a GPU the losses of a step travel to the host while training goes on, and are looked at when
     they have arrived: no step waits for the device unless it lags ``interval`` steps behind. At
     most that many batches are kept. No checkpoint is written before all losses up to it are seen.
+    Each process counts its own losses.
 
     ``<work_dir>/nonfinite/iter_N.pth`` (``iter_N_rank_R.pth`` in other processes than the first)
-    opens with ``torch.load(..., weights_only=True)`` and holds ``iteration``, ``losses``,
-    ``batch``, ``model`` and ``optimizer``; the last two as they stand when the run stops, hence
-    after the update by the offending step.
+    is for ``tools/replay.py``. It holds ``iteration``, ``losses``, ``batch``, ``random_state``,
+    ``progress`` of the masks, and ``model`` and ``optimizer`` as they stand when the loss is looked
+    at: those of the step itself on a CPU, and on a GPU those of a few steps later.
 
     Args:
         interval: steps after which to wait for the device.
+        max_in_a_row: non-finite losses in a row at which the run stops.
+        max_saved: files that a process writes at most.
 
     Raises:
         FloatingPointError: naming the iteration, the losses and the file.
@@ -50,9 +61,21 @@ class NonFiniteLossHook(Hook):
 
     priority = 'ABOVE_NORMAL'  # before the logger and the checkpoints
 
-    def __init__(self, interval: int = 50) -> None:
+    def __init__(self, interval: int = 50, max_in_a_row: int = 10, max_saved: int = 5) -> None:
         self.interval = interval
+        self.max_in_a_row = max_in_a_row
+        self.max_saved = max_saved
+        self.skipped = self.in_a_row = 0
+        self._saved = 0
         self._pending: deque[Step] = deque()
+
+    def before_train(self, runner) -> None:
+        if not runner.iter:
+            self.skipped = self.in_a_row = 0
+        skip_non_finite_steps(runner.optim_wrapper.optimizer)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self._random_state = get_random_state()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         losses = {name: value for name, value in outputs.items() if isinstance(value, Tensor)}
@@ -62,11 +85,17 @@ class NonFiniteLossHook(Hook):
             values = values.to('cpu', non_blocking=True)
             arrival = torch.cuda.Event()
             arrival.record()
-        self._pending.append(Step(runner.iter + 1, list(losses), values, arrival, data_batch))
+        step = Step(runner.iter + 1, list(losses), values, arrival, data_batch, self._random_state)
+        self._pending.append(step)
         self._inspect(runner, self.interval)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         self._inspect(runner, 0)
+        checkpoint['non_finite'] = dict(skipped=self.skipped, in_a_row=self.in_a_row)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        for name, count in checkpoint.get('non_finite', {}).items():
+            setattr(self, name, count)
 
     def after_train_epoch(self, runner) -> None:
         self._inspect(runner, 0)
@@ -81,31 +110,85 @@ class NonFiniteLossHook(Hook):
             if step.arrival is not None:
                 step.arrival.synchronize()
             losses = dict(zip(step.names, step.values.tolist(), strict=True))
-            if not all(map(math.isfinite, losses.values())):
-                self._stop(runner, step, losses)
+            if all(map(math.isfinite, losses.values())):
+                self.in_a_row = 0
+            else:
+                self._tell(runner, step, losses)
 
-    def _stop(self, runner, step: Step, losses: dict[str, float]) -> None:
+    def _tell(self, runner, step: Step, losses: dict[str, float]) -> None:
+        self.skipped += 1
+        self.in_a_row += 1
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        values = ', '.join(f'{name}={value:g}' for name, value in losses.items())
+        place = self._save(runner, model, step, losses)
+        message = f'the loss is not finite at iteration {step.iteration}: {values}. {place} '
+        broken = [name for name, value in model.named_buffers() if not value.isfinite().all()]
+        if broken:
+            raise FloatingPointError(
+                f'{message}It has reached {broken[:3]}, which no skipped step can mend: go on from '
+                'the last checkpoint with --resume.'
+            )
+        if self.in_a_row >= self.max_in_a_row:
+            raise FloatingPointError(
+                f'{message}That were {self.in_a_row} in a row, {self.skipped} in all. Look at that '
+                'batch for damaged images; else lower the learning rate, warm up longer, or train '
+                'with --amp bf16 or --amp off instead of fp16.'
+            )
+        runner.message_hub.update_scalar('train/skipped_steps', self.skipped)
+        runner.logger.warning(
+            f'{message}The step was skipped, number {self.skipped} of this run and '
+            f'{self.in_a_row} of {self.max_in_a_row} in a row that stop it.'
+        )
+
+    def _save(self, runner, model, step: Step, losses: dict[str, float]) -> str:
+        if self._saved >= self.max_saved:
+            return f'{self._saved} batches are saved already.'
+        self._saved += 1
         rank = get_rank()
         suffix = f'_rank_{rank}' if rank else ''
         path = Path(runner.work_dir, 'nonfinite', f'iter_{step.iteration}{suffix}.pth')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        torch.save(
+        write_checkpoint(
             dict(
                 iteration=step.iteration,
                 losses=losses,
                 batch=_plain(step.batch),
+                random_state=step.random_state,
+                progress={
+                    name: module.progress
+                    for name, module in model.named_modules()
+                    if hasattr(module, 'set_progress')
+                },
                 model=model.state_dict(),
                 optimizer=runner.optim_wrapper.state_dict(),
             ),
             path,
         )
-        values = ', '.join(f'{name}={value:g}' for name, value in losses.items())
-        raise FloatingPointError(
-            f'the loss is not finite at iteration {step.iteration}: {values}. The batch and the '
-            f'state are in {path}. Look at that batch for damaged images; else lower the learning '
-            'rate, warm up longer, or train with --amp bf16 or --amp off instead of fp16.'
-        )
+        return f'The batch and the state are in {path}: see tools/replay.py.'
+
+
+def skip_non_finite_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Let the optimizer do nothing at a step whose gradients are not all finite."""
+    scales = getattr(optimizer, '_step_supports_amp_scaling', False)
+
+    def look(optimizer, args, kwargs) -> None:
+        if getattr(optimizer, 'found_inf', None) is not None:  # a gradient scaler has looked
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group['params']]
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        norms = torch.stack(torch._foreach_norm(gradients))
+        broken = ~norms.isfinite().all()
+        if scales:
+            optimizer.found_inf, look.is_ours = broken.float(), True
+        elif broken:
+            optimizer.zero_grad(set_to_none=True)  # optimizers pass over what has no gradient
+
+    def forget(optimizer, args, kwargs) -> None:
+        if look.is_ours:
+            optimizer.found_inf, look.is_ours = None, False
+
+    look.is_ours = False
+    optimizer.register_step_pre_hook(look)
+    optimizer.register_step_post_hook(forget)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""So that watching a run does not change it."""
+"""Random states: kept in checkpoints, and given back so that watching a run does not change it."""
 
 import random
 from collections.abc import Iterator
@@ -8,15 +8,33 @@ import numpy as np
 import torch
 
 
+def get_random_state() -> dict:
+    """The states of Python, NumPy and PyTorch (CPU and the current GPU), as plain data."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the state that transforms draw from
+    state = dict(
+        python=random.getstate(),
+        numpy=(kind, keys.tolist(), *rest),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict) -> None:
+    """Go back to what :func:`get_random_state` gave, also after it went through a file."""
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])  # noqa: NPY002
+    torch.set_rng_state(state['torch'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())
+
+
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
     """Give Python, NumPy and PyTorch (CPU and the current GPU) their random states back after."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002  the state that transforms draw from
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
+    state = get_random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)

@@ -1,0 +1,83 @@
+"""mmengine's ways to a checkpoint, led through :func:`open_checkpoint`.
+
+mmengine falls back to executing a pickle that it cannot read as data. Importing this module
+replaces its loaders, hence ``load_from``, ``--resume``, ``init_cfg`` of type ``Pretrained`` and
+mmengine's own functions open checkpoints as data or not at all.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine import dist
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from .files import CheckpointError, open_checkpoint
+
+
+def load_from_file(path: str, map_location=None) -> dict:
+    """A local checkpoint, on the CPU; where its tensors go is for the network that loads them.
+
+    Raises:
+        FileNotFoundError, CheckpointError: see :func:`open_checkpoint`.
+    """
+    checkpoint = open_checkpoint(os.path.expanduser(path))
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        meta.pop('config', None)  # mmengine would run it on resuming, as a Python config
+    return checkpoint
+
+
+def load_from_url(url: str, map_location=None) -> dict:
+    """A checkpoint from the web, downloaded once into PyTorch's cache."""
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    path = folder / url.split('?')[0].rpartition('/')[2]
+    if os.environ.get('LOCAL_RANK', '0') == '0' and not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=os.isatty(0))
+    dist.barrier()
+    return load_from_file(str(path))
+
+
+def load_from_name(name: str, map_location=None) -> dict:
+    """A checkpoint by its name in the lists that mmengine and torchvision keep.
+
+    Raises:
+        CheckpointError: if the name is in no list.
+    """
+    scheme, _, name = name.partition('://')
+    if scheme in ('torchvision', 'modelzoo'):
+        addresses = mmengine_checkpoint.get_torchvision_models()
+    elif scheme == 'mmcls':
+        addresses = mmengine_checkpoint.get_mmcls_models()
+    else:
+        name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
+        addresses = mmengine_checkpoint.get_external_models()
+    if name not in addresses:
+        raise CheckpointError(f'{scheme}://{name} is no known checkpoint: give a file or a URL.')
+    checkpoint = load_from_url(addresses[name])
+    if scheme == 'mmcls':
+        return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
+    return checkpoint
+
+
+def load_from_nowhere(path: str, map_location=None) -> dict:
+    """Storage that nothing here can read as data.
+
+    Raises:
+        CheckpointError: always.
+    """
+    raise CheckpointError(f'{path} lies in a storage that is not read here: copy it to a file.')
+
+
+for loader, prefixes in (
+    (load_from_file, ''),
+    (load_from_url, ('http://', 'https://')),
+    (
+        load_from_name,
+        ('torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://'),
+    ),
+    (load_from_nowhere, ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')),
+):
+    CheckpointLoader.register_scheme(prefixes, loader, force=True)

@@ -1,0 +1,233 @@
+"""Checkpoints that are whole or not there, and that hold all that a run needs to go on."""
+
+from pathlib import Path
+
+from mmengine import dist
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+
+from mmmask.registry import HOOKS
+
+from ..checkpointing import (
+    UNFINISHED,
+    CheckpointError,
+    checksum_of,
+    why_not_intact,
+    write_file,
+    write_with_checksum,
+)
+from .random_state import get_random_state, set_random_state
+
+KEPT = 'kept_checkpoints'
+
+
+class DurableBackend(LocalBackend):
+    """Local files that appear when they are whole, with a checksum beside each."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_with_checksum(filepath, obj)
+
+    def remove(self, filepath: str | Path) -> None:
+        super().remove(filepath)
+        checksum_of(filepath).unlink(missing_ok=True)
+
+
+register_backend('durable', DurableBackend, force=True)
+
+
+@HOOKS.register_module()
+class DurableCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, from whose checkpoints a run goes on as if never interrupted.
+
+    A checkpoint also holds the random states of all processes and the seed of the sampler; the
+    place in the epoch follows from its iteration. It is written to another name, flushed to the
+    disk and renamed, followed by its SHA-256 and by ``last_checkpoint``; only then the oldest one
+    beyond ``max_keep_ckpts`` is removed, or the former best.
+
+    Where gradients are accumulated, a checkpoint waits for the optimizer step, up to a few
+    iterations into the next epoch.
+
+    ``--resume`` without a file takes what ``last_checkpoint`` names, and if that is damaged or
+    gone, the newest intact one of the folder. Every file that is passed over is named in the log.
+
+    Raises:
+        CheckpointError: on resuming, if there are checkpoints but none is intact.
+        ValueError: on resuming in the middle of an epoch with another number of images a step.
+    """
+
+    def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
+        super().__init__(backend_args=backend_args or dict(backend='durable'), **kwargs)
+        self._loaded = self._state = None
+        self._postponed = None
+        self._saved_iteration = None
+
+    # Resuming
+
+    def before_run(self, runner) -> None:
+        if not runner._resume:
+            return
+        if runner._load_from is None:
+            found = [find_intact_checkpoint(runner.work_dir, runner.logger)]
+            dist.broadcast_object_list(found)  # processes must agree even where folders differ
+            runner._load_from = found[0]
+            runner._resume = found[0] is not None
+        elif '://' not in runner._load_from and (reason := why_not_intact(runner._load_from)):
+            raise CheckpointError(
+                f'{runner._load_from} is no checkpoint to resume from: {reason}. --resume without '
+                'a file takes the newest intact one.'
+            )
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._loaded = checkpoint.get('resume')
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        self._remove_old(runner)
+        if dist.is_main_process():
+            for path in Path(self.out_dir).glob(f'.*.pth.*{UNFINISHED}'):
+                path.unlink()
+        if runner.iter:
+            self._restore(runner)
+
+    def _restore(self, runner) -> None:
+        state, now = self._loaded, describe_loader(runner)
+        if state is None:
+            runner.logger.warning('The checkpoint holds no random states: masks will differ.')
+            return
+        if state['loader'] != now:
+            before = state['loader']
+            if runner.iter != runner.epoch * before['iterations_per_epoch']:
+                raise ValueError(
+                    f'The checkpoint is of the middle of an epoch with {before}, but now there is '
+                    f'{now}: go on as before, or from a checkpoint named after an epoch.'
+                )
+            runner.logger.warning(f'This is another run than before: {before} became {now}.')
+            runner.train_loop._iter = runner.epoch * now['iterations_per_epoch']
+        if len(state['random']) == dist.get_world_size():
+            set_random_state(state['random'][dist.get_rank()])
+        if hasattr(runner.train_dataloader.sampler, 'seed'):
+            runner.train_dataloader.sampler.seed = state['sampler_seed']
+
+    # Saving
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self._postponed is not None and runner.optim_wrapper.should_update():
+            name, self._postponed = self._postponed, None
+            self._save(runner, name, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def save_now(self, runner) -> None:
+        """Save within an epoch, after the optimizer's step, unless that was just done."""
+        if self._saved_iteration != runner.iter + 1:
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+            self._save(runner, f'iter_{runner.iter + 1}.pth', meta)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        name = self.filename_tmpl.format(step)
+        if runner.optim_wrapper.should_update():
+            self._save(runner, name, meta)
+        else:
+            self._postponed = name
+
+    def _save(self, runner, name: str, meta: dict) -> None:
+        self._state = dict(
+            random=dist.all_gather_object(get_random_state()),
+            sampler_seed=getattr(runner.train_dataloader.sampler, 'seed', None),
+            loader=describe_loader(runner),
+        )
+        kept = [other for other in self._kept(runner) if other != name]
+        runner.message_hub.update_info(KEPT, [*kept, name])
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._saved_iteration = meta['iter']
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if dist.is_main_process():
+            pointer = Path(runner.work_dir, 'last_checkpoint')
+            write_file(pointer, lambda file: file.write(self.last_ckpt.encode()))
+        self._remove_old(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if self._state and 'optimizer' in checkpoint:  # the best weights are no place to go on from
+            checkpoint['resume'] = self._state
+
+    def _kept(self, runner) -> list[str]:
+        return list(runner.message_hub.runtime_info.get(KEPT, []))
+
+    def _remove_old(self, runner) -> None:
+        kept = self._kept(runner)
+        while 0 < self.max_keep_ckpts < len(kept):
+            self._remove(self.file_backend.join_path(self.out_dir, kept.pop(0)))
+        runner.message_hub.update_info(KEPT, kept)
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        """As mmengine does, but the former best is removed after the new one is written."""
+        if not self.save_best:
+            return
+        name = 'best_ckpt_path' if hasattr(self, 'best_ckpt_path') else 'best_ckpt_path_dict'
+        former = getattr(self, name)
+        setattr(self, name, dict.fromkeys(former) if isinstance(former, dict) else None)
+        super()._save_best_checkpoint(runner, metrics)
+        latest = getattr(self, name)
+        if isinstance(former, dict):
+            setattr(self, name, {key: latest[key] or former[key] for key in latest})
+            replaced = [former[key] for key in latest if latest[key] not in (None, former[key])]
+        else:
+            setattr(self, name, latest or former)
+            replaced = [former] if latest not in (None, former) else []
+        for path in filter(None, replaced):
+            self._remove(path)
+
+    @dist.master_only
+    def _remove(self, path: str) -> None:
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+
+def describe_loader(runner) -> dict[str, int]:
+    """What must be the same for a run to go on in the middle of an epoch."""
+    loader = runner.train_dataloader
+    return dict(
+        processes=dist.get_world_size(),
+        batch_size=loader.batch_size,
+        images=len(loader.dataset),
+        iterations_per_epoch=len(loader),
+    )
+
+
+def find_intact_checkpoint(work_dir: str | Path, logger) -> str | None:
+    """The checkpoint that ``last_checkpoint`` names, or the newest intact one; None without any.
+
+    Raises:
+        CheckpointError: if there are checkpoints but none is intact.
+    """
+    pointer = Path(work_dir, 'last_checkpoint')
+    last = Path(pointer.read_text().strip()) if pointer.is_file() else None
+    folders = {Path(work_dir)} if last is None else {Path(work_dir), last.parent}
+    files = {path for folder in folders for path in folder.glob('*_*.pth')}
+    files = [path for path in files if path.stem.split('_')[-1].isdigit()]
+    files = [path for path in files if not path.name.startswith('best_') and path != last]
+    files.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    if last is not None:
+        files.insert(0, last)
+    for path in files:
+        reason = why_not_intact(path)
+        if reason is None:
+            logger.info(f'Going on from {path}.')
+            return str(path)
+        logger.warning(f'Passing over the checkpoint {path}: {reason}.')
+    if files:
+        raise CheckpointError(
+            f'none of the {len(files)} checkpoints of {work_dir} is intact: bring one back from '
+            'a copy, or start anew without --resume.'
+        )
+    logger.info(f'There is no checkpoint in {work_dir} yet: starting at the beginning.')
+    return None

@@ -1,0 +1,92 @@
+"""A clean end when the scheduler wants the machine back."""
+
+import signal
+import threading
+from collections.abc import Sequence
+
+import torch
+from mmengine import dist
+from mmengine.hooks import Hook
+
+from mmmask.registry import HOOKS
+
+from .durable_checkpoint import DurableCheckpointHook
+
+PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+
+
+@HOOKS.register_module()
+class PreemptionHook(Hook):
+    """Save a checkpoint at the next step and leave with exit code 75 when told to stop.
+
+    Whichever process gets a signal, all leave after the same step. Several processes agree by a
+    number that travels between the CPUs while the next step computes, hence one step later.
+
+    Args:
+        signals: names of signals. Slurm sends SIGUSR1 with ``--signal=USR1@SECONDS`` and SIGTERM
+            at the end of the time limit; torchrun passes on those it is told to.
+
+    Raises:
+        SystemExit: with code 75, after the checkpoint is written.
+        ValueError: if there is no :class:`DurableCheckpointHook` that could write one.
+    """
+
+    priority = 'LOWEST'  # after the hooks that end a step, checkpoints among them
+
+    def __init__(self, signals: Sequence[str] = ('SIGTERM', 'SIGUSR1')) -> None:
+        self.signals = [signal.Signals[name] for name in signals]
+        self._former, self._pending = {}, None
+
+    def before_train(self, runner) -> None:
+        writers = [hook for hook in runner.hooks if isinstance(hook, DurableCheckpointHook)]
+        if not writers:
+            raise ValueError(
+                'PreemptionHook needs a checkpoint hook that can save within an epoch: set '
+                "default_hooks.checkpoint.type='mmmask.DurableCheckpointHook'."
+            )
+        self._writer, self._received, self._stopping = writers[0], None, False
+        if dist.get_world_size() > 1:
+            self._group = torch.distributed.new_group(backend='gloo')
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._note) for number in self.signals}
+
+    def _note(self, number: int, frame) -> None:
+        self._received = number
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self._stopping = self._stopping or self._agree()
+        # Gradients that are still being summed up are in no checkpoint.
+        if self._stopping and runner.optim_wrapper.should_update():
+            self._writer.save_now(runner)
+            dist.barrier()
+            received = signal.Signals(self._received).name if self._received else 'another process'
+            runner.logger.warning(
+                f'Stopped by {received} after iteration {runner.iter + 1}, which is saved in '
+                f'{self._writer.last_ckpt}. Exit code {PREEMPTED}: start again with --resume.'
+            )
+            runner.visualizer.close()
+            if self._pending is not None:
+                self._wait()
+            raise SystemExit(PREEMPTED)
+
+    def _agree(self) -> bool:
+        """Whether any process was told to stop, as known to all of them."""
+        if dist.get_world_size() == 1:
+            return self._received is not None
+        agreed = self._pending is not None and self._wait()
+        self._wish = torch.tensor([self._received is not None], dtype=torch.uint8)
+        self._pending = torch.distributed.all_reduce(
+            self._wish, torch.distributed.ReduceOp.MAX, self._group, async_op=True
+        )
+        return agreed
+
+    def _wait(self) -> bool:
+        self._pending.wait()
+        return bool(self._wish)
+
+    def after_train(self, runner) -> None:
+        if self._pending is not None:
+            self._wait()
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former, self._pending = {}, None
