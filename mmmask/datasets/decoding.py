@@ -3,15 +3,19 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+# What Pillow warns of as a decompression bomb; the largest photograph of ImageNet has 15 million.
+MAX_PIXELS = 89_478_485
 
 
 def decode_image(content: bytes, least_side: int | None = None) -> np.ndarray:
     """Bytes of an image file -> (H, W, 3) uint8, **BGR** as mmcv loads it.
 
-    Turned upright by its EXIF tag; greyscale, palette and CMYK become colour, an alpha channel is
-    dropped, 16-bit grey is scaled to 8 bits. Pillow decodes, because OpenCV fills what a truncated
-    file lacks with grey and says nothing.
+    The content decides about the format, not the name. Turned upright by its EXIF tag; greyscale,
+    palette and CMYK become colour, an alpha channel is dropped, 16-bit grey is scaled to 8 bits,
+    and of an animation the first frame is taken. Pillow decodes, because OpenCV fills what a
+    truncated file lacks with grey and says nothing.
 
     Args:
         content: the file.
@@ -19,7 +23,8 @@ def decode_image(content: bytes, least_side: int | None = None) -> np.ndarray:
             faster, as far as both sides keep this many pixels.
 
     Raises:
-        OSError, SyntaxError, ValueError: if the bytes are not one whole image.
+        OSError, SyntaxError, ValueError: if the bytes are not one whole image, or one of more than
+            ``MAX_PIXELS``.
     """
     if not content:
         raise ValueError('the file is empty')
@@ -27,7 +32,14 @@ def decode_image(content: bytes, least_side: int | None = None) -> np.ndarray:
         opened = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
         raise ValueError('the file is not an image of a known format') from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from None
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages let Pillow fill with grey, too
     with opened as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(
+                f'the image has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}'
+            )
         if least_side:
             image.draft(None, (least_side, least_side))
         image = ImageOps.exif_transpose(image)

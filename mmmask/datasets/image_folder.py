@@ -19,6 +19,7 @@ from .decoding import decode_image
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 UNSEEN, READABLE, UNREADABLE = range(3)
 ENOUGH_TO_JUDGE = 100  # files tried before their share of unreadable ones is held against the rest
+MAX_BYTES = 1 << 28  # of a file; what an archive unpacks to is known before it does
 
 
 @DATASETS.register_module()
@@ -31,7 +32,9 @@ class ImageFolder(BaseDataset):
 
     A file that cannot be decoded is reported once, with its path and the reason, and another image
     takes its place, drawn by the file's index so that evaluation repeats. What is known of each
-    file lies in shared memory, hence all workers of a process report and count together.
+    file lies in shared memory, hence all workers of a process report and count together. A file
+    that vanishes during training counts as one, and as soon as a hundred draws in a row find
+    nothing readable, as when a disk is gone, the run stops.
 
     Args:
         source: a folder or a ``.zip`` file.
@@ -125,12 +128,15 @@ class ImageFolder(BaseDataset):
     def prepare_data(self, idx: int):
         """The idx-th sample after the pipeline, or another in place of an unreadable one."""
         random = np.random.default_rng(abs(idx))
-        for _ in range(self.max_refetch + 1):
+        draws = min(self.max_refetch + 1, ENOUGH_TO_JUDGE)
+        for _ in range(draws):
             sample = self.get_data_info(idx)
             if self.load(sample):
                 return self.pipeline(sample)
             idx = int(random.integers(len(self)))
-        raise RuntimeError(f'no readable image in {self.max_refetch} draws from {self._path()!r}.')
+        raise RuntimeError(
+            f'no readable image in {draws} draws from {self._path()!r}: is the disk still there?'
+        )
 
     def load(self, sample: dict) -> bool:
         """Put the decoded image into the sample, or take note that it cannot be."""
@@ -193,11 +199,25 @@ def list_files(source: str, prefix: str = '') -> list[str]:
 
 
 def read_file(source: str, prefix: str, name: str) -> bytes:
-    """The bytes of one of :func:`list_files`' names. Nothing of an archive is written to disk."""
+    """The bytes of one of :func:`list_files`' names. Nothing of an archive is written to disk.
+
+    Raises:
+        OSError, KeyError, zipfile.BadZipFile: if it cannot be read.
+        ValueError: if it is larger than an image can be.
+    """
     if os.path.isfile(source):
         member = f'{prefix}/{name}' if prefix else name
-        return open_archive(source, os.getpid()).read(member)
-    return Path(source, prefix, name).read_bytes()
+        archive = open_archive(source, os.getpid())
+        _check_size(archive.getinfo(member).file_size)
+        return archive.read(member)
+    path = Path(source, prefix, name)
+    _check_size(path.stat().st_size)
+    return path.read_bytes()
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_BYTES:
+        raise ValueError(f'the file has {num_bytes:,} bytes, more than {MAX_BYTES:,}')
 
 
 @functools.lru_cache(maxsize=8)
