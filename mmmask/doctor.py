@@ -67,6 +67,7 @@ PACKAGES = (
     Package('skimage', ('scikit-image',), '0.22', '0.27', '0.26.0', 'demo'),
     Package('sklearn', ('scikit-learn',), '1.4', '1.10', '1.9.1', 'demo'),
     Package('matplotlib', ('matplotlib',), '3.7', '3.12', '3.11.2', 'demo'),
+    Package('kornia', ('kornia',), '0.9', '0.10', '0.9.0', 'augment'),
     Package('tensorboard', ('tensorboard',), '2.15', '2.22', '2.21.0', 'demo'),
 )
 BY_MODULE = {package.module: package for package in PACKAGES}

@@ -28,7 +28,7 @@ OLDEST_PYTHON = (3, 10)
 FIRST = ('build', 'runtime')
 THEN = {
     'demo': ('onedl', 'demo'),
-    'test': ('onedl', 'demo', 'export', 'detection', 'segmentation', 'test'),
+    'test': ('onedl', 'demo', 'export', 'augment', 'detection', 'segmentation', 'test'),
 }
 CPU_MINUTES_OF_COMPILE = 20
 
