@@ -6,4 +6,4 @@ _base_ = [
 ]
 
 # peak lr = 1.5e-4 * (8 GPUs * 512) / 256 = 2.4e-3
-default_hooks = dict(momentum=dict(type='mmmask.MomentumUpdateHook'))
+custom_hooks = [dict(type='mmmask.MomentumUpdateHook'), dict(type='mmmask.NonFiniteLossHook')]

@@ -17,4 +17,15 @@ model = dict(
     ),
     contrast_head=dict(predictor=dict(in_channels=768, out_channels=768)),
 )
-default_hooks = dict(crops=dict(heat_map='feat_sum', threshold=0.1))
+custom_hooks = [
+    dict(
+        type='mmmask.RefreshCropsHook',
+        heat_map='feat_sum',
+        threshold=0.1,
+        warmup=60,
+        interval=20,
+    ),
+    dict(type='mmmask.MomentumUpdateHook'),
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+]

@@ -23,4 +23,8 @@ train_dataloader = dict(
         ]
     ),
 )
-default_hooks = dict(crops=None)
+custom_hooks = [
+    dict(type='mmmask.MomentumUpdateHook'),
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+]

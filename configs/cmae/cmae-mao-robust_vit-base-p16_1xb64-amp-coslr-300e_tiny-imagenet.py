@@ -8,6 +8,16 @@ model = dict(
     position_head=dict(loss='ce', input_pe='drop_subset', smoothing=1.0),
     position_weight=0.05,
 )
-default_hooks = dict(
-    crops=dict(heat_map='cls_attn', threshold=0.5), progress=dict(type='mmmask.ProgressHook')
-)
+custom_hooks = [
+    dict(
+        type='mmmask.RefreshCropsHook',
+        heat_map='cls_attn',
+        threshold=0.5,
+        warmup=60,
+        interval=20,
+    ),
+    dict(type='mmmask.MomentumUpdateHook'),
+    dict(type='mmmask.ProgressHook'),
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+]

@@ -5,19 +5,17 @@ _base_ = [
     '../_base_/runtime/default.py',
 ]
 
+default_hooks = dict(checkpoint=dict(interval=10))
 # Boxes are found after epochs 60, 80, ... 280 and used from epoch 61 on.
-default_hooks = dict(
-    momentum=dict(type='mmmask.MomentumUpdateHook'),
-    crops=dict(
+custom_hooks = [
+    dict(
         type='mmmask.RefreshCropsHook',
         heat_map='cls_attn',
         threshold=0.3,
         warmup=60,
         interval=20,
     ),
-    checkpoint=dict(interval=10),
-)
-custom_hooks = [
+    dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
     dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
 ]

@@ -58,13 +58,13 @@ optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)
 default_hooks = dict(
-    momentum=dict(type='mmmask.MomentumUpdateHook'),
-    crops=dict(type='mmmask.RefreshCropsHook', warmup=4, interval=4),
     logger=dict(interval=10),
     checkpoint=dict(interval=4),
 )
 
 custom_hooks = [
+    dict(type='mmmask.RefreshCropsHook', warmup=4, interval=4),
+    dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
     dict(
         type='mmmask.OnlineKNNHook',

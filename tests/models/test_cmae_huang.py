@@ -1,0 +1,155 @@
+"""CMAE of Huang et al.: counts of the full size, and the arithmetic of a tiny model."""
+
+import math
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmpretrain.models import VisionTransformer
+from torch.nn import functional as F
+
+from mmmask.apis.train import scale_learning_rate
+from mmmask.registry import MODELS
+
+CONFIG = ROOT / 'configs/cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
+ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+
+
+def trainable(module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def tiny(size=64, patch=8, **model):
+    cfg = Config.fromfile(ROOT / 'configs/demo/cmae-huang_vit-tiny_digits.py').model
+    cfg.backbone.update(img_size=size, patch_size=patch)
+    cfg.backbone.arch = ARCH
+    cfg.target_generator.patch_size = patch
+    cfg.neck.update(in_channels=32, out_channels=3 * patch**2, embed_dims=16, depth=1, num_heads=2)
+    cfg.feature_decoder.update(in_channels=32, out_channels=32, embed_dims=16, num_heads=2)
+    cfg.projector.update(in_channels=32, hid_channels=48, out_channels=24)
+    cfg.contrast_head.predictor.update(in_channels=24, hid_channels=48, out_channels=24)
+    cfg.update(model)
+    torch.manual_seed(0)
+    built = MODELS.build(cfg)
+    built.init_weights()
+    return built.train()
+
+
+@pytest.fixture
+def views():
+    noise = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return [F.interpolate(view, size=64, mode='bicubic') for view in noise]
+
+
+def test_parameter_counts(on_meta):
+    model = on_meta(Config.fromfile(CONFIG).model)
+    assert trainable(model) == 121_118_208
+    assert {name: trainable(box) for name, box in model.named_children() if trainable(box)} == {
+        'backbone': 85_647_360,
+        'neck': 26_008_320,
+        'feature_decoder': 7_094_016,
+        'projector': 1_577_472,
+        'contrast_head': 791_040,
+    }
+
+
+def test_recipe():
+    cfg = Config.fromfile(CONFIG)
+    scale_learning_rate(cfg, world_size=8)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.betas) == (2.4e-3, 0.05, (0.9, 0.95))
+    assert (cfg.param_scheduler.warmup_epochs, cfg.train_cfg.max_epochs) == (40, 300)
+    model = cfg.model
+    assert (model.momentum, model.contrast_head.temperature, model.masking.ratio) == (
+        0.996, 0.07, 0.65
+    )  # fmt: skip
+    assert model.contrast_head.gather and model.target_generator.normalize
+
+
+def test_masks_and_shapes_of_224_px():
+    model = tiny(224, 16, masking=dict(ratio=0.65))
+    images = torch.randn(2, 3, 224, 224)
+    mask = model.draw_mask(images)
+    assert mask.ids_keep.shape == (2, 68) and mask.hidden.sum(1).tolist() == [128, 128]
+    blocks = mask.hidden.view(2, 7, 2, 7, 2).float().mean((2, 4))
+    assert set(blocks.unique().tolist()) == {0.0, 1.0}
+    assert model.backbone(images, mask)[-1].shape == (2, 69, 32)
+
+
+def test_target_is_the_whole_image_without_the_last_norm(views):
+    """Against mmpretrain's network that never had the norm."""
+    model = tiny()
+    copies = model.momentum_copy.module
+    plain = VisionTransformer(
+        arch=ARCH, img_size=64, patch_size=8, out_type='raw', final_norm=False
+    )
+    result = plain.load_state_dict(copies['backbone'].state_dict(), strict=False)
+    assert result.missing_keys == [] and result.unexpected_keys == ['ln1.weight', 'ln1.bias']
+    features = plain(views[1])[0][:, 1:].mean(dim=1)
+    expected = copies['projector']((features,))[0]
+    torch.testing.assert_close(model.key(views[1]), expected)
+    assert not model.key(views[1]).requires_grad
+    assert model.backbone.final_norm  # the online encoder keeps it
+
+
+def test_loss_by_hand(views):
+    model = tiny()
+    torch.manual_seed(3)
+    losses = model(views, mode='loss')
+    torch.manual_seed(3)
+    mask = model.draw_mask(views[0])
+    taps = model.backbone(views[0], mask)
+    error = model.neck(taps, mask, (8, 8)) - model.target_generator(views[0])
+    rec = error.square().mean(-1)[mask.hidden].mean()
+    assert losses['loss_rec'].item() == pytest.approx(rec.item(), rel=1e-5)
+
+    feature = model.feature_decoder(taps, mask, (8, 8)).mean(dim=1)
+    query = model.contrast_head.predictor(model.projector((feature,)))[0]
+    key = model.key(views[1])
+    cosine = F.cosine_similarity(query[:, None], key[None], dim=2)
+    con = 2 * 0.07 * F.cross_entropy(cosine / 0.07, torch.arange(8))
+    assert losses['loss_con'].item() == pytest.approx(con.item(), rel=1e-4)
+    nearest = cosine.argmax(1) == torch.arange(8)
+    assert losses['contrast_accuracy'].item() == pytest.approx(nearest.float().mean().item())
+
+
+def test_each_term_trains_the_encoder_and_its_own_boxes(views):
+    model = tiny()
+    losses = model(views, mode='loss')
+    reached = {}
+    for name in ('loss_rec', 'loss_con'):
+        model.zero_grad()
+        losses[name].backward(retain_graph=True)
+        reached[name] = {
+            box.partition('.')[0]
+            for box, p in model.named_parameters()
+            if p.grad is not None and p.grad.abs().sum() > 0
+        }
+    assert reached['loss_rec'] == {'backbone', 'neck'}
+    assert reached['loss_con'] == {'backbone', 'feature_decoder', 'projector', 'contrast_head'}
+
+
+def test_the_two_decoders_have_weights_of_their_own(views):
+    model = tiny()
+    before = model.neck.mask_token.clone()
+    assert not torch.equal(model.feature_decoder.mask_token, before)
+    names = dict(model.momentum_copy.module.named_parameters())
+    assert {name.partition('.')[0] for name in names} == {'backbone', 'projector'}
+    assert all(torch.equal(p, model.get_parameter(name)) for name, p in names.items())
+
+
+def test_contrast_weight_and_chance():
+    images = torch.randn(2, 32, 3, 64, 64)
+    losses = {}
+    for weight in (1.0, 0.5):
+        torch.manual_seed(1)
+        losses[weight] = tiny(contrast_weight=weight)(images.unbind(), mode='loss')['loss_con']
+    assert losses[0.5].item() == pytest.approx(0.5 * losses[1.0].item(), rel=1e-6)
+    # cosines of an untrained network over 0.07 spread, so the loss is above that of equal ones
+    assert 0.14 * math.log(32) - 0.05 < losses[1.0].item() < 0.14 * math.log(32) + 0.6
+
+
+def test_one_view_is_not_enough(views):
+    with pytest.raises(ValueError, match='CMAEHuang compares 2 views of each image but got 1'):
+        tiny()(views[0], mode='loss')
