@@ -24,9 +24,10 @@ CONFIGS = sorted(
     if '_base_' not in path.relative_to(ROOT).parts
 )
 PRETRAINING = [path for path in CONFIGS if 'downstream' not in path.parts]
+SCOPES = ('mmdet', 'mmseg')
 RECIPES = [path for path in PRETRAINING if 'demo' not in path.parts]
 NAME = re.compile(
-    r'(?P<method>[a-z0-9]+(-[a-z0-9]+)*)_(?P<arch>[a-z]+-[a-z]+)'
+    r'(?P<method>[a-z0-9]+(-[a-z0-9]+)*)_(?P<arch>[a-z]+-[a-z0-9]+)'
     r'(-p(?P<patch>\d+))?(-(?P<target>hog|pixel))?_(?P<gpus>\d+)xb(?P<batch>\d+)(-accum(?P<accumulation>\d+))?-amp-coslr-(?P<epochs>\d+)e'
     r'_(?P<data>[a-z0-9-]+?)(-(?P<pixels>\d+)px)?'
 )
@@ -64,12 +65,17 @@ def test_valid_but_for_data_that_is_not_here(path):
 
 @of(CONFIGS)
 def test_foreign_types_carry_their_scope(path):
-    """Without prefix: mmengine's own, PyTorch's, and mmcv's layers, which have no scope."""
-    for node in find_nodes(dict(Config.fromfile(path).items())):
+    """Without prefix: mmengine's own, PyTorch's, and mmcv's, which has no scope.
+
+    In the scope of mmpretrain a transform without prefix is mmpretrain's.
+    """
+    cfg = Config.fromfile(path)
+    is_mmcvs = {root.MODELS} | ({root.TRANSFORMS} if cfg.default_scope in SCOPES else set())
+    for node in find_nodes(dict(cfg.items())):
         name = node.config.get('type')
-        if isinstance(name, str) and '.' not in name:
+        if node.built is not None and isinstance(name, str) and '.' not in name:
             package = node.built.__module__.split('.')[0]
-            allowed = {'mmengine', 'torch'} | ({'mmcv'} if node.registry is root.MODELS else set())
+            allowed = {'mmengine', 'torch'} | ({'mmcv'} if node.registry in is_mmcvs else set())
             assert package in allowed, f'{node.path}.type={name!r} is of {package}'
 
 
@@ -81,7 +87,8 @@ def test_name_says_what_the_config_holds(path):
     assert int(name['batch']) == cfg.train_dataloader.batch_size
     assert int(name['accumulation'] or 1) == cfg.optim_wrapper.get('accumulative_counts', 1)
     assert int(name['epochs']) == cfg.train_cfg.max_epochs
-    assert int(name['pixels'] or 224) == first_size(cfg) == cfg.model.backbone.img_size
+    side = first_size(cfg)
+    assert int(name['pixels'] or 224) == side == cfg.model.backbone.get('img_size', side)
     if name['target']:
         targets = dict(hog='mmmask.HOGTarget', pixel='mmmask.PixelTarget')
         assert cfg.model.target_generator.type == targets[name['target']]

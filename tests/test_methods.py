@@ -11,11 +11,14 @@ from conftest import DEMOS, build_model
 from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
 
 from mmmask.masking import BlockMask, Mask
-from mmmask.models import MaskedImageModel, MaskedSwinTransformer, Reconstruction
+from mmmask.models import MaskDeep, MaskedImageModel, MaskedSwinTransformer, Reconstruction
 from mmmask.registry import MODELS
 
 BASE_CLASSES = {'MaskedImageModel'}
+# MaskDeep hides positions of maps, not patches, and its loss passes through 0.
+PATCHES = [path for path in DEMOS if not path.stem.startswith('maskdeep')]
 demo_configs = pytest.mark.parametrize('config', DEMOS, ids=lambda path: path.stem)
+patch_configs = pytest.mark.parametrize('config', PATCHES, ids=lambda path: path.stem)
 
 
 @pytest.fixture
@@ -34,11 +37,16 @@ def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
     return sum(value for name, value in losses.items() if 'loss' in name)
 
 
+def near(model, share: float) -> dict[str, float]:
+    """Tolerance: a share of the loss, or of the eight between MaskDeep's least and greatest."""
+    return dict(abs=8 * share) if isinstance(model, MaskDeep) else dict(rel=share)
+
+
 def test_every_registered_method_has_a_demo_config():
     algorithms = {
         name
         for name, cls in MODELS.module_dict.items()
-        if isinstance(cls, type) and issubclass(cls, MaskedImageModel)
+        if isinstance(cls, type) and issubclass(cls, (MaskedImageModel, MaskDeep))
     }
     shown = {type(build_model(config)).__name__ for config in DEMOS}
     assert algorithms - BASE_CLASSES == shown - BASE_CLASSES
@@ -107,7 +115,7 @@ def test_the_backbone_loads_into_plain_mmpretrain(config, images):
             assert torch.equal(ours, theirs)
 
 
-@demo_configs
+@patch_configs
 def test_pictures_show_what_the_loss_saw(config, images):
     model = build_model(config).eval()
     result = model(images, mode='predict')
@@ -134,7 +142,7 @@ class SharedBlockMask(BlockMask):
         return Mask(*(tensor.expand(num_images, -1) for tensor in mask))
 
 
-@demo_configs
+@patch_configs
 def test_any_patch_mask_generator_fits(config, images):
     model = build_model(config)
     shared = isinstance(model.backbone, MaskedSwinTransformer)
@@ -157,7 +165,7 @@ def test_other_and_oblong_sizes_train(config):
         square, oblong = (
             total(model(views(x), mode='loss')).item() for x in (smooth[..., :64], smooth)
         )
-    assert oblong == pytest.approx(square, rel=0.1)
+    assert oblong == pytest.approx(square, **near(model, 0.1))
 
 
 @demo_configs
@@ -169,7 +177,7 @@ def test_half_precision_is_close(config, images):
         with torch.no_grad(), torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
             losses.append(total(model(views(images), mode='loss')))
     assert losses[1].dtype == torch.float32
-    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
+    assert losses[1].item() == pytest.approx(losses[0].item(), **near(model, 0.01))
 
 
 def test_an_unknown_mode_is_named(images):

@@ -20,16 +20,31 @@ from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, LinearLR
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.datasets.transforms import MultiView
-from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.backbones import (
+    ResNet,
+    VisionTransformer,
+)
+from mmpretrain.models.backbones.resnet import get_expansion
 
 from mmmask.datasets import ContrastiveCrop, ImageFolder, ShiftedCrop
-from mmmask.engine.hooks import MomentumUpdateHook, ProgressHook, RefreshCropsHook
+from mmmask.engine.hooks import (
+    CollapseHook,
+    MomentumUpdateHook,
+    ProgressHook,
+    RefreshCropsHook,
+)
 from mmmask.engine.hooks.refresh_crops import is_due
-from mmmask.masking import BlockMask
+from mmmask.masking import (
+    BlockMask,
+    FeatureGroupMask,
+)
 from mmmask.models import (
+    AugmentingDataPreprocessor,
     CMAEHuang,
     CMAEMao,
+    DeepMaskingNeck,
     EncoderParser,
+    MaskDeep,
     MaskedSwinTransformer,
     MaskedVisionTransformer,
     MultiScaleDecoder,
@@ -375,6 +390,9 @@ def image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
                 if sides := _sides(node.config.get(key)):
                     (crops if 'Crop' in name else resizings)[f'{node.path}.{key}'] = sides
     crops = {path: size for path, size in crops.items() if path in windows or not windows}
+    preprocessor = _node(nodes, 'model.data_preprocessor')
+    if _is(preprocessor, AugmentingDataPreprocessor) and preprocessor.config.get('size'):
+        return {'model.data_preprocessor.size': _sides(preprocessor.config['size'])}
     return crops or dict(list(resizings.items())[-1:])
 
 
@@ -734,6 +752,107 @@ def _check_search(hook: Node, nodes: list[Node]) -> Iterator[str]:
         yield _tell(f'{hook.path}.interval', interval, remedy)
 
 
+def _levels(nodes: list[Node]) -> list[int] | None:
+    """Channels of the maps that the neck of MaskDeep reads, where the backbone is a ResNet."""
+    backbone, pyramid = _node(nodes, 'model.backbone'), _node(nodes, 'model.fpn')
+    if pyramid is not None:
+        widths = pyramid.argument('in_channels')
+        return [pyramid.argument('out_channels')] * len(widths) if widths else None
+    if not _is(backbone, ResNet):
+        return None
+    depth, base, indices = map(backbone.argument, ('depth', 'base_channels', 'out_indices'))
+    if depth not in backbone.built.arch_settings or not _is_positive(base):
+        return None
+    expansion = get_expansion(backbone.built.arch_settings[depth][0])
+    return [base * expansion * 2**index for index in indices]
+
+
+def check_levels(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """Encoder, masks and neck of MaskDeep have the same levels, down to the last stage."""
+    if not _is(_node(nodes, 'model'), MaskDeep):
+        return
+    backbone, neck = _node(nodes, 'model.backbone'), _node(nodes, 'model.neck')
+    masking, levels = _node(nodes, 'model.masking'), _levels(nodes)
+    indices, stages = backbone.argument('out_indices'), backbone.argument('num_stages')
+    if indices and stages and stages - 1 not in indices:
+        remedy = f'must end with {stages - 1}, the last stage, of which the target is made'
+        yield _tell('model.backbone.out_indices', indices, remedy)
+    if not _is(neck, DeepMaskingNeck):
+        return
+    channels, fusion, targets = map(neck.argument, ('in_channels', 'fusion', 'targets'))
+    if levels and list(channels) != levels:
+        remedy = f'must be {levels}, the channels of the maps of model.backbone'
+        remedy += ' behind model.fpn' if _node(nodes, 'model.fpn') else ''
+        yield _tell('model.neck.in_channels', channels, remedy)
+    if (masking is None) != (fusion is None):
+        remedy = 'masking and neck.fusion go together: give both, or set both to None for BYOL'
+        yield _tell('model.neck.fusion', fusion, remedy)
+    is_read = {level % len(channels) for level, _ in targets}
+    if fusion is None and len(is_read) < len(channels):
+        remedy = f'without masking only level {max(is_read)} is read, the others would not train'
+        yield _tell('model.neck.in_channels', channels, remedy)
+    if any(not -len(channels) <= level < len(channels) for level, _ in targets):
+        remedy = f'levels are 0 to {len(channels) - 1}, or counted from -1 backwards'
+        yield _tell('model.neck.targets', targets, remedy)
+    width, heads = map(neck.argument, ('embed_dims', 'num_heads'))
+    if _is_positive(width) and _is_positive(heads) and width % heads:
+        yield _tell('model.neck.num_heads', heads, f'must divide embed_dims = {width}')
+    if _is_positive(width) and width % 4:
+        yield _tell('model.neck.embed_dims', width, 'must be a multiple of 4, as sin-cos needs it')
+    if not _is(masking, FeatureGroupMask):
+        return
+    ratios, groups = map(masking.argument, ('ratios', 'num_groups'))
+    if len(ratios) != len(channels):
+        remedy = f'must be {len(channels)} ratios, one for each level of model.neck'
+        yield _tell('model.masking.ratios', ratios, remedy)
+    if any(not (isinstance(ratio, int | float) and 0 <= ratio < 1) for ratio in ratios):
+        remedy = 'must lie in [0, 1), the share of positions to hide, such as 0.75'
+        yield _tell('model.masking.ratios', ratios, remedy)
+    if not _is_positive(groups):
+        yield _tell('model.masking.num_groups', groups, 'must be a whole number, at least 1')
+
+
+def _num_views(nodes: list[Node]) -> int | None:
+    """Views of each image that reach the model in training."""
+    preprocessor = _node(nodes, 'model.data_preprocessor')
+    if _is(preprocessor, AugmentingDataPreprocessor):
+        return len(preprocessor.argument('views') or ())
+    for node in nodes:
+        if node.path.startswith('train_dataloader.') and _is(node, MultiView):
+            views = node.argument('num_views')
+            return sum(views) if isinstance(views, list | tuple) else views
+    return None
+
+
+def check_momentum_targets(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+    """MaskDeep gets the views that it learns from, and its targets move and are watched."""
+    model, num_views = _node(nodes, 'model'), _num_views(nodes)
+    if not _is(model, MaskDeep):
+        return
+    online, own = map(model.argument, ('num_views', 'include_self_target'))
+    least = max(online, 2 - bool(own)) if _is_positive(online) else None
+    if least is None:
+        yield _tell('model.num_views', online, 'must be a whole number, at least 1')
+    elif num_views is not None and num_views < least:
+        remedy = f'the data has {num_views} view(s) of each image but {least} are needed'
+        yield _tell('model.num_views', online, f'{remedy}, add some to MultiView or lower it')
+    for key in ('momentum', 'final_momentum'):
+        value = model.argument(key)
+        if not (isinstance(value, int | float) and 0 <= value <= 1):
+            yield _tell(f'model.{key}', value, 'must lie in [0, 1], such as 0.99')
+    momentum, neck = model.argument('momentum'), _node(nodes, 'model.neck')
+    yield from _check_mover(nodes, 'model.momentum', momentum, MomentumUpdateHook)
+    if not _is(neck, DeepMaskingNeck):
+        return
+    num_levels = len(neck.argument('in_channels'))
+    places = {f'target.module.projectors.{lv % num_levels}' for lv, _ in neck.argument('targets')}
+    for node in nodes:
+        place = node.config.get('module')
+        if _is(node, CollapseHook) and str(place).startswith('target.') and place not in places:
+            remedy = f'does not give the targets, use {" or ".join(sorted(places))}'
+            yield _tell(f'{node.path}.module', place, remedy)
+
+
 CHECKS = (
     check_top_level,
     check_groups,
@@ -756,4 +875,6 @@ CHECKS = (
     check_contrast,
     check_positions,
     check_crops,
+    check_levels,
+    check_momentum_targets,
 )

@@ -23,6 +23,9 @@ from mmmask.engine.checkpointing import (
 )
 from mmmask.models.backbones import MaskedVisionTransformer
 
+from .export_resnet import export_resnet, is_resnet
+from .export_swin import export_swin, is_swin
+
 TOLERANCE = 1e-5
 PREFIX = 'backbone.'
 
@@ -80,6 +83,23 @@ def export_backbone(
             f"{src} has no tensors named '{PREFIX}*', only {', '.join(parts[:10])}: convert it "
             'with tools/convert.py first.'
         )
+    if is_resnet(tensors):
+        difference, snippet = export_resnet(tensors, dst, target)
+        moved = [((name,), (name,)) for name in encoder]
+        left_out = [name for name in tensors if name not in encoder]
+        note = 'Every stage is given, so choose out_indices.'
+        return Export(Renaming(encoder, moved, left_out), difference, snippet, note)
+    if is_swin(tensors):
+        meta = checkpoint.get('meta') or {}
+        names, difference, snippet = export_swin(tensors, meta, dst, target)
+        moved = [((ours,), (theirs,)) for ours, theirs in names.items()]
+        left_out = [name for name in tensors if name not in names]
+        exported = {theirs: tensors[ours] for ours, theirs in names.items()}
+        note = (
+            'The norm behind the last stage is that of pre-training if it had one, and norms of '
+            'other stages are new.'
+        )
+        return Export(Renaming(exported, moved, left_out), difference, snippet, note)
     # OpenMMLab's names are mmmask's own; the other table still tells what is unknown or missing.
     renaming = rename(encoder, library.layout or 'timm', 'ours')
     if library.layout is None:

@@ -94,7 +94,7 @@ def view_augmentation(
         augmentation.RandomHorizontalFlip(p=flip),
         augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter),
         augmentation.RandomGrayscale(p=grayscale),
-        augmentation.RandomGaussianBlur(2 * radius + 1, blur_range, p=blur),
+        augmentation.RandomGaussianBlur(2 * radius + 1, blur_range, 'replicate', p=blur),
         # From the middle on, as mmpretrain's threshold of 128 in 0 … 255.
         augmentation.RandomSolarize((128 / 255, 128 / 255), (0.0, 0.0), p=solarize),
     ]

@@ -441,7 +441,11 @@ def test_any_encoder_with_stage_maps_fits(name, views):
         ConvNeXt=dict(depths=[1, 1, 1, 1], channels=[8, 16, 32, 64]),
         SwinTransformer=dict(embed_dims=8, depths=[1] * 4, num_heads=[1, 1, 2, 2]),
     )[name]
-    special = dict(gap_before_final_norm=False) if name == 'ConvNeXt' else dict(img_size=64)
+    special = (
+        dict(gap_before_final_norm=False)
+        if name == 'ConvNeXt'
+        else dict(img_size=64, window_size=2)
+    )
     backbone = dict(type=f'mmpretrain.{name}', arch=arch, **special)
     model = MODELS.build(
         dict(

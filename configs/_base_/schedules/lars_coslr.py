@@ -21,4 +21,4 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='mmmask.WarmupCosineLR', warmup_epochs=10, eta_min=0.0, convert_to_iter_based=True
 )
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)
+train_cfg = dict(type='mmmask.ResumableTrainLoop', max_epochs=200)
