@@ -12,8 +12,8 @@ model = dict(
 )
 
 # 5,000 of 25,000 images, from every class. peak lr = 6e-3 * 64 / 256 = 1.5e-3
-some = dict(indices=list(range(0, 25000, 5)))
-train_dataloader = dict(batch_size=64, num_workers=1, dataset=some)
+every_fifth = list(range(0, 25000, 5))
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(indices=every_fifth))
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)
@@ -23,7 +23,14 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=6,
-        bank=dict({{_base_.labelled_train}}, **some),
+        bank=dict(
+            type='mmmask.ImageFolder',
+            source={{_base_.source}},
+            prefix='train',
+            with_label=True,
+            indices=every_fifth,
+            pipeline={{_base_.plain_pipeline}},
+        ),
         query={{_base_.labelled_val}},
     ),
     dict(type='mmmask.ReconstructionHook', interval=6, dataset={{_base_.labelled_val}}),

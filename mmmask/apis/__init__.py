@@ -2,5 +2,6 @@
 
 from .convert import convert_checkpoint
 from .export import export_backbone
+from .validate import ConfigError, validate_config
 
-__all__ = ['convert_checkpoint', 'export_backbone']
+__all__ = ['ConfigError', 'convert_checkpoint', 'export_backbone', 'validate_config']

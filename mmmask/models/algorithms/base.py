@@ -40,7 +40,8 @@ class MaskedImageModel(BaseModel):
         neck: decoder, ``forward(taps, mask, grid) -> prediction``.
         target_generator: ``forward(images) -> target``.
         head: ``forward(prediction, target, mask, grid) -> losses``.
-        parser: what gives the mask generator its evidence; for generators that need some.
+        parser: what reads this backbone for the evidence of the mask generator, such as
+            :class:`EncoderParser`; for generators that need some.
     """
 
     num_views = 1  # of each image, that the loss compares
@@ -59,7 +60,10 @@ class MaskedImageModel(BaseModel):
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.masking = MODELS.build(masking)
-        self.parser = None if parser is None else MODELS.build(parser)
+        evidence_kind = getattr(self.masking, 'evidence_kind', 'attention')
+        self.parser = parser and MODELS.build(
+            parser, default_args=dict(backbone=self.backbone, evidence_kind=evidence_kind)
+        )
         self.neck = MODELS.build(neck)
         self.target_generator = MODELS.build(target_generator)
         self.head = MODELS.build(head)

@@ -9,20 +9,14 @@ from .base import MaskedImageModel
 class EvolvedMIM(MaskedImageModel):
     """Feng and Zhang, *Evolved Hierarchical Masking for Self-Supervised Learning*, TPAMI 2025.
 
-    Any masked-image method with a parser: the model itself parses the images, and what it sees
-    decides what is hidden. The loss does not change. With :class:`EvolvedPartMask` it is evolved
-    part masking (CVPR 2023), with the decoders and targets of LocalMIM a LocalMIM with evolved
-    masks.
+    The model itself parses the images, and what it sees decides what is hidden. Nothing is added to
+    :class:`MaskedImageModel` but that there must be a parser: with :class:`EvolvedPartMask` it is
+    evolved part masking (CVPR 2023), and the same masking and parser go into :class:`LocalMIM`.
 
     Args:
-        parser: config of an :class:`EncoderParser`; it reads this model's backbone, for what the
-            mask generator asks for.
+        parser: config of an :class:`EncoderParser`.
         **kwargs: as in :class:`MaskedImageModel`.
     """
 
     def __init__(self, parser: dict, **kwargs) -> None:
-        super().__init__(**kwargs)
-        evidence_kind = getattr(self.masking, 'evidence_kind', 'attention')
-        self.parser = MODELS.build(
-            parser, default_args=dict(backbone=self.backbone, evidence_kind=evidence_kind)
-        )
+        super().__init__(parser=parser, **kwargs)
