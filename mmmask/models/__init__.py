@@ -14,6 +14,7 @@ from .algorithms import (
     MaskedImageModel,
     Reconstruction,
 )
+from .augmentation import AugmentingDataPreprocessor
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
@@ -41,6 +42,7 @@ for _class in (
     MODELS.register_module(module=_class)
 
 __all__ = [
+    'AugmentingDataPreprocessor',
     'CMAEHuang',
     'CMAEMao',
     'ClassTokenProjector',

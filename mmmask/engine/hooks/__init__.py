@@ -1,6 +1,8 @@
 """What happens around the training steps."""
 
 from .alarms import AlarmHook
+from .channels_last import ChannelsLastHook
+from .collapse import CollapseHook, embedding_std
 from .durable_checkpoint import DurableCheckpointHook, find_intact_checkpoint
 from .evolution import EvolutionHook, Stage, divide_and_mask, draw_stages
 from .load_backbone import LoadBackboneHook
@@ -16,6 +18,8 @@ __all__ = [
     'PREEMPTED',
     'AlarmHook',
     'BoxStage',
+    'ChannelsLastHook',
+    'CollapseHook',
     'DurableCheckpointHook',
     'EvolutionHook',
     'LoadBackboneHook',
@@ -31,6 +35,7 @@ __all__ = [
     'divide_and_mask',
     'draw_box_stages',
     'draw_stages',
+    'embedding_std',
     'find_intact_checkpoint',
     'reconstruct_and_draw',
     'sample_batch',
