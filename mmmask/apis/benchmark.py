@@ -25,6 +25,7 @@ import mmmask.models  # noqa: F401  registers them, and before any memory is mea
 from mmmask.registry import MODELS
 from mmmask.targets import HOGTarget
 
+from .benchmark_durability import checkpoint_calls, step_calls
 from .benchmark_hierarchy import hierarchy_calls
 from .benchmark_maskdeep import maskdeep_calls
 from .benchmark_swin import swin_calls
@@ -275,7 +276,14 @@ def hog_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str,
 
 # name -> function of batch size, image size and device that gives named calls; the first of them is
 # the component, the others are what it is compared with.
-COMPONENTS = dict(hog=hog_calls, hierarchy=hierarchy_calls, maskdeep=maskdeep_calls, swin=swin_calls)
+COMPONENTS = dict(
+    checkpoint=checkpoint_calls,
+    hierarchy=hierarchy_calls,
+    hog=hog_calls,
+    maskdeep=maskdeep_calls,
+    step=step_calls,
+    swin=swin_calls,
+)
 
 
 def read_config(name: str, img_size: int | None = None) -> Config:
@@ -453,13 +461,13 @@ def profile_call(call: Callable[[], object], device: torch.device) -> str:
 
 
 def make_table(report: Report) -> Table:
-    """The results as a table, one candidate a column; rows without any figure are left out."""
+    """The results as a table, one candidate a row; columns without any figure are left out."""
 
     def percent(share: float | None) -> str:
         return '' if share is None else f'{share:.1%}'
 
     results = report.results
-    rows = {
+    columns = {
         'step': [f'{result.seconds * 1e3:,.1f} ms' for result in results],
         'ratio': [f'{result.ratio:.3f}' for result in results],
         'images/s': [f'{result.images_per_second:,.1f}' for result in results],
@@ -476,10 +484,10 @@ def make_table(report: Report) -> Table:
     caption = '; '.join(f'{key} {value}' for key, value in report.machine.items())
     if report.ceiling:
         caption += f'; matrix-multiply ceiling {report.ceiling / 1e9:,.0f} GFLOP/s'
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
     table = Table('', caption=caption)
-    for result in results:
-        table.add_column(result.name, justify='right', overflow='fold')
-    for name, cells in rows.items():
-        if any(cells):
-            table.add_row(name, *(cell or '-' for cell in cells))
+    for name in columns:
+        table.add_column(name, justify='right')
+    for result, *cells in zip(results, *columns.values(), strict=True):
+        table.add_row(result.name, *(cell or '-' for cell in cells))
     return table
