@@ -64,17 +64,34 @@ def load_config(
         hook = dict(
             type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
         )
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        drop_other_weights(cfg.get('model'))
     validate_config(cfg)
     set_precision(cfg, amp)
     set_defaults(cfg)
     return cfg
 
 
+def drop_other_weights(model: dict | None) -> None:
+    """Let a model's config name no checkpoint of its own, which would be fetched for nothing."""
+    if not isinstance(model, dict):
+        return
+    backbone = model.get('backbone')
+    if isinstance(backbone, dict):
+        initial = backbone.get('init_cfg')
+        if isinstance(initial, dict) and initial.get('type') == 'Pretrained':
+            backbone.init_cfg = None
+        if backbone.get('pretrained'):
+            backbone.pretrained = None
+    if model.get('pretrained'):  # where mmseg's models name it
+        model.pretrained = None
+
+
 def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
-    bf16 needs no loss scale; fp16 gets a dynamic one.
+    bf16 needs no loss scale; fp16 gets a dynamic one. A detector's config chooses for itself, as
+    mmcv's operators have no bf16.
 
     Raises:
         ValueError: for a choice that is none of ``AMP_CHOICES``.
@@ -82,7 +99,10 @@ def set_precision(cfg: Config, amp: str) -> None:
     if amp not in AMP_CHOICES:
         raise ValueError(f'amp={amp!r} is not one of {AMP_CHOICES}.')
     if amp == 'auto':
+        if not torch.cuda.is_available() and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+            return set_precision(cfg, 'off')
         has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        has_bf16 = has_bf16 and cfg.get('default_scope') != 'mmdet'
         if not has_bf16 or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
             return
         amp = 'bf16'
@@ -100,10 +120,12 @@ def set_precision(cfg: Config, amp: str) -> None:
 def set_defaults(cfg: Config) -> None:
     """What depends on the machine rather than on the method."""
     has_gpu = torch.cuda.is_available()
+    # Images of detection and segmentation differ in size until the model pads them.
+    collate = 'pseudo' if cfg.get('default_scope') in ('mmdet', 'mmseg') else 'default'
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader:
-            loader.setdefault('collate_fn', dict(type='default_collate'))
+            loader.setdefault('collate_fn', dict(type=f'{collate}_collate'))
             loader.setdefault('pin_memory', has_gpu)
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
             loader.setdefault('worker_init_fn', dict(type='mmmask.leave_signals_to_the_parent'))
@@ -122,7 +144,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
     """Multiply the base rate by the real batch over the base batch; returns the arithmetic.
 
     The real batch is batch per process × processes × accumulation. Without ``auto_scale_lr`` in
-    the config the rate is absolute and stays as it is.
+    the config, or with its ``enable=False``, the rate is absolute and stays as it is.
     """
     optimizer = cfg.optim_wrapper.optimizer
     batch_size = cfg.train_dataloader.batch_size
@@ -130,7 +152,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
     batch = batch_size * world_size * accumulation
     sizes = f'{batch_size} x {world_size} processes x {accumulation} accumulated = {batch}'
     scaling = cfg.pop('auto_scale_lr', None)
-    if not scaling:
+    if not scaling or not scaling.get('enable', True):
         return f'batch {sizes}; learning rate {optimizer.lr:g} (absolute)'
     base, lr = scaling['base_batch_size'], optimizer.lr
     optimizer.lr = lr * batch / base

@@ -29,11 +29,22 @@ ALIASES = {
 }
 
 
-def load_backbone(backbone: nn.Module, path: str | Path, allow_missing: bool = False) -> str:
+def load_backbone(
+    backbone: nn.Module,
+    path: str | Path,
+    allow_missing: bool = False,
+    shared_head: nn.Module | None = None,
+) -> str:
     """Load the ``backbone.`` part of a checkpoint, or all of one that has no such part.
 
     Position tables are interpolated to the network's grid, square or not, and tables of relative
     positions to its windows. A network without class token takes none.
+
+    Args:
+        backbone: network to fill.
+        path: any checkpoint of this project, or of mmpretrain.
+        allow_missing: warn of gaps instead of stopping.
+        shared_head: holds the last stage in detectors that pool from the stage before (C4).
 
     Returns:
         One line with the numbers of matched, new and dropped tensors.
@@ -48,11 +59,18 @@ def load_backbone(backbone: nn.Module, path: str | Path, allow_missing: bool = F
     prefix = 'backbone.'
     if any(name.startswith(prefix) for name in tensors):
         tensors = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
-    own = {n: t for n, t in backbone.state_dict().items() if not CONSTANT.search(n)}
+    parts = [backbone] if shared_head is None else [backbone, shared_head]
+    own = {n: t for part in parts for n, t in part.state_dict().items() if not CONSTANT.search(n)}
     tensors = {_alias(n, own): t for n, t in tensors.items() if not CONSTANT.search(n)}
     description = describe_backbone(checkpoint.get('meta') or {})
     tensors = _resize_tables(tensors, own, backbone, description)
     dropped = {'cls_token'} - own.keys()
+    # Norms of pre-training may follow the merging of patches, where they are wider.
+    tensors = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name not in own or tensor.shape == own[name].shape or not OPTIONAL.search(name)
+    }
 
     misfits = {
         name: f'{name} is {tuple(tensor.shape)} in the file but {tuple(own[name].shape)} in the '
@@ -85,7 +103,8 @@ def load_backbone(backbone: nn.Module, path: str | Path, allow_missing: bool = F
             'with tools/convert.py, or accept the gaps with --allow-missing.'
         )
     fitting = {n: t for n, t in tensors.items() if n in own and n not in misfits}
-    backbone.load_state_dict(fitting, strict=False)
+    for part in parts:
+        part.load_state_dict(fitting, strict=False)
     print_log(summary, logger='current')
     return summary
 
@@ -106,7 +125,7 @@ def _resize_tables(
     resized = dict(tensors)
     for name, table in tensors.items():
         target = own.get(name)
-        if target is None or table.shape[-1] != target.shape[-1]:
+        if target is None or table.shape[-1:] != target.shape[-1:]:
             continue
         if name == 'pos_embed':
             has_class = 'cls_token' in tensors

@@ -27,4 +27,5 @@ class LoadBackboneHook(Hook):
         if runner.iter:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        load_backbone(model.backbone, self.checkpoint, self.allow_missing)
+        shared_head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
+        load_backbone(model.backbone, self.checkpoint, self.allow_missing, shared_head)
