@@ -45,6 +45,7 @@ extras = {
         'segmentation',
         'demo',
         'export',
+        'retrieval',
         'augment',
         'test',
         'dev',

@@ -28,7 +28,16 @@ OLDEST_PYTHON = (3, 10)
 FIRST = ('build', 'runtime')
 THEN = {
     'demo': ('onedl', 'demo'),
-    'test': ('onedl', 'demo', 'export', 'augment', 'detection', 'segmentation', 'test'),
+    'test': (
+        'onedl',
+        'demo',
+        'export',
+        'retrieval',
+        'augment',
+        'detection',
+        'segmentation',
+        'test',
+    ),
 }
 CPU_MINUTES_OF_COMPILE = 20
 
