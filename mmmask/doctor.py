@@ -63,6 +63,7 @@ PACKAGES = (
     Package('pycocotools', ('pycocotools',), '2.0.6', '2.1', '2.0.11', 'detection'),
     Package('timm', ('timm',), '1.0', '1.1', '1.0.31', 'export'),
     Package('transformers', ('transformers',), '4.53', '5', '4.57.6', 'export'),
+    Package('faiss', ('faiss-cpu',), '1.8', '1.16', '1.15.1', 'retrieval'),
     Package('mlxtend', ('mlxtend',), '0.23.4', '0.26', '0.25.0', 'demo'),
     Package('skimage', ('scikit-image',), '0.22', '0.27', '0.26.0', 'demo'),
     Package('sklearn', ('scikit-learn',), '1.4', '1.10', '1.9.1', 'demo'),

@@ -102,6 +102,7 @@ def test_neither_family_is_a_hard_need(described):
         ('detection', {'onedl-mmdetection'}),
         ('segmentation', {'onedl-mmsegmentation'}),
         ('export', {'timm', 'transformers'}),
+        ('retrieval', {'faiss-cpu'}),
     ],
 )
 def test_what_an_extra_installs(described, extra, names):
