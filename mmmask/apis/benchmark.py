@@ -25,6 +25,7 @@ import mmmask.models  # noqa: F401  registers them, and before any memory is mea
 from mmmask.registry import MODELS
 from mmmask.targets import HOGTarget
 
+from .benchmark_augmentation import augmentation_calls
 from .benchmark_durability import checkpoint_calls, step_calls
 from .benchmark_hierarchy import hierarchy_calls
 from .benchmark_maskdeep import maskdeep_calls
@@ -277,6 +278,7 @@ def hog_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str,
 # name -> function of batch size, image size and device that gives named calls; the first of them is
 # the component, the others are what it is compared with.
 COMPONENTS = dict(
+    augmentation=augmentation_calls,
     checkpoint=checkpoint_calls,
     hierarchy=hierarchy_calls,
     hog=hog_calls,
