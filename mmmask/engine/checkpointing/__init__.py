@@ -1,6 +1,12 @@
 """Checkpoint files: opened without executing them, renamed between layouts, loaded by part."""
 
-from .architecture import Architecture, describe_backbone, read_architecture
+from .architecture import (
+    Architecture,
+    SwinArchitecture,
+    describe_backbone,
+    read_architecture,
+    read_swin_architecture,
+)
 from .backbone import load_backbone
 from .files import (
     UNFINISHED,
@@ -23,6 +29,7 @@ __all__ = [
     'Architecture',
     'CheckpointError',
     'Renaming',
+    'SwinArchitecture',
     'describe_backbone',
     'checksum_of',
     'find_tensors',
@@ -30,6 +37,7 @@ __all__ = [
     'load_from_file',
     'open_checkpoint',
     'read_architecture',
+    'read_swin_architecture',
     'rename',
     'why_not_intact',
     'write_checkpoint',

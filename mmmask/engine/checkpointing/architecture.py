@@ -1,7 +1,8 @@
-"""What the tensors and the config in a checkpoint say about its vision transformer."""
+"""What the tensors and the config in a checkpoint say about its backbone."""
 
 import ast
 import math
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -53,6 +54,83 @@ class Architecture(NamedTuple):
             in_channels=self.in_channels,
             final_norm=self.final_norm,
         )
+
+
+class SwinArchitecture(NamedTuple):
+    """A Swin transformer of four stages, as mmpretrain describes it; one value per stage.
+
+    Attributes:
+        depths: blocks.
+        num_heads: attention heads.
+        windows: sides of the windows.
+        widths: channels.
+        img_size: (H, W) of pre-training.
+        patch_size: side of a patch.
+        in_channels: channels of the images.
+    """
+
+    depths: tuple[int, ...]
+    num_heads: tuple[int, ...]
+    windows: tuple[int, ...]
+    widths: tuple[int, ...]
+    img_size: tuple[int, int]
+    patch_size: int
+    in_channels: int
+
+    image_size = Architecture.image_size
+
+    @property
+    def options(self) -> dict:
+        """Arguments of mmpretrain's ``SwinTransformer`` and its subclasses."""
+        layer_norm = dict(type='LN', eps=1e-6)
+        return dict(
+            arch=dict(
+                embed_dims=self.widths[0], depths=list(self.depths), num_heads=list(self.num_heads)
+            ),
+            img_size=self.image_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            patch_cfg=dict(norm_cfg=layer_norm),
+            stage_cfgs=[
+                dict(
+                    window_size=window,
+                    block_cfgs=dict(norm_cfg=layer_norm),
+                    downsample_cfg=dict(norm_cfg=layer_norm),
+                )
+                for window in self.windows
+            ],
+        )
+
+
+def read_swin_architecture(encoder: Mapping[str, Tensor], meta: Mapping) -> SwinArchitecture:
+    """Tensors of a Swin encoder by mmpretrain's names, and a checkpoint's meta -> architecture.
+
+    The tensors tell everything but the size of the images: without a config in the meta it is that
+    at which the last map is one window.
+
+    Raises:
+        CheckpointError: if there are not four stages.
+    """
+    width, in_channels, _, patch_size = encoder['patch_embed.projection.weight'].shape
+    depths, heads, windows = [], [], []
+    for stage in range(4):
+        names = [n for n in encoder if re.match(rf'stages\.{stage}\..*bias_table$', n)]
+        if not names:
+            raise CheckpointError(f'the Swin transformer has {stage} stages, not four.')
+        table = encoder[names[0]]
+        depths.append(len(names))
+        heads.append(table.shape[1])
+        windows.append((math.isqrt(len(table)) + 1) // 2)
+    size = describe_backbone(meta).get('img_size') or 8 * patch_size * windows[-1]
+    return SwinArchitecture(
+        tuple(depths),
+        tuple(heads),
+        tuple(windows),
+        tuple(width * 2**stage for stage in range(4)),
+        (size, size) if isinstance(size, int) else tuple(size),
+        patch_size,
+        in_channels,
+    )
 
 
 def read_architecture(
