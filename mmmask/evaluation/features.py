@@ -1,6 +1,6 @@
 """From images to one feature vector each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -22,35 +22,53 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-@torch.no_grad()
 def extract_features(
     model: nn.Module, dataloader: Iterable, pooling: str = 'mean', progress: str = ''
 ) -> tuple[Tensor, Tensor | None]:
-    """M images -> (M, D) fp32 features of the last tap, nothing hidden, and their (M,) labels.
+    """M images -> (M, D) fp32 features of the last tap, and their (M,) labels.
+
+    See :func:`describe_images` for the arguments, and :func:`pool` for ``pooling``.
+    """
+    num_extra_tokens = getattr(getattr(model, 'backbone', model), 'num_extra_tokens', 0)
+
+    def describe(taps) -> dict[str, Tensor]:
+        return dict(features=pool(taps, pooling, num_extra_tokens))
+
+    features, labels = describe_images(model, dataloader, describe, progress)
+    return features['features'], labels
+
+
+@torch.no_grad()
+def describe_images(
+    model: nn.Module,
+    dataloader: Iterable,
+    describe: Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]],
+    progress: str = '',
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """M images -> fp32 descriptors (M, D) by name, nothing hidden, and their (M,) labels.
 
     The model is used in :func:`evaluation_mode`.
 
     Args:
-        model: a pre-training algorithm, whose data preprocessor then normalises the images, or a
-            bare backbone, which takes them as they come.
+        model: a pre-training algorithm or classifier without head, whose data preprocessor then
+            normalises the images, or a bare backbone, which takes them as they come.
         dataloader: of mmengine batches (collated by ``default_collate``), or of pairs
             ``(images, labels)``.
-        pooling: see :func:`pool`.
+        describe: what the backbone gives for B images -> descriptors (B, D) by name.
         progress: title of a progress bar; none when empty.
 
     Returns:
-        Both tensors on the model's device. Labels are None where the samples carry none.
+        Everything on the model's device. Labels are None where the samples carry none.
     """
-    features, labels = [], []
+    parts, labels = [], []
     device = next(model.parameters()).device
-    backbone = getattr(model, 'backbone', model)
     with evaluation_mode(model):
         for batch in track(dataloader, progress) if progress else dataloader:
             taps, batch_labels = _forward(model, batch, device)
-            features.append(pool(taps, pooling, getattr(backbone, 'num_extra_tokens', 0)).float())
+            parts.append({name: value.float() for name, value in describe(taps).items()})
             labels.append(batch_labels)
-    has_labels = labels[0] is not None
-    return torch.cat(features), torch.cat(labels).to(device) if has_labels else None
+    descriptors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return descriptors, None if labels[0] is None else torch.cat(labels).to(device)
 
 
 def _forward(model: nn.Module, batch, device: torch.device):
