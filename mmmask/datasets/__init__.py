@@ -1,6 +1,7 @@
 """Data sets and transforms. Samples hold decoded BGR images: no pipeline needs a loader."""
 
 from .boxes import CropBoxes, are_full, box_areas, find_boxes, full_boxes, place_crop
+from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partial_duplicate
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
@@ -8,11 +9,14 @@ from .sampling import Draw, ResumableSampler, SeededDataset
 from .transforms import ContrastiveCrop, ShiftedCrop
 
 __all__ = [
+    'COPYDAYS_BLOCKS',
     'ContrastiveCrop',
+    'Copydays',
     'CropBoxes',
     'Digits',
     'Draw',
     'ImageFolder',
+    'PartialDuplicates',
     'ResumableSampler',
     'SeededDataset',
     'ShiftedCrop',
@@ -21,5 +25,6 @@ __all__ = [
     'decode_image',
     'find_boxes',
     'full_boxes',
+    'partial_duplicate',
     'place_crop',
 ]

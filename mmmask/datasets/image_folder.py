@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import zipfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class ImageFolder(BaseDataset):
     Args:
         source: a folder or a ``.zip`` file.
         prefix: take only what lies under this sub-folder.
+        subset: take a part of the images only: a share of each class, such as 0.01, always the same
+            one; or a text file with a file name a line, as the lists of 1 % and 10 % of ImageNet.
         with_label: label each image with its first-level folder under ``prefix``; the sorted
             folder names become ``metainfo['classes']``, unless ``metainfo`` gives the classes.
         least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`.
@@ -50,7 +53,8 @@ class ImageFolder(BaseDataset):
 
     Raises:
         FileNotFoundError: if source or prefix does not exist, or holds no image.
-        ValueError: if source is a file but no zip archive, or an image has no class.
+        ValueError: if source is a file but no zip archive, an image has no class, or subset is no
+            share or names files that are not there.
         RuntimeError: on reading, when more than ``max_unreadable`` of the files are unreadable.
     """
 
@@ -59,6 +63,7 @@ class ImageFolder(BaseDataset):
         source: str | os.PathLike,
         prefix: str = '',
         with_label: bool = False,
+        subset: float | str | None = None,
         least_side: int | None = None,
         extensions: Sequence[str] = EXTENSIONS,
         max_unreadable: float = 0.5,
@@ -68,6 +73,7 @@ class ImageFolder(BaseDataset):
         self.source = os.path.expanduser(os.fspath(source))
         self.prefix = prefix.strip('/')
         self.with_label = with_label
+        self.subset = subset
         self.least_side = least_side
         self.extensions = tuple(extension.lower() for extension in extensions)
         self.max_unreadable = max_unreadable
@@ -88,7 +94,31 @@ class ImageFolder(BaseDataset):
         if self.with_label:
             for sample, label in zip(samples, self._labels(names), strict=True):
                 sample['gt_label'] = label
-        return samples
+        return samples if self.subset is None else self._choose(samples)
+
+    def _choose(self, samples: list[dict]) -> list[dict]:
+        """The part of the samples that ``subset`` names."""
+        if isinstance(self.subset, str):
+            wanted = set(Path(self.subset).expanduser().read_text().split())
+            chosen = [s for s in samples if {s['name'], s['name'].split('/')[-1]} & wanted]
+            if len(chosen) < len(wanted):
+                raise ValueError(
+                    f'subset={self.subset!r} names {len(wanted)} files, of which {len(chosen)} are '
+                    f'in {self._path()!r}: give the list that belongs to these images.'
+                )
+            return chosen
+        if not 0 < self.subset <= 1:
+            raise ValueError(f'subset={self.subset} is no share: choose it above 0 and up to 1.')
+        by_class = defaultdict(list)
+        # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
+        for index in np.random.RandomState(0).permutation(len(samples)):
+            by_class[samples[index].get('gt_label')].append(index)
+        chosen = [
+            index
+            for members in by_class.values()
+            for index in members[: max(1, round(self.subset * len(members)))]
+        ]
+        return [samples[index] for index in sorted(chosen)]
 
     def _is_image(self, name: str) -> bool:
         hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
