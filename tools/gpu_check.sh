@@ -14,7 +14,7 @@ On a machine without OpenMMLab and without network, run tools/gather_wheels.sh e
 and bring the folder .wheels/ along.
 
 Variables:
-  TINY_IMAGENET_ZIP  images to train on  (default data/tiny-imagenet-50.zip; digits if absent)
+  TINY_IMAGENET_ZIP  images to train on  (default data/tiny-imagenet.zip; digits if absent)
   EPOCHS             length of training  (default 20)
   BATCH_SIZE         of the benchmark    (default 256)
   PYTHON             interpreter         (default python3)
@@ -85,7 +85,7 @@ PYTHON
 }
 
 train() {
-    local zip=${TINY_IMAGENET_ZIP:-data/tiny-imagenet-50.zip}
+    local zip=${TINY_IMAGENET_ZIP:-data/tiny-imagenet.zip}
     local config options
     if [[ -f $zip ]]; then
         config=configs/localmim/localmim_vit-tiny-p8_1xb256-amp-coslr-200e_tiny-imagenet-64px.py

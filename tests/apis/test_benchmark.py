@@ -56,7 +56,7 @@ class SlowImages(torch.utils.data.Dataset):
         return 6
 
     def __getitem__(self, index):
-        time.sleep(0.02)
+        time.sleep(0.05)
         return dict(inputs=torch.zeros(3, 8, 8))
 
 
@@ -164,13 +164,13 @@ def test_share_of_time_spent_waiting_for_a_real_loader(config):
 
     def slow_step(batch):
         shapes.append(tuple(batch['inputs'].shape))
-        time.sleep(0.04)
+        time.sleep(0.1)
         plain(batch)
 
     step.on_raw_batch = slow_step
     share = benchmark.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
     assert shapes == [(2, 3, 8, 8)] * 9
-    assert share == pytest.approx(0.5, abs=0.15)  # two images of 20 ms each, a step of 40 ms
+    assert share == pytest.approx(0.5, abs=0.15)  # two images of 50 ms each, a step of 100 ms
 
 
 def test_peak_memory_is_that_of_the_call_alone():

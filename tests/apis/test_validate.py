@@ -186,12 +186,12 @@ WRONG = {
     ),
     'warm-up as long as the run': (
         dict(param_scheduler__warmup_epochs=20),
-        'param_scheduler.warmup_epochs = 20: must lie in [0, 12): lower it, '
+        'param_scheduler.warmup_epochs = 20: must lie in [0, 10): lower it, '
         'or raise train_cfg.max_epochs',
     ),
     'warm-up of mmengine as long as the run': (
         dict(param_scheduler=dict(_delete_=True, type='LinearLR', start_factor=0.1, end=20)),
-        'param_scheduler.end = 20: must lie in [0, 12): lower it, or raise train_cfg.max_epochs',
+        'param_scheduler.end = 20: must lie in [0, 10): lower it, or raise train_cfg.max_epochs',
     ),
     'checkpoint in resume': (
         dict(resume='last.pth'),
