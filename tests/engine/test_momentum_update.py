@@ -33,8 +33,14 @@ def train(wrapper_class, losses, **kwargs):
     model = nn.ModuleDict(dict(online=online, copy=MomentumCopy(0.5, online=online)))
     optimizer = torch.optim.SGD(online.parameters(), lr=1.0)
     wrapper = wrapper_class(optimizer=optimizer, **kwargs)
+    logged = []
     runner = SimpleNamespace(
-        model=model, optim_wrapper=wrapper, iter=0, max_iters=len(losses), logger=None
+        model=model,
+        optim_wrapper=wrapper,
+        iter=0,
+        max_iters=len(losses),
+        logger=None,
+        message_hub=SimpleNamespace(update_scalar=lambda *scalar: logged.append(scalar)),
     )
     wrapper.initialize_count_status(model, 0, len(losses))
     hook = MomentumUpdateHook()
@@ -45,6 +51,7 @@ def train(wrapper_class, losses, **kwargs):
         wrapper.update_params(factor * online.weight.sum())
         hook.after_train_iter(runner, runner.iter)
         history.append((online.weight.item(), model['copy'].module['online'].weight.item()))
+    assert set(logged) == {('train/momentum', 0.5)}
     return history
 
 

@@ -13,7 +13,7 @@ class MomentumUpdateHook(Hook):
     Iterations that only accumulate gradients do not count, nor steps that a dynamic loss scale of
     fp16 skips because a gradient is not finite. Before the first training the copies are
     made equal to the initialised, or loaded, online modules; a resumed training goes on with the
-    copies of its checkpoint.
+    copies of its checkpoint. The log gets ``momentum``, that of the last update.
     """
 
     priority = 'BELOW_NORMAL'  # the copies start from the weights that other hooks have loaded
@@ -33,6 +33,7 @@ class MomentumUpdateHook(Hook):
         if runner.optim_wrapper.should_update() and not skipped:
             for copy in self._copies:
                 copy.update(runner.iter / runner.max_iters)
+                runner.message_hub.update_scalar('train/momentum', copy.momentum)
 
 
 def _loss_scale(optim_wrapper) -> float:
