@@ -171,6 +171,30 @@ def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray
     return np.asarray(picture)
 
 
+RIGHT, WRONG = (46, 160, 67), (218, 54, 51)  # frames of retrieved images
+FRAME = 5
+
+
+def draw_ranking(queries: np.ndarray, found: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
+    """(Q, H, W, 3) queries and their (Q, K, H, W, 3) best matches, uint8 -> one labelled picture.
+
+    One row per query, the best match first; a frame is green where ``is_relevant`` (Q, K), else
+    red.
+    """
+    zoom = _zoom(*queries.shape[1:3], cell=1)
+    size = (round(queries.shape[1] * zoom), round(queries.shape[2] * zoom))
+    columns = []
+    for place in range(found.shape[1]):
+        images = _resize(found[:, place], size)
+        for image, relevant in zip(images, is_relevant[:, place], strict=True):
+            inner = image[FRAME:-FRAME, FRAME:-FRAME].copy()
+            image[:] = RIGHT if relevant else WRONG
+            image[FRAME:-FRAME, FRAME:-FRAME] = inner
+        columns.append((str(place + 1), images))
+    groups = [Group('', [('query', _resize(queries, size))]), Group('most similar', columns)]
+    return _compose(groups, 'Green frames: the image that was sought. Red frames: others.')
+
+
 def _fill(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 image and (h, w) labels -> parts in their mean colours, outlined in white."""
     height, width = image.shape[:2]

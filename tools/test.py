@@ -1,5 +1,10 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint on the test set of a config."""
+"""Evaluate a checkpoint on the test set of a config.
+
+A trained model is named by its checkpoint. What tests a frozen backbone, k-NN and retrieval, takes
+the backbone of a pre-training: --pretrained. With neither, the weights are random ones, which is
+the baseline of such a test.
+"""
 
 import argparse
 import os
@@ -12,14 +17,34 @@ from mmmask.apis.validate import ConfigError
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Examples:\n'
+        '  tools/test.py configs/downstream/imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_'
+        'in1k.py \\\n      work_dirs/finetune/epoch_100.pth\n'
+        '  tools/test.py configs/downstream/imagenet/vit-base-p16_knn_in1k.py \\\n'
+        '      --pretrained work_dirs/localmim/epoch_100.pth',
+    )
     parser.add_argument('config', help='config file with test_dataloader and test_evaluator')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint of the whole model')
+    parser.add_argument(
+        '--pretrained',
+        metavar='CHECKPOINT',
+        help='test with the backbone of this checkpoint, as pre-training wrote it',
+    )
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='accept a --pretrained file that does not fill the whole backbone',
+    )
     parser.add_argument('--work-dir', help='folder of the log')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.checkpoint and arguments.pretrained:
+        parser.error('give a checkpoint of the whole model, or --pretrained, not both.')
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     return arguments
 
@@ -31,6 +56,8 @@ def main() -> None:
             arguments.config,
             options=arguments.cfg_options,
             work_dir=arguments.work_dir,
+            pretrained=arguments.pretrained,
+            allow_missing=arguments.allow_missing,
             launcher=arguments.launcher,
         )
     except (ConfigError, FileNotFoundError) as error:
@@ -43,6 +70,8 @@ def main() -> None:
         )
     cfg.load_from = arguments.checkpoint
     runner, _ = build_runner(cfg)
+    if arguments.checkpoint is None:
+        runner._init_model_weights()  # mmengine initialises before training only
     runner.test()
 
 

@@ -1,5 +1,5 @@
 """What surrounds a model while it trains."""
 
-from . import hooks, loops, optimizers
+from . import hooks, loops, optimizers, test_loops
 
-__all__ = ['hooks', 'loops', 'optimizers']
+__all__ = ['hooks', 'loops', 'optimizers', 'test_loops']

@@ -11,7 +11,7 @@ from ..checkpointing import load_backbone
 
 @HOOKS.register_module()
 class LoadBackboneHook(Hook):
-    """Load the backbone of a checkpoint before training, unless the run resumes.
+    """Load the backbone of a checkpoint before training, unless the run resumes, or a test.
 
     Args:
         checkpoint: file of any pre-training or export of this project.
@@ -24,8 +24,15 @@ class LoadBackboneHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """After the weights were initialised; a resumed run has its backbone already."""
-        if runner.iter:
-            return
+        if not runner.iter:
+            self._load(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """For what tests a frozen backbone; after a training it keeps what it has learnt."""
+        if not runner.iter:
+            self._load(runner)
+
+    def _load(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         shared_head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
         load_backbone(model.backbone, self.checkpoint, self.allow_missing, shared_head)

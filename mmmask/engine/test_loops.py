@@ -1,0 +1,297 @@
+"""Tests of frozen features: nearest neighbours and retrieval. Nothing is trained."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine import dist
+from mmengine.dataset import default_collate
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmmask.evaluation import (
+    accuracy,
+    describe_images,
+    describe_layers,
+    fit_whitening,
+    knn_classify,
+    mean_average_precision,
+    pool,
+    rank,
+    recall_at,
+)
+from mmmask.registry import DATASETS, LOOPS
+from mmmask.visualization import draw_ranking
+
+from .hooks.random_state import preserve_random_state
+
+NOBODY = -1  # label of distractors
+
+
+class Described(NamedTuple):
+    """A data set of M images, its (M, D) descriptors by name and (M,) labels, on the CPU."""
+
+    dataset: Dataset
+    descriptors: dict[str, Tensor]
+    labels: Tensor
+
+
+class FrozenTestLoop(BaseLoop):
+    """A test that reads a backbone's features; all processes share the images.
+
+    The config's ``test_evaluator`` is not asked: write an empty list.
+
+    Args:
+        dataloader: config of the loader, whose data set subclasses explain.
+    """
+
+    def __init__(self, runner, dataloader: dict, evaluator=()) -> None:
+        # Processes share the images in their own way, which needs the data set only.
+        self.options = {key: dataloader.get(key, 0) for key in ('batch_size', 'num_workers')}
+        self.dataset = DATASETS.build(dataloader['dataset'])
+        super().__init__(runner, self._build_loader(self.dataset))
+
+    def run(self) -> dict[str, float]:
+        """Test, print a table, and give its values to the log."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        metrics = self.measure()
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    def measure(self) -> dict[str, float]:
+        raise NotImplementedError
+
+    @property
+    def model(self):
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def _build_loader(self, dataset: Dataset) -> DataLoader:
+        return DataLoader(dataset, collate_fn=default_collate, **self.options)
+
+    def describe(self, dataset: dict | Dataset, describe: Callable, title: str) -> Described:
+        """Descriptors of all images of a data set, by a function of the taps."""
+        dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        first, step = dist.get_dist_info()
+        if len(dataset) < step:
+            raise ValueError(f'{title}: {len(dataset)} images are too few for {step} processes.')
+        share = Subset(dataset, range(first, len(dataset), step))
+        with preserve_random_state():
+            descriptors, labels = describe_images(
+                self.model, self._build_loader(share), describe, title if first == 0 else ''
+            )
+        if labels is None:
+            labels = torch.full((len(share),), NOBODY)
+        descriptors = {name: _gather(part, len(dataset)) for name, part in descriptors.items()}
+        return Described(dataset, descriptors, _gather(labels, len(dataset)))
+
+
+def _gather(share: Tensor, total: int) -> Tensor:
+    """This process's every n-th row -> all rows, on the CPU."""
+    shares = dist.all_gather_object(share.cpu())
+    rows = share.new_empty((total, *share.shape[1:]), device='cpu')
+    for first, part in enumerate(shares):
+        rows[first :: len(shares)] = part
+    return rows
+
+
+@LOOPS.register_module()
+class KNNTestLoop(FrozenTestLoop):
+    """k-nearest-neighbour accuracy of a frozen backbone, for each way of pooling and each k.
+
+    The class token and the mean of the patch tokens are reported apart. Masked image modelling has
+    low k-NN accuracy by nature: it ranks checkpoints of one run, not methods.
+
+    Args:
+        dataloader: config of a loader of labelled images to classify.
+        bank: config of the labelled data set whose images vote.
+        k, temperature: see :func:`mmmask.evaluation.knn_classify`.
+
+    Raises:
+        ValueError: if images carry no labels.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: dict,
+        evaluator=(),
+        *,
+        bank: dict,
+        k: tuple[int, ...] = (20, 200),
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.bank, self.k, self.temperature = bank, k, temperature
+
+    def measure(self) -> dict[str, float]:
+        """Top-1 in percent, by ``knn<k>/<pooling>``."""
+        num_extra_tokens = getattr(self.model.backbone, 'num_extra_tokens', 0)
+        poolings = ('cls', 'mean') if num_extra_tokens else ('mean',)
+
+        def describe(taps) -> dict[str, Tensor]:
+            return {pooling: pool(taps, pooling, num_extra_tokens) for pooling in poolings}
+
+        bank = self.describe(self.bank, describe, 'bank')
+        query = self.describe(self.dataset, describe, 'queries')
+        for name, part in (('bank', bank), ('test_dataloader', query)):
+            if (part.labels == NOBODY).any():
+                raise ValueError(f'the images of {name} carry no labels: set with_label=True.')
+        return {
+            f'knn{k}/{pooling}': accuracy(
+                knn_classify(
+                    bank.descriptors[pooling],
+                    bank.labels,
+                    query.descriptors[pooling],
+                    k,
+                    self.temperature,
+                ),
+                query.labels,
+            )
+            for k in self.k
+            for pooling in poolings
+        }
+
+
+@LOOPS.register_module()
+class RetrievalTestLoop(FrozenTestLoop):
+    """How well a frozen backbone finds, by each of its layers, what belongs to a query.
+
+    Relevant is what has the query's label; images with the label −1, or none, are distractors. The
+    descriptors are those of :func:`mmmask.evaluation.describe_layers` for the ``out_indices`` of
+    the backbone, compared by their cosine.
+
+    Args:
+        dataloader: config of a loader of the images that are searched.
+        queries: configs of data sets by name; each is reported apart, and their mean.
+        distractors: config of a data set that is added to what is searched.
+        whitening: config of a data set of unrelated images; descriptors are then centred and
+            whitened with its statistics.
+        top: length of the lists that count; all by default.
+        recalls: report recall at these lengths.
+        num_drawn: rows of the picture of ranked images; 0 draws none.
+
+    Raises:
+        ValueError: if a query has no counterpart.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: dict,
+        evaluator=(),
+        *,
+        queries: dict[str, dict],
+        distractors: dict | None = None,
+        whitening: dict | None = None,
+        top: int | None = None,
+        recalls: tuple[int, ...] = (1, 5),
+        num_drawn: int = 8,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.queries, self.distractors, self.whitening = queries, distractors, whitening
+        self.top, self.recalls, self.num_drawn = top, recalls, num_drawn
+
+    def measure(self) -> dict[str, float]:
+        """In percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
+        describe = partial(
+            describe_layers,
+            layers=layer_names(self.model.backbone),
+            num_extra_tokens=getattr(self.model.backbone, 'num_extra_tokens', 0),
+        )
+        described = partial(self.describe, describe=describe)
+        database = described(self.dataset, title='database')
+        bank, labels = database.descriptors, database.labels
+        if self.distractors:
+            extra = described(self.distractors, title='distractors').descriptors
+            bank = {name: torch.cat([part, extra[name]]) for name, part in bank.items()}
+            padding = labels.new_full((len(extra[next(iter(extra))]),), NOBODY)
+            labels = torch.cat([labels, padding])
+        whiten = dict.fromkeys(bank, lambda descriptors: descriptors)
+        if self.whitening:
+            unrelated = described(self.whitening, title='whitening').descriptors
+            whiten = {name: fit_whitening(part) for name, part in unrelated.items()}
+
+        scores = {}
+        for title, dataset in self.queries.items():
+            query = described(dataset, title=title)
+            relevant = _relevant(query.labels, labels, title)
+            for name, part in query.descriptors.items():
+                ranking = rank(whiten[name](bank[name]), whiten[name](part), self.top)
+                row = scores.setdefault(name, {})
+                row[title, 'mAP'] = 100 * mean_average_precision(ranking, relevant)
+                for k in self.recalls:
+                    row[title, f'R@{k}'] = 100 * recall_at(ranking, relevant, k)
+            if self.num_drawn and title == next(iter(self.queries)):
+                self._draw(query, ranking, relevant, database)
+        if len(self.queries) > 1:
+            for row in scores.values():
+                values = [row[title, 'mAP'] for title in self.queries]
+                row['mean', 'mAP'] = float(np.mean(values))
+        if dist.is_main_process():
+            Console().print(score_table(scores, f'Retrieval among {len(labels):,} images'))
+        return {
+            f'{title}/{name}/{kind}': value
+            for name, row in scores.items()
+            for (title, kind), value in row.items()
+        }
+
+    def _draw(self, query: Described, ranking: np.ndarray, relevant: list, database: Described):
+        """A picture of some queries, and what the last descriptor ranks first for them."""
+        chosen = np.linspace(0, len(ranking) - 1, min(self.num_drawn, len(ranking))).astype(int)
+        kept = [[i for i in ranking[q] if i < len(database.dataset)][:5] for q in chosen]
+        shown = min(map(len, kept))
+        if not shown:
+            return
+        wanted = [_pixels(query.dataset[q]) for q in chosen]
+        found = [[_pixels(database.dataset[i]) for i in row[:shown]] for row in kept]
+        is_right = [
+            [i in relevant[q] for i in r[:shown]] for q, r in zip(chosen, kept, strict=True)
+        ]
+        picture = draw_ranking(np.stack(wanted), np.array(found), np.array(is_right))
+        self.runner.visualizer.add_image('ranking', picture)
+
+
+def _relevant(labels: Tensor, bank_labels: Tensor, title: str) -> list[set[int]]:
+    """(Q,) and (M,) labels -> the numbers of the database images that each query seeks."""
+    members = {}
+    for index, label in enumerate(bank_labels.tolist()):
+        members.setdefault(label, set()).add(index)
+    members.pop(NOBODY, None)
+    lost = [label for label in labels.tolist() if label not in members]
+    if lost:
+        raise ValueError(
+            f'{len(lost)} of {len(labels)} queries of {title!r}, the first with label {lost[0]}, '
+            'have no counterpart in the database.'
+        )
+    return [members[label] for label in labels.tolist()]
+
+
+def _pixels(sample: dict) -> np.ndarray:
+    """A sample of a pipeline that ends in PackInputs -> (H, W, 3) uint8 RGB."""
+    return sample['inputs'].numpy()[::-1].transpose(1, 2, 0)
+
+
+def layer_names(backbone) -> tuple[str, ...]:
+    """Names of a backbone's taps, counted from 1: layers of a ViT, stages of others."""
+    kind = 'layer' if hasattr(backbone, 'layers') else 'stage'
+    return tuple(f'{kind} {index + 1}' for index in backbone.out_indices)
+
+
+def score_table(scores: dict[str, dict[tuple[str, str], float]], title: str) -> Table:
+    """A row for each descriptor, a column for each kind of query and measure."""
+    table = Table(title=f'{title}, in percent')
+    table.add_column('descriptor')
+    for queries, kind in next(iter(scores.values())):
+        table.add_column(f'{queries}\n{kind}', justify='right')
+    for name, row in scores.items():
+        table.add_row(name, *(f'{value:.1f}' for value in row.values()))
+    return table
