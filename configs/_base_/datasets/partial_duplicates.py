@@ -1,0 +1,22 @@
+# Parts of images pasted on others are searched among all images of any folder, or zip archive.
+pipeline = [
+    dict(type='mmpretrain.Resize', scale=(320, 320), backend='pillow', interpolation='bicubic'),
+    dict(type='mmpretrain.PackInputs'),
+]
+images = dict(
+    type='mmmask.PartialDuplicates',
+    source='{{$DATA:data/images}}',
+    num_queries=200,
+    seed=0,
+    pipeline=pipeline,
+)
+test_dataloader = dict(
+    batch_size=32,
+    num_workers=8,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(images, part='database'),
+)
+test_cfg = dict(
+    type='mmmask.RetrievalTestLoop', queries=dict(duplicates=dict(images, part='queries')), top=20
+)
+test_evaluator = []  # the loop measures

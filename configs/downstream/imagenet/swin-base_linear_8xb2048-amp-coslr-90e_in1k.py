@@ -1,0 +1,13 @@
+_base_ = [
+    '../../_base_/models/swin-base_linear.py',
+    '../../_base_/datasets/imagenet_linear.py',
+    '../../_base_/schedules/linear_lars.py',
+    '../../_base_/runtime/default.py',
+]
+default_scope = 'mmpretrain'
+
+# MAE's linear probe on the mean of the last map; nothing is published for Swin.
+# The base rate gives lr = 0.1 * (8 GPUs * 2048) / 256 = 6.4
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
+# mmpretrain's Swin freezes its stages when training starts, after DDP has counted on their gradients.
+find_unused_parameters = True
