@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmpretrain.datasets.transforms import RandomResizedCrop
 from scipy.stats import ks_2samp
 
@@ -16,6 +19,7 @@ from mmmask.datasets import (
     full_boxes,
     place_crop,
 )
+from mmmask.engine.hooks.refresh_crops import find_crops
 from mmmask.registry import TRANSFORMS
 
 FULL = [0.0, 0.0, 1.0, 1.0]
@@ -280,3 +284,34 @@ def test_windows_that_cannot_fit():
         ValueError, match=r'shifted by up to 5 does not fit into an image of \(8, 9\)'
     ):
         ShiftedCrop(4, max_shift=5)(dict(img=np.zeros((8, 9, 3))))
+
+
+FOLDER = ROOT / 'configs' / '_base_' / 'datasets'
+BASES = sorted([*FOLDER.glob('*_two_views*.py'), *FOLDER.glob('*_shifted_views.py')])
+
+
+@pytest.mark.parametrize('path', BASES, ids=lambda path: path.stem)
+def test_bases_give_two_views_of_one_place(path):
+    """Of a flat image: the first view is as flat and as bright, the second has another colour."""
+    pipeline = Compose(Config.fromfile(path).train_dataloader.dataset.pipeline)
+    side = 224 if path.stem.startswith('imagenet') or path.stem.endswith('224px') else 64
+    for crop in find_crops(pipeline):
+        crop.boxes = CropBoxes(torch.tensor([FULL]), torch.ones(1, dtype=torch.bool))
+    np.random.seed(0)
+    flat = np.full((100, 120, 3), 100, np.uint8)
+    pairs = [pipeline(dict(img=flat, sample_idx=0))['inputs'] for _ in range(10)]
+    first, second = (torch.stack(views) for views in zip(*pairs, strict=True))
+    assert first.shape == second.shape == (10, 3, side, side)
+    assert (first == 100).all()  # nothing but crops and flips
+    colors = second.flatten(2)
+    assert (colors == colors[..., :1]).all()  # one colour everywhere, jittered in 8 of 10
+    assert 4 <= (colors[..., 0] != 100).any(dim=1).sum() <= 10
+    crops = {type(crop).__name__ for crop in nested(pipeline)}
+    kind = 'ShiftedCrop' if 'shifted' in path.stem else 'ContrastiveCrop'
+    assert kind in crops
+
+
+def nested(transform):
+    yield transform
+    for child in getattr(transform, 'transforms', ()):
+        yield from nested(child)
