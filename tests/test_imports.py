@@ -1,14 +1,21 @@
 """Imports point one way, and the rooms of PyTorch only load without OpenMMLab."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+ABSENT_FROM_DEMO = re.compile(
+    'timm|transformers|huggingface.hub|tokenizers|onedl.mmdetection|onedl.mmsegmentation|'
+    'pycocotools|faiss.*|kornia.*|pytest.*|hypothesis'
+)
 OPENMMLAB = ('mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg')
 
 IMPORT_BLOCKED = """
@@ -73,6 +80,51 @@ def test_a_room_of_pytorch_only_loads_without_openmmlab(room):
     process = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.fixture(scope='module')
+def demo_packages(tmp_path_factory):
+    """What is installed here without what `make demo` does not install, mmcv's operators too."""
+    installed = Path(sysconfig.get_path('purelib'))
+    absent = {'__editable__', '__pycache__', '_virtualenv.pth', 'mmcv'}
+    for distribution in distributions(path=[str(installed)]):
+        if ABSENT_FROM_DEMO.fullmatch(distribution.name):
+            absent |= {Path(file).parts[0] for file in distribution.files}
+    folder = tmp_path_factory.mktemp('demo')
+    for entry in installed.iterdir():
+        if entry.name not in absent and not entry.name.startswith('__editable__'):
+            (folder / entry.name).symlink_to(entry)
+    (folder / 'mmcv').mkdir()
+    for entry in (installed / 'mmcv').iterdir():
+        if not entry.name.startswith('_ext'):
+            (folder / 'mmcv' / entry.name).symlink_to(entry)
+    return folder
+
+
+def test_everything_loads_with_the_packages_of_the_demo(demo_packages):
+    code = IMPORT_BLOCKED.format(blocked=('nothing',), room='mmmask')
+    process = subprocess.run(
+        # -S leaves out the packages of this interpreter.
+        [sys.executable, '-S', '-c', f'{code}\nassert "mmdet" not in sys.modules'],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(demo_packages)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+def test_the_packages_of_the_demo_are_what_the_test_says(demo_packages):
+    code = (
+        'from importlib.util import find_spec as find\n'
+        "assert all(map(find, ('torch', 'mmpretrain', 'mmcv', 'mlxtend', 'skimage')))\n"
+        "assert not any(map(find, ('mmdet', 'mmseg', 'mmcv._ext', 'timm', 'transformers')))"
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(demo_packages)}
+    command = [sys.executable, '-S', '-c', code]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
 
 
