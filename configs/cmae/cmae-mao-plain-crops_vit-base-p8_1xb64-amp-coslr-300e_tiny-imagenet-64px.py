@@ -15,8 +15,8 @@ train_dataloader = dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1],
                 transforms=[
-                    [crop, {{_base_.flip}}],
-                    [crop, {{_base_.flip}}, {{_base_.colour_jitter}}, {{_base_.grey}}],
+                    [crop, {{_base_.random_flip}}],
+                    [crop, {{_base_.random_flip}}, {{_base_.color_jitter}}, {{_base_.grayscale}}],
                 ],
             ),
             dict(type='mmpretrain.PackInputs'),
@@ -26,5 +26,5 @@ train_dataloader = dict(
 custom_hooks = [
     dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
 ]

@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/cmae-mao_vit-base-p16.py',
-    '../_base_/datasets/tiny_imagenet_cmae_64.py',
+    '../_base_/datasets/tiny_imagenet_two_views.py',
     '../_base_/schedules/adamw_coslr.py',
     '../_base_/runtime/default.py',
 ]
@@ -12,6 +12,7 @@ model = dict(
     target_generator=dict(patch_size=8),
     position_head=dict(num_positions=64),
 )
+train_dataloader = dict(batch_size=64, num_workers=8)
 default_hooks = dict(checkpoint=dict(interval=10))
 # Boxes are found after epochs 60, 80, ... 280 and used from epoch 61 on.
 custom_hooks = [
@@ -24,7 +25,7 @@ custom_hooks = [
     ),
     dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
 ]
 # peak lr = 1e-3 * 64 / 256 = 2.5e-4
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -4,5 +4,5 @@ _base_ = 'cmae-mao-plain-crops_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.p
 model = dict(neck=dict(embed_dims=512, depth=8), contrast_weight=0.0, position_weight=0.0)
 custom_hooks = [
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.pictures}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
 ]

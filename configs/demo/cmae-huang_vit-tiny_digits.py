@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/cmae-huang_vit-base-p16.py',
-    '../_base_/datasets/digits_mim.py',
+    '../_base_/datasets/digits_shifted_views.py',
     '../_base_/schedules/adamw_coslr.py',
     '../_base_/runtime/default.py',
 ]
@@ -32,36 +32,8 @@ model = dict(
     momentum=0.99,  # a half-life of one epoch
 )
 
-# The second window is shifted by up to one patch.
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='mmpretrain.RandomResizedCrop',
-                scale=72,
-                crop_ratio_range=(0.6, 1.0),
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            dict(
-                type='mmpretrain.MultiView',
-                num_views=[1, 1],
-                transforms=[
-                    [dict(type='mmmask.ShiftedCrop', size=64)],
-                    [
-                        dict(type='mmmask.ShiftedCrop', size=64, max_shift=8),
-                        dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4),
-                    ],
-                ],
-            ),
-            dict(type='mmpretrain.PackInputs'),
-        ]
-    ),
-)
-
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
+train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)

@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/models/cmae-mao_vit-base-p16.py',
-    '../_base_/datasets/digits_mim.py',
+    '../_base_/datasets/digits_two_views.py',
     '../_base_/schedules/adamw_coslr.py',
     '../_base_/runtime/default.py',
 ]
@@ -30,30 +30,8 @@ model = dict(
     momentum=0.99,  # a half-life of one epoch
 )
 
-# A digit is no longer one when it is flipped or cut in half: crop gently.
-crop = dict(
-    type='mmmask.ContrastiveCrop',
-    scale=64,
-    alpha=0.1,
-    crop_ratio_range=(0.6, 1.0),
-    backend='pillow',
-    interpolation='bicubic',
-)
-jitter = dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4)
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[crop], [crop, jitter]]
-            ),
-            dict(type='mmpretrain.PackInputs'),
-        ]
-    ),
-)
-
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
+train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmpretrain.models import VisionTransformer
 from torch.nn import functional as F
 
@@ -65,6 +67,45 @@ def test_recipe():
         0.996, 0.07, 0.65
     )  # fmt: skip
     assert model.contrast_head.gather and model.target_generator.normalize
+
+
+@pytest.mark.parametrize(('epochs', 'rate'), [(300, 2e-3), (1600, 1e-3)])
+def test_fine_tuning_recipe(epochs, rate):
+    name = f'vit-base-p16_cmae-huang-{epochs}e_8xb128-amp-coslr-100e_in1k.py'
+    cfg = Config.fromfile(ROOT / 'configs/downstream/imagenet' / name)
+    scale_learning_rate(cfg, world_size=8)
+    optimizer, schedule = cfg.optim_wrapper.optimizer, cfg.param_scheduler
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.betas) == (rate, 0.05, (0.9, 0.999))
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == 0.65
+    assert (schedule.warmup_epochs, schedule.eta_min, cfg.train_cfg.max_epochs) == (5, 1e-6, 100)
+    assert cfg.train_dataloader.batch_size * 8 == 1024
+    assert cfg.model.backbone.drop_path_rate == 0.1
+
+
+COLOUR = np.array([60, 120, 200], dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('config', 'size'),
+    [
+        (CONFIG.name, 224),
+        ('cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py', 224),
+        ('cmae-mao_vit-base-p8_1xb64-amp-coslr-300e_tiny-imagenet-64px.py', 64),
+        ('mae_vit-base-p8_1xb64-amp-coslr-300e_tiny-imagenet-64px.py', 64),
+    ],
+)
+def test_pipelines_recolour_the_second_view_only(config, size):
+    cfg = Config.fromfile(CONFIG.parent / config)
+    pipeline = Compose(cfg.train_dataloader.dataset.pipeline)
+    image = np.broadcast_to(COLOUR, (64, 80, 3)).copy()
+    changed = 0
+    for index in range(12):
+        sample = dict(img=image, sample_idx=index, img_shape=(64, 80), ori_shape=(64, 80))
+        first, second = pipeline(sample)['inputs']
+        assert first.shape == second.shape == (3, size, size)
+        assert torch.equal(first, torch.tensor(COLOUR)[:, None, None].expand_as(first))
+        changed += not torch.equal(first, second)
+    assert 6 <= changed <= 12  # more than 0.8 of them
 
 
 def test_masks_and_shapes_of_224_px():

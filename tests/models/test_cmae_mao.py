@@ -1,16 +1,19 @@
 """CMAE of Mao et al.: counts of the full size, and the arithmetic of a tiny model of 64 patches."""
 
+import argparse
 import copy
 import math
+import re
 
 import pytest
 import torch
 from conftest import ROOT, build_model
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from torch import nn
 from torch.nn import functional as F
 
 from mmmask.apis.train import scale_learning_rate
+from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.engine.hooks.refresh_crops import is_due
 from mmmask.layers import sincos_position_embedding
 from mmmask.masking import Mask, RandomMask, keep_all
@@ -21,6 +24,7 @@ FOLDER = ROOT / 'configs/cmae'
 DEFAULT = 'cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
 NATIVE = 'cmae-mao_vit-base-p8_1xb64-amp-coslr-300e_tiny-imagenet-64px.py'
 LINEAGE = 'cmae-mao-lineage_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
+DEMO = 'cmae-mao_vit-tiny_digits.py'
 SOURCES = ('encoder_cls', 'mean_patch', 'decoder_cls')
 TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
@@ -32,7 +36,7 @@ def trainable(module) -> int:
 
 def tiny(source='encoder_cls', **model):
     """The demo's model, smaller still."""
-    cfg = Config.fromfile(ROOT / 'configs/demo/cmae-mao_vit-tiny_digits.py').model
+    cfg = Config.fromfile(ROOT / 'configs/demo' / DEMO).model
     cfg.backbone.arch = ARCH
     cfg.neck.update(in_channels=32, embed_dims=16, num_heads=2)
     cfg.projector.update(in_channels=32, hid_channels=48, out_channels=24)
@@ -61,6 +65,39 @@ def seeded_loss(model, views):
 
 def total(losses):
     return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def documented_ablations():
+    """The options of the README's table; `=x` repeats the option before it."""
+    text = (FOLDER / 'README.md').read_text().split('## Mao: ablations')[1]
+    cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
+    previous = ''
+    for code in (code for cell in cells for code in re.findall(r'`([^`]+)`', cell)):
+        if code.startswith('='):
+            code = previous.rsplit('=', 1)[0] + code
+        if '=' in code:
+            previous = code
+            yield code
+
+
+@pytest.mark.parametrize('options', sorted(documented_ablations()))
+def test_documented_ablations_train(options, views):
+    plain = NATIVE.replace('cmae-mao', 'cmae-mao-plain-crops')
+    is_about_plain_crops = 'type=mmmask.ContrastiveCrop' in options
+    config = FOLDER / plain if is_about_plain_crops else ROOT / 'configs/demo' / DEMO
+    cfg = Config.fromfile(config)
+    before = cfg.to_dict()
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options.split()]).cfg_options)
+    assert cfg.to_dict() != before
+    try:
+        validate_config(cfg)
+    except ConfigError as error:  # the photographs may not be here
+        assert [line for line in str(error).splitlines()[1:] if 'does not exist' not in line] == []
+    if not is_about_plain_crops:
+        losses = MODELS.build(cfg.model)(views, mode='loss')
+        assert all(loss.isfinite() for loss in losses.values())
 
 
 # The full size

@@ -9,23 +9,19 @@ crop = dict(
     interpolation='bicubic',
 )
 random_flip = dict(type='mmpretrain.RandomFlip', prob=0.5)
-color = [
-    dict(
-        type='mmpretrain.RandomApply',
-        transforms=[
-            dict(
-                type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1
-            )
-        ],
-        prob=0.8,
-    ),
-    dict(
-        type='mmpretrain.RandomGrayscale',
-        prob=0.2,
-        keep_channels=True,
-        channel_weights=(0.114, 0.587, 0.2989),
-    ),
-]
+color_jitter = dict(
+    type='mmpretrain.RandomApply',
+    transforms=[
+        dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
+    ],
+    prob=0.8,
+)
+grayscale = dict(
+    type='mmpretrain.RandomGrayscale',
+    prob=0.2,
+    keep_channels=True,
+    channel_weights=(0.114, 0.587, 0.2989),  # of blue, green and red
+)
 plain_pipeline = [
     dict(type='mmpretrain.Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.PackInputs'),
@@ -38,7 +34,7 @@ train_dataloader = dict(
             dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1],
-                transforms=[[crop, random_flip], [crop, random_flip, *color]],
+                transforms=[[crop, random_flip], [crop, random_flip, color_jitter, grayscale]],
             ),
             dict(type='mmpretrain.PackInputs'),
         ]
