@@ -1,7 +1,9 @@
 """What dist_train.sh and slurm_train.sh start, with a program in torch's or srun's place."""
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,10 @@ def test_one_machine(launch):
         '29501',
         '--nproc_per_node',
         '2',
+        '--max-restarts',
+        '0',
+        '--signals-to-handle',
+        'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1',
         str(ROOT / 'tools' / 'train.py'),
         CONFIG,
         '--launcher',
@@ -111,6 +117,7 @@ def test_slurm(launch, tmp_path):
         '--ntasks-per-node=8',
         '--cpus-per-task=5',
         '--kill-on-bad-exit=1',
+        '--signal=USR1@120',
         '--time=1:00:00',
         '--mem=0',
         str(tmp_path / 'python'),
@@ -134,3 +141,66 @@ def test_wrong_use_of_slurm_train(launch, arguments):
     process = launch('slurm_train.sh', *arguments)
     assert process.returncode == 2
     assert 'usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG' in process.stderr
+
+
+def write_program(path, text):
+    path.write_text(f'#!/bin/sh\n{text}\n')
+    path.chmod(0o755)
+
+
+def test_restarts(launch):
+    assert values(launch('dist_train.sh', CONFIG, '2', MAX_RESTARTS='3'))['--max-restarts'] == '3'
+
+
+@pytest.mark.parametrize('code', [0, 1, 3])
+def test_the_exit_code_is_that_of_the_run(launch, tmp_path, code):
+    write_program(tmp_path / 'python', f'exit {code}')
+    assert launch('dist_train.sh', CONFIG, '2', PORT='1').returncode == code
+
+
+@pytest.mark.parametrize('name', ['TERM', 'USR1'])
+def test_signals_reach_the_processes_and_end_in_75(tmp_path, name):
+    """torchrun's place is taken by a program that saves for a while and then fails, as it does."""
+    log = tmp_path / 'log'
+    write_program(
+        tmp_path / 'python',
+        f'trap "sleep 0.3; echo saved >> {log}; exit 1" {name}\n'
+        f'echo ready >> {log}\nwhile :; do sleep 0.1; done',
+    )
+    process = subprocess.Popen(
+        [str(ROOT / 'tools' / 'dist_train.sh'), CONFIG, '2'],
+        env={**os.environ, 'PYTHON': str(tmp_path / 'python'), 'PORT': '1'},
+        cwd=ROOT,
+    )
+    while not log.exists():
+        time.sleep(0.02)
+    process.send_signal(getattr(signal, f'SIG{name}'))
+    assert process.wait(timeout=60) == 75
+    assert log.read_text() == 'ready\nsaved\n'
+
+
+def test_slurm_starts_a_stopped_run_again(launch, tmp_path):
+    """srun ends with 75 twice, and then well; from the second start on the run resumes."""
+    write_program(
+        tmp_path / 'srun',
+        f'echo "$@" >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt 2 ] || exit 75',
+    )
+    assert launch('slurm_train.sh', 'gpu', 'name', CONFIG, '--seed', '1').returncode == 0
+    ends = [line.split(CONFIG)[1] for line in (tmp_path / 'starts').read_text().splitlines()]
+    assert ends == [' --launcher slurm --seed 1'] + [' --launcher slurm --seed 1 --resume'] * 2
+
+
+def test_slurm_requeues_a_batch_job(launch, tmp_path):
+    write_program(tmp_path / 'srun', 'exit 75')
+    write_program(tmp_path / 'scontrol', 'echo scontrol "$@"')
+    process = launch('slurm_train.sh', 'gpu', 'name', CONFIG, SLURM_JOB_ID='4711')
+    assert process.stdout == 'scontrol requeue 4711\n'
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(('code', 'requeues', 'starts'), [(1, '100', 1), (75, '2', 3)])
+def test_slurm_gives_up(launch, tmp_path, code, requeues, starts):
+    write_program(tmp_path / 'srun', f'echo start >> {tmp_path}/starts\nexit {code}')
+    process = launch('slurm_train.sh', 'gpu', 'name', CONFIG, REQUEUES=requeues)
+    assert process.returncode == code
+    assert len((tmp_path / 'starts').read_text().splitlines()) == starts

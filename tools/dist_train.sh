@@ -16,7 +16,12 @@ On several machines, run it on each with these variables; PORT must be the same 
   NODE_RANK    number of this machine, from 0 (default 0)
   MASTER_ADDR  address of machine 0           (default 127.0.0.1)
   PORT         port on machine 0              (default: a free one, or 29500 with several machines)
+  MAX_RESTARTS times to start all again after one has died, going on from the newest
+               intact checkpoint              (default 0)
   PYTHON       interpreter                    (default python, else .venv/bin/python)
+
+SIGTERM and SIGUSR1 lead to a checkpoint and to exit code 75: start again with --resume.
+Processes that have not ended 30 s after that, or after another one has died, are killed.
 USAGE
     exit 2
 fi
@@ -39,10 +44,30 @@ export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
 threads=$(( $(getconf _NPROCESSORS_ONLN) / gpus ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( threads > 0 ? threads : 1 ))}
 
-exec "$PYTHON" -m torch.distributed.run \
+# torchrun ends with 1 when it is told to stop; 75 tells a scheduler to start the run again.
+stop() {
+    stopped=1
+    kill -s "$1" "$child" 2> /dev/null || true
+}
+stopped=
+trap 'stop TERM' TERM
+trap 'stop USR1' USR1
+
+"$PYTHON" -m torch.distributed.run \
     --nnodes "$nodes" \
     --node_rank "${NODE_RANK:-0}" \
     --master_addr "${MASTER_ADDR:-127.0.0.1}" \
     --master_port "$PORT" \
     --nproc_per_node "$gpus" \
-    "$tools/train.py" "$config" --launcher pytorch "$@"
+    --max-restarts "${MAX_RESTARTS:-0}" \
+    --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
+    "$tools/train.py" "$config" --launcher pytorch "$@" &
+child=$!
+code=0
+wait "$child" || code=$?
+while kill -0 "$child" 2> /dev/null; do # a signal interrupts wait
+    code=0
+    wait "$child" || code=$?
+done
+[[ -z $stopped || $code -eq 0 ]] || code=75
+exit "$code"

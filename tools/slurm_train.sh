@@ -14,7 +14,12 @@ Variables:
   GPUS_PER_NODE  GPUs of one machine               (default 8, at most GPUS)
   CPUS_PER_TASK  cores for each GPU                (default 8)
   SRUN_ARGS      more arguments of srun, such as "--time=12:00:00"
+  SIGNAL_AHEAD   seconds before the time limit at which to save and stop (default 120)
+  REQUEUES       times to queue again after a stop with a checkpoint     (default 100)
   PYTHON         interpreter                       (default python, else .venv/bin/python)
+
+A run that was stopped is queued again and goes on from its newest intact checkpoint: inside of a
+batch job the job is requeued, elsewhere srun is started again.
 USAGE
     exit 2
 fi
@@ -33,15 +38,26 @@ per_node=${GPUS_PER_NODE:-8}
 [[ $per_node -le $gpus ]] || per_node=$gpus
 
 export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
-# SRUN_ARGS holds several arguments, hence no quotes.
-# shellcheck disable=SC2086
-exec srun \
-    --partition="$partition" \
-    --job-name="$job_name" \
-    --gres=gpu:"$per_node" \
-    --ntasks="$gpus" \
-    --ntasks-per-node="$per_node" \
-    --cpus-per-task="${CPUS_PER_TASK:-8}" \
-    --kill-on-bad-exit=1 \
-    ${SRUN_ARGS:-} \
-    "$PYTHON" -u "$tools/train.py" "$config" --launcher slurm "$@"
+preempted=75 # exit code of tools/train.py after a checkpoint on SIGTERM or SIGUSR1
+arguments=("$@")
+for ((attempt = 0; ; attempt++)); do
+    code=0
+    # SRUN_ARGS holds several arguments, hence no quotes.
+    # shellcheck disable=SC2086
+    srun \
+        --partition="$partition" \
+        --job-name="$job_name" \
+        --gres=gpu:"$per_node" \
+        --ntasks="$gpus" \
+        --ntasks-per-node="$per_node" \
+        --cpus-per-task="${CPUS_PER_TASK:-8}" \
+        --kill-on-bad-exit=1 \
+        --signal="USR1@${SIGNAL_AHEAD:-120}" \
+        ${SRUN_ARGS:-} \
+        "$PYTHON" -u "$tools/train.py" "$config" --launcher slurm "${arguments[@]}" || code=$?
+    [[ $code -eq $preempted && $attempt -lt ${REQUEUES:-100} ]] || exit "$code"
+    if [[ -n ${SLURM_JOB_ID:-} ]]; then
+        exec scontrol requeue "$SLURM_JOB_ID"
+    fi
+    arguments=("$@" --resume)
+done

@@ -6,15 +6,24 @@ import os
 import sys
 
 from mmengine.config import DictAction
+from torch.distributed.elastic.multiprocessing.errors import record
 
-from mmmask.apis.train import AMP_CHOICES, describe_run, load_config, train
+from mmmask.apis.train import (
+    AMP_CHOICES,
+    describe_run,
+    die_with_the_launcher,
+    load_config,
+    restarted,
+    train,
+)
 from mmmask.apis.validate import ConfigError
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Example: tools/train.py configs/demo/localmim_vit-tiny_digits.py '
+        epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving, start again with --resume. '
+        'Example: tools/train.py configs/demo/localmim_vit-tiny_digits.py '
         '--cfg-options train_cfg.max_epochs=5 train_dataloader.batch_size=64',
     )
     parser.add_argument('config', help='config file')
@@ -26,7 +35,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a value from the latest of the work directory',
+        help='go on from this checkpoint, or without a value from the newest intact one of the work '
+        'directory; a launcher that starts a run again implies it',
     )
     parser.add_argument(
         '--pretrained',
@@ -67,8 +77,11 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+@record  # torchrun reports the traceback of the process that failed first
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.launcher != 'none':
+        die_with_the_launcher()
     try:
         cfg = load_config(
             arguments.config,
@@ -78,7 +91,7 @@ def main() -> None:
             amp=arguments.amp,
             pretrained=arguments.pretrained,
             allow_missing=arguments.allow_missing,
-            resume=arguments.resume,
+            resume=arguments.resume or ('auto' if restarted() else None),
             launcher=arguments.launcher,
         )
     except (ConfigError, FileNotFoundError) as error:

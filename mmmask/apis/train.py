@@ -1,6 +1,8 @@
 """From a config file to a running training."""
 
+import ctypes
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -180,6 +182,23 @@ def _launched_world_size(launcher: str) -> int:
     """Number of processes, before the process group exists."""
     variable = dict(pytorch='WORLD_SIZE', slurm='SLURM_NTASKS', mpi='OMPI_COMM_WORLD_SIZE')
     return int(os.environ[variable[launcher]]) if launcher != 'none' else 1
+
+
+def restarted() -> bool:
+    """Whether torchrun or Slurm has started this run again after it failed or was preempted."""
+    return any(
+        int(os.environ.get(variable) or 0) > 0
+        for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
+    )
+
+
+def die_with_the_launcher() -> None:
+    """Let the kernel send SIGTERM when the process that started this one ends, even if killed."""
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
+    try:
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    except AttributeError:
+        pass  # not Linux
 
 
 def describe_run(cfg: Config) -> None:
