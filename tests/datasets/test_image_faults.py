@@ -1,0 +1,200 @@
+"""Whatever lies in a folder of images: decoded right, or passed over, counted and listed."""
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image, ImageFile
+
+from mmmask.datasets import ImageFolder, decode_image, image_folder
+
+RED = (250, 20, 30)
+
+
+def encode(image: Image.Image, format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def flat(mode='RGB', color=RED, size=(6, 8)) -> Image.Image:
+    return Image.new('RGB', size, color).convert(mode)
+
+
+def palette() -> Image.Image:
+    image = Image.new('P', (6, 8), 1)
+    image.putpalette([0, 0, 0, *RED])
+    return image
+
+
+def rotated() -> bytes:
+    """Lies on its side: the tag says that a quarter turn brings the red half to the top."""
+    image = Image.new('RGB', (8, 6), RED)
+    image.paste((0, 0, 0), (4, 0, 8, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(image, 'PNG', exif=exif)
+
+
+def deep_color() -> bytes:
+    """A PNG with 16 bits for each of red, green and blue, which Pillow cannot write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        body = name + data
+        return struct.pack('>I', len(data)) + body + struct.pack('>I', zlib.crc32(body))
+
+    row = b'\0' + struct.pack('>3H', *(256 * value + 77 for value in RED)) * 6
+    header = struct.pack('>IIBBBBB', 6, 8, 16, 2, 0, 0, 0)
+    chunks = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(row * 8)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + chunks
+
+
+def animation() -> bytes:
+    frames = [flat(), flat(color=(0, 0, 255))]
+    return encode(frames[0], 'GIF', save_all=True, append_images=frames[1:])
+
+
+def bomb(width=30_000, height=30_000) -> bytes:
+    """900 million pixels in a megabyte, were it written to its end."""
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    body = b'IHDR' + header
+    chunk = struct.pack('>I', 13) + body + struct.pack('>I', zlib.crc32(body))
+    return b'\x89PNG\r\n\x1a\n' + chunk + encode(flat(), 'PNG')[33:]
+
+
+PHOTOGRAPH = encode(Image.fromarray(skimage.data.chelsea()), 'JPEG')
+DECODED = {
+    'CMYK': (encode(flat('CMYK'), 'JPEG', quality=95), 4),
+    '16-bit grey': (encode(Image.fromarray(np.full((8, 6), 77 * 256 + 5, np.uint16)), 'PNG'), 77),
+    '16-bit color': (deep_color(), 0),
+    'palette': (encode(palette(), 'PNG'), 0),
+    'transparent palette': (encode(palette(), 'PNG', transparency=0), 0),
+    'RGBA': (encode(flat('RGBA'), 'PNG'), 0),
+    'animated': (animation(), 0),
+    'one pixel': (encode(flat(size=(1, 1)), 'PNG'), 0),
+    'a JPEG named PNG': (encode(flat(), 'JPEG', quality=95), 4),
+}
+SKIPPED = {
+    'truncated JPEG': (PHOTOGRAPH[:5000], 'truncated'),
+    'truncated PNG': (encode(Image.fromarray(skimage.data.chelsea()), 'PNG')[:5000], ''),
+    'zero bytes': (b'', 'the file is empty'),
+    'text': (b'<html>404 Not Found</html>', 'not an image of a known format'),
+    'zeros': (bytes(4096), 'not an image of a known format'),
+    'bomb': (bomb(), 'decompression bomb|more than 89,478,485'),
+    'large': (bomb(9500, 9500), '9500 x 9500 pixels, more than 89,478,485'),
+    'floating point': (encode(Image.new('F', (6, 8), 0.5), 'TIFF'), 'no 8-bit range'),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Nine good images, and what a test adds."""
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for number in range(1, 10):
+        flat(color=(number,) * 3).save(folder / f'good{number}.png')
+    return folder
+
+
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+@pytest.mark.parametrize('kind', DECODED)
+def test_decoded(folder, tmp_path, kind):
+    content, tolerance = DECODED[kind]
+    (folder / 'a.png').write_bytes(content)
+    report = tmp_path / 'report.txt'
+    image = ImageFolder(folder, report_file=str(report))[0]['img']
+    assert image.dtype == np.uint8 and image.shape[2] == 3
+    if kind == '16-bit grey':
+        assert (image == tolerance).all()
+    else:
+        assert np.abs(image.astype(int) - RED[::-1]).max() <= tolerance
+    assert not report.exists()
+
+
+def test_upright(folder):
+    (folder / 'a.png').write_bytes(rotated())
+    image = ImageFolder(folder)[0]['img']
+    assert image.shape == (8, 6, 3)
+    assert (image[:4] == RED[::-1]).all() and (image[4:] == 0).all()
+
+
+@pytest.mark.filterwarnings('ignore::PIL.Image.DecompressionBombWarning')
+@pytest.mark.parametrize('kind', SKIPPED)
+def test_skipped_counted_and_listed(folder, tmp_path, kind):
+    content, reason = SKIPPED[kind]
+    (folder / 'a.png').write_bytes(content)
+    report = tmp_path / 'report.txt'
+    dataset = ImageFolder(folder, report_file=str(report))
+    for _ in range(2):
+        values = [int(dataset[index]['img'].max()) for index in range(10)]
+        assert values[1:] == list(range(1, 10))
+        assert values[0] in range(1, 10)  # another image, never zeros
+    (line,) = report.read_text().splitlines()
+    path, told = line.split('\t')
+    assert path == f'{folder}/a.png'
+    assert any(part in told for part in reason.split('|'))
+
+
+def test_pillow_may_not_fill_what_is_missing(monkeypatch):
+    """Some packages allow it for the whole process; then Pillow turns the rest grey."""
+    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)
+    with pytest.raises(OSError, match='truncated'):
+        decode_image(PHOTOGRAPH[:5000])
+
+
+class TestVanishing:
+    def test_one_file(self, folder, tmp_path):
+        report = tmp_path / 'report.txt'
+        dataset = ImageFolder(folder, report_file=str(report))
+        assert dataset[4]['img'].max() == 5
+        (folder / 'good5.png').unlink()
+        sample = dataset[4]
+        assert sample['img'].max() in {1, 2, 3, 4, 6, 7, 8, 9}
+        assert 'FileNotFoundError' in report.read_text()
+
+    def test_a_share_of_them(self, folder):
+        dataset = ImageFolder(folder, max_unreadable=0.3)
+        for number in (2, 3, 4):
+            (folder / f'good{number}.png').unlink()
+        with pytest.raises(RuntimeError, match=r'3 of 9 images.*max_unreadable=30%'):
+            [dataset[index] for index in range(9)]
+
+    def test_the_whole_disk(self, tmp_path):
+        """A long run has read nearly all of them, so the share would be reached far too late."""
+        folder = tmp_path / 'disk'
+        folder.mkdir()
+        for number in range(300):
+            flat(color=(number % 250 + 1,) * 3).save(folder / f'{number:03}.png')
+        dataset = ImageFolder(folder, max_unreadable=0.9)
+        [dataset[index] for index in range(300)]
+        os.rename(folder, tmp_path / 'gone')
+        with pytest.raises(RuntimeError, match='no readable image in 100 draws.*still there'):
+            dataset[0]
+
+
+class TestArchives:
+    def test_names_that_lead_out_are_passed_over(self, tmp_path):
+        (tmp_path / 'outside.png').write_bytes(encode(flat(), 'PNG'))
+        with zipfile.ZipFile(tmp_path / 'evil.zip', 'w') as archive:
+            for name in ('../outside.png', 'a/../../outside.png', 'good.png'):
+                archive.writestr(name, encode(flat(color=(9, 9, 9)), 'PNG'))
+        before = sorted(tmp_path.rglob('*'))
+        dataset = ImageFolder(tmp_path / 'evil.zip')
+        assert [Path(dataset[i]['img_path']).name for i in range(len(dataset))] == ['good.png']
+        assert sorted(tmp_path.rglob('*')) == before
+
+    def test_a_member_that_unpacks_to_more_than_an_image(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(image_folder, 'MAX_BYTES', 10_000)
+        with zipfile.ZipFile(tmp_path / 'x.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr('a.png', bytes(1_000_000))
+            archive.writestr('b.png', encode(flat(), 'PNG'))
+        report = tmp_path / 'report.txt'
+        dataset = ImageFolder(tmp_path / 'x.zip', max_unreadable=0.6, report_file=str(report))
+        assert (dataset[0]['img'] == RED[::-1]).all()
+        assert 'the file has 1,000,000 bytes, more than 10,000' in report.read_text()
