@@ -1,0 +1,122 @@
+"""MaskDeep's recipes and its ladder, value by value."""
+
+import pytest
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+
+from mmmask.apis.train import scale_learning_rate
+
+FOLDER = ROOT / 'configs/maskdeep'
+TINY = '{}_resnet-18_1xb256-amp-coslr-200e_tiny-imagenet-64px'
+IN1K = '{}_resnet-50_16xb256-amp-coslr-200e_in1k'
+
+
+def read(name):
+    return Config.fromfile(FOLDER / f'{name}.py')
+
+
+@pytest.mark.parametrize(
+    ('name', 'gpus', 'batch', 'rate', 'epochs'),
+    [
+        (IN1K.format('maskdeep'), 16, 4096, 4.8, 200),
+        ('maskdeep_resnet-50_16xb256-amp-coslr-100e_in1k', 16, 4096, 7.2, 100),
+        ('maskdeep_resnet-50_8xb64-amp-coslr-200e_in1k', 8, 512, 0.6, 200),
+        (TINY.format('maskdeep'), 1, 256, 0.3, 200),
+    ],
+)
+def test_lars_of_byol(name, gpus, batch, rate, epochs):
+    cfg = read(name)
+    assert cfg.train_dataloader.batch_size * gpus == batch
+    scale_learning_rate(cfg, world_size=gpus)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr == pytest.approx(rate)
+    rest = {key: value for key, value in optimizer.items() if key != 'lr'}
+    assert rest == dict(type='mmpretrain.LARS', momentum=0.9, weight_decay=1e-6, eta=1e-3)
+    assert (cfg.param_scheduler.warmup_epochs, cfg.param_scheduler.eta_min) == (10, 0)
+    assert cfg.train_cfg.max_epochs == epochs
+    assert cfg.model.momentum == 0.99
+
+
+def test_what_lars_leaves_alone(on_meta):
+    """Vectors, queries and level embeddings have no decay and the plain rate."""
+    cfg = read(IN1K.format('maskdeep'))
+    model = on_meta(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    settings = {id(p): group for group in groups for p in group['params']}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    excluded = {n for n, p in trained.items() if settings[id(p)].get('lars_exclude')}
+    vectors = {name for name, p in trained.items() if p.ndim == 1}
+    assert excluded == vectors | {'neck.level_embed', 'neck.transformers.masked.query'}
+    for name, parameter in trained.items():
+        decay = 0 if name in excluded else 1e-6
+        assert settings[id(parameter)]['weight_decay'] == decay, name
+
+
+STEPS = {
+    'maskdeep-m0': dict(levels=1, groups=None, views=2),
+    'maskdeep-m1': dict(levels=1, groups=1, views=2),
+    'maskdeep-m2': dict(levels=3, groups=1, views=2),
+    'maskdeep-m3': dict(levels=3, groups=4, views=2),
+    'maskdeep': dict(levels=3, groups=4, views=4),
+}
+
+
+def on_the_ladder(cfg) -> dict:
+    model, (first, *_) = cfg.model, cfg.train_dataloader.dataset.pipeline
+    views = model.data_preprocessor.get('views') or first.get('num_views')
+    return dict(
+        levels=len(model.neck.in_channels),
+        groups=None if model.masking is None else model.masking.num_groups,
+        views=len(views),
+    )
+
+
+@pytest.mark.parametrize('name', STEPS)
+@pytest.mark.parametrize('family', [TINY, IN1K], ids=['tiny-imagenet', 'in1k'])
+def test_steps_differ_in_nothing_else(name, family):
+    cfg, whole = read(family.format(name)), read(family.format('maskdeep'))
+    assert on_the_ladder(cfg) == STEPS[name]
+    assert (cfg.model.neck.get('fusion', 'joint') is None) == (name == 'maskdeep-m0')
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'randomness'):
+        assert cfg[key] == whole[key]
+    assert cfg.model.head == whole.model.head
+    kept = {k: v for k, v in cfg.model.backbone.items() if k != 'out_indices'}
+    assert kept == {k: v for k, v in whole.model.backbone.items() if k != 'out_indices'}
+
+
+@pytest.mark.parametrize('step', [0, 1, 2, 3, 4])
+def test_the_small_ladder_has_the_same_steps(step):
+    name = 'maskdeep' if step == 4 else f'maskdeep-m{step}'
+    folder = ROOT / 'configs/demo/ladder'
+    cfg = Config.fromfile(folder / f'maskdeep-m{step}_resnet-18_tiny-imagenet.py')
+    assert on_the_ladder(cfg) == STEPS[name]
+
+
+def test_views_are_byols():
+    first, second, *_ = (
+        {step.type.split('.')[1]: step for step in view}
+        for view in read(IN1K.format('maskdeep')).train_dataloader.dataset.pipeline[0].transforms
+    )
+    for view, blur in ((first, 1.0), (second, 0.1)):
+        assert view['RandomResizedCrop'].interpolation == 'bicubic'
+        assert view['RandomFlip'].prob == 0.5
+        jitter = view['RandomApply']
+        assert jitter.prob == 0.8
+        assert jitter.transforms[0] == dict(
+            type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1
+        )
+        assert view['RandomGrayscale'].prob == 0.2
+        assert view['GaussianBlur'].prob == blur
+        assert view['GaussianBlur'].magnitude_range == (0.1, 2.0)
+    assert 'Solarize' not in first and second['Solarize'].prob == 0.2
+
+
+def test_the_second_linear_probe_is_mocos():
+    folder = ROOT / 'configs/downstream/imagenet'
+    cfg = Config.fromfile(folder / 'resnet-50_linear-sgd_8xb32-amp-steplr-100e_in1k.py')
+    scale_learning_rate(cfg, world_size=8)
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=30.0, momentum=0.9, weight_decay=0.0)
+    assert cfg.train_dataloader.batch_size * 8 == 256
+    assert (cfg.param_scheduler.milestones, cfg.param_scheduler.gamma) == ([60, 80], 0.1)
+    assert cfg.train_cfg.max_epochs == 100 and cfg.model.backbone.frozen_stages == 4
