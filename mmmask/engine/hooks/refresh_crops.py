@@ -67,7 +67,8 @@ class RefreshCropsHook(Hook):
     warning where boxes are so large that they no longer guide the crops.
 
     Args:
-        heat_map, smooth: where the model sees something, see :func:`mmmask.models.heat_maps.heat_map`.
+        heat_map, smooth: where the model sees something, as ``mmmask.models.heat_maps.heat_map``
+            takes them.
         threshold, min_side: see :func:`mmmask.datasets.find_boxes`.
         warmup: epochs before boxes are used; below 1, a share of all epochs.
         interval: epochs from one search to the next; below 1, a share of all epochs.
