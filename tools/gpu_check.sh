@@ -66,7 +66,10 @@ benchmark() {
         localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k \
         localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k \
         evolved/ehm_vit-base-p16_8xb512-amp-coslr-300e_in1k \
-        evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k; do
+        evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k \
+        cmae/cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet \
+        cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k \
+        maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k; do
         configs+=("configs/$config.py")
     done
     limited "$python" tools/benchmark.py "${configs[@]}" --amp bf16 \

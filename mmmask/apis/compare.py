@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -60,6 +61,7 @@ def compare_runs(
     Returns:
         For each config name the scores of each seed; see :func:`score_features`.
     """
+    MMLogger.get_current_instance().setLevel('WARNING')
     results = {}
     for config in map(Path, configs):
         results[config.stem] = runs = []
