@@ -79,6 +79,21 @@ class DurableCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self._loaded = checkpoint.get('resume')
+        if runner._resume and self._loaded:
+            self._check_loader(runner, checkpoint['meta'])
+
+    def _check_loader(self, runner, meta: dict) -> None:
+        """Stop, or go on with the next epoch, where a step is not of the same images as before."""
+        before, now = self._loaded['loader'], describe_loader(runner)
+        if before == now:
+            return
+        if meta['iter'] != meta['epoch'] * before['iterations_per_epoch']:
+            raise ValueError(
+                f'The checkpoint is of the middle of an epoch with {before}, but now there is '
+                f'{now}: go on as before, or from a checkpoint named after an epoch.'
+            )
+        runner.logger.warning(f'This is another run than before: {before} became {now}.')
+        meta['iter'] = meta['epoch'] * now['iterations_per_epoch']
 
     def before_train(self, runner) -> None:
         super().before_train(runner)
@@ -90,19 +105,10 @@ class DurableCheckpointHook(CheckpointHook):
             self._restore(runner)
 
     def _restore(self, runner) -> None:
-        state, now = self._loaded, describe_loader(runner)
+        state = self._loaded
         if state is None:
             runner.logger.warning('The checkpoint holds no random states: masks will differ.')
             return
-        if state['loader'] != now:
-            before = state['loader']
-            if runner.iter != runner.epoch * before['iterations_per_epoch']:
-                raise ValueError(
-                    f'The checkpoint is of the middle of an epoch with {before}, but now there is '
-                    f'{now}: go on as before, or from a checkpoint named after an epoch.'
-                )
-            runner.logger.warning(f'This is another run than before: {before} became {now}.')
-            runner.train_loop._iter = runner.epoch * now['iterations_per_epoch']
         if len(state['random']) == dist.get_world_size():
             set_random_state(state['random'][dist.get_rank()])
         if hasattr(runner.train_dataloader.sampler, 'seed'):

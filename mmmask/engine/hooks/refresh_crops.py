@@ -145,7 +145,6 @@ class RefreshCropsHook(Hook):
         for old, new in zip(self._values(), saved, strict=True):
             old.copy_(new)
         self.stages = [BoxStage(*stage) for stage in self._loaded['stages']]
-        self._describe(runner)
 
     def before_train_epoch(self, runner) -> None:
         for one in self.datasets:

@@ -1,0 +1,207 @@
+"""A run that is stopped within an epoch and resumed is the run that was never stopped.
+
+Over the configs of configs/demo on digits, hence every method, with one and with two processes: weights,
+momentum copies, optimizer, schedules, random states, boxes, and every line of the log, bit by bit.
+"""
+
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from conftest import DEMOS, ROOT
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+
+import mmmask.engine  # noqa: F401  enters everything into the registry
+from mmmask.apis.soak import compare, read_run
+from mmmask.apis.train import set_defaults
+from mmmask.registry import HOOKS
+
+METHODS = [path for path in DEMOS if path.stem.endswith('digits')]  # each has one on digits
+WATCHERS = {'mmmask.OnlineKNNHook', 'mmmask.ReconstructionHook'}
+
+
+@HOOKS.register_module(force=True)
+class SignalHook(Hook):
+    """Sends a signal to its own process within an iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter + 1 == self.iteration and runner.rank == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.fixture(scope='module')
+def photographs_folder(tmp_path_factory):
+    """16 smooth images of 80 px."""
+    folder, draws = tmp_path_factory.mktemp('photographs'), np.random.default_rng(0)
+    for number in range(16):
+        blobs = Image.fromarray(draws.integers(0, 256, (10, 10, 3), dtype=np.uint8))
+        blobs.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f'{number:02}.png')
+    return folder
+
+
+def read_from(value, folder):
+    """Let every data set in a config read the images of a folder."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            read_from(item, folder)
+    if isinstance(value, dict):
+        for item in value.values():
+            read_from(item, folder)
+        if value.get('type') in ('mmmask.Digits', 'mmmask.ImageFolder'):
+            pipeline = value.get('pipeline', [])
+            value.clear()
+            value.update(type='mmmask.ImageFolder', source=str(folder), pipeline=pipeline)
+
+
+def train(path, folder, work_dir, stop_at=None, batch_size=4, workers=0, **options):
+    """Two epochs of four iterations, going on from what is in the work directory."""
+    cfg = Config.fromfile(path)
+    read_from(cfg._cfg_dict, folder)
+    cfg.train_dataloader.update(batch_size=batch_size, num_workers=workers)
+    schedules = cfg.param_scheduler
+    for schedule in schedules if isinstance(schedules, list) else [schedules]:
+        if 'warmup_epochs' in schedule:
+            schedule.warmup_epochs = 0.5
+    cfg.train_cfg.max_epochs = 2
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks or [] if hook.type not in WATCHERS]
+    if stop_at:
+        cfg.custom_hooks.append(dict(type='mmmask.SignalHook', iteration=stop_at))
+    cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    cfg.work_dir, cfg.resume, cfg.log_level = str(work_dir), True, 'WARNING'
+    cfg.experiment_name = f'resume-{random.Random().getrandbits(60)}'
+    cfg.merge_from_dict(options)
+    set_defaults(cfg)
+    runner = Runner.from_cfg(cfg)
+    if not stop_at:
+        runner.train()
+        return runner
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    with pytest.raises(SystemExit) as left:
+        runner.train()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    assert left.value.code == 75
+    return runner
+
+
+@pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
+def test_every_method_within_an_epoch(path, photographs_folder, tmp_path):
+    train(path, photographs_folder, tmp_path / 'whole')
+    train(path, photographs_folder, tmp_path / 'stopped', stop_at=3)
+    assert (tmp_path / 'stopped' / 'last_checkpoint').read_text().endswith('iter_3.pth')
+    train(path, photographs_folder, tmp_path / 'stopped')
+    whole, stopped = read_run(tmp_path / 'whole'), read_run(tmp_path / 'stopped')
+    assert compare(whole, stopped, 'stopped') == []
+    assert sorted(whole['log']) == list(range(1, 9))
+
+
+def run_pair(rank, folder, tmp_path):
+    torch.set_num_threads(1)  # the threads of the parent do not survive the fork
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/rendezvous', rank=rank, world_size=2
+    )
+    os.environ['LOCAL_RANK'] = str(rank)
+    for path in METHODS:
+        for name, stop_at in (('whole', None), ('stopped', 2), ('stopped', None)):
+            work_dir = tmp_path / path.stem / name
+            train(path, folder, work_dir, stop_at, batch_size=2, launcher='pytorch')
+
+
+def test_every_method_with_two_processes(photographs_folder, tmp_path):
+    """The signal reaches one process after iteration 2; both leave after iteration 3."""
+    torch.multiprocessing.start_processes(
+        run_pair, args=(photographs_folder, tmp_path), nprocs=2, start_method='fork'
+    )
+    for path in METHODS:
+        whole, stopped = (read_run(tmp_path / path.stem / name) for name in ('whole', 'stopped'))
+        assert compare(whole, stopped, path.stem) == []
+        random_states = whole['checkpoint']['resume']['random']
+        assert len(random_states) == 2
+        assert not torch.equal(random_states[0]['torch'], random_states[1]['torch'])
+
+
+class TestLoading:
+    """What one method shows for all."""
+
+    path = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
+    small = {
+        'model.backbone.arch.num_layers': 1,
+        'model.neck.depth': 1,
+    }
+
+    def test_workers_do_not_matter(self, photographs_folder, tmp_path):
+        train(self.path, photographs_folder, tmp_path / 'none', **self.small)
+        train(self.path, photographs_folder, tmp_path / 'some', stop_at=6, workers=2, **self.small)
+        train(self.path, photographs_folder, tmp_path / 'some', workers=1, **self.small)
+        runs = [read_run(tmp_path / name) for name in ('none', 'some')]
+        assert compare(*runs, 'some') == []
+
+    def test_accumulated_gradients(self, photographs_folder, tmp_path):
+        """An epoch of four iterations ends within a step of three: its checkpoint waits for 6."""
+        options = self.small | {'optim_wrapper.accumulative_counts': 3}
+        train(self.path, photographs_folder, tmp_path / 'whole', **options)
+        train(self.path, photographs_folder, tmp_path / 'stopped', stop_at=7, **options)
+        meta = torch.load(tmp_path / 'stopped' / 'epoch_1.pth', weights_only=False)['meta']
+        assert (meta['epoch'], meta['iter']) == (1, 6)
+        (tmp_path / 'stopped' / 'last_checkpoint').write_text(
+            str(tmp_path / 'stopped' / 'epoch_1.pth')
+        )
+        train(self.path, photographs_folder, tmp_path / 'stopped', **options)
+        runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
+        assert compare(*runs, 'stopped') == []
+
+    def test_what_was_seen_is_skipped_without_being_read(
+        self, photographs_folder, tmp_path, monkeypatch
+    ):
+        from mmmask.datasets import image_folder
+
+        train(self.path, photographs_folder, tmp_path, stop_at=3, **self.small)
+        read = []
+        original = image_folder.read_file
+        monkeypatch.setattr(
+            image_folder, 'read_file', lambda *names: (read.append(names[-1]), original(*names))[1]
+        )
+        train(self.path, photographs_folder, tmp_path, **self.small)
+        assert len(read) == 4 + 16  # one iteration of the first epoch, and all of the second
+
+    def test_another_batch_size(self, photographs_folder, tmp_path):
+        """Goes on after an epoch, and refuses within one."""
+        train(self.path, photographs_folder, tmp_path / 'middle', stop_at=3, **self.small)
+        with pytest.raises(ValueError, match="middle of an epoch with .*'batch_size': 4.* 8"):
+            train(self.path, photographs_folder, tmp_path / 'middle', batch_size=8, **self.small)
+        train(self.path, photographs_folder, tmp_path / 'end', stop_at=6, **self.small)
+        pointer = tmp_path / 'end' / 'last_checkpoint'
+        pointer.write_text(str(tmp_path / 'end' / 'epoch_1.pth'))
+        runner = train(self.path, photographs_folder, tmp_path / 'end', batch_size=8, **self.small)
+        assert (runner.epoch, runner.iter) == (2, 4)
+
+    def test_newest_checkpoints_are_kept(self, photographs_folder, tmp_path):
+        train(self.path, photographs_folder, tmp_path, stop_at=2, **self.small)
+        (tmp_path / '.epoch_9.pth.1.part').write_bytes(b'left by a process that was killed')
+        (tmp_path / 'epoch_77.pth').write_bytes(b"another run's")
+        train(self.path, photographs_folder, tmp_path, **self.small)
+        names = {path.name for path in tmp_path.glob('*.pth*')} | set(os.listdir(tmp_path)) & {
+            '.epoch_9.pth.1.part'
+        }
+        assert names == {
+            *('epoch_1.pth', 'epoch_1.pth.sha256', 'epoch_2.pth', 'epoch_2.pth.sha256'),
+            'epoch_77.pth',
+        }
+
+    def test_a_torn_file_named_on_the_command_line(self, photographs_folder, tmp_path):
+        train(self.path, photographs_folder, tmp_path, stop_at=2, **self.small)
+        path = tmp_path / 'iter_2.pth'
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ValueError, match='iter_2.pth is no checkpoint to resume from: its che'):
+            train(self.path, photographs_folder, tmp_path, load_from=str(path), **self.small)

@@ -1,0 +1,68 @@
+#!/usr/bin/env python
+"""Train under random kills, signals and torn files, and check that nothing is lost.
+
+A small pre-training runs once undisturbed. Then it runs again and again, each time in processes
+that are killed or told to stop at random moments, half of them in the middle of writing a
+checkpoint; between two processes the newest checkpoint may be cut off, lose a bit, vanish, or lose
+its checksum. After each fault the run is resumed. Every run must end with the same weights,
+optimizer state, random states and log as the undisturbed one, bit by bit.
+"""
+
+import argparse
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from mmmask.apis.soak import soak
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Examples:\n'
+        '  tools/soak.py --kills 20                 a minute or two on one core\n'
+        '  tools/soak.py --kills 200 --seed 1       the figures in docs/long_runs.md\n'
+        '  tools/soak.py --config CONFIG --work-dir FOLDER   keep what differs, to look at it',
+    )
+    parser.add_argument('--kills', type=int, default=20, help='least number of kills (default: 20)')
+    parser.add_argument('--seed', type=int, default=0, help='of the faults (default: 0)')
+    parser.add_argument(
+        '--config',
+        default=str(Path(__file__).parents[1] / 'configs/demo/ehm_vit-tiny_digits.py'),
+        help='a config of configs/demo; its model and data are made small (default: evolved masks, '
+        'which have a schedule and a momentum copy)',
+    )
+    parser.add_argument('--images', type=int, default=64, help='images of an epoch (default: 64)')
+    parser.add_argument('--epochs', type=int, default=3, help='length of a run (default: 3)')
+    parser.add_argument(
+        '--work-dir',
+        help='a new folder for the runs (default: a temporary one, removed at the end)',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        result = soak(
+            arguments.config,
+            Path(arguments.work_dir or temporary, 'soak'),
+            arguments.kills,
+            arguments.seed,
+            arguments.images,
+            arguments.epochs,
+            partial(print, flush=True),
+        )
+    print(f'\n{result.kills} kills and {result.stops} stops by signal in {result.starts} starts')
+    print(f'{result.runs} runs trained to their end, in {result.seconds:.0f} s')
+    for kind, count in result.faults.most_common():
+        print(f'  {count:5} x {kind}')
+    if result.differences:
+        sys.exit('NOT equal to the undisturbed run:\n' + '\n'.join(result.differences[:20]))
+    print('every run ended equal to the undisturbed one, bit by bit: nothing was lost')
+
+
+if __name__ == '__main__':
+    main()
