@@ -1,0 +1,33 @@
+_base_ = 'ade20k.py'
+
+# tools/make_digits_on_photographs.py data/digits-on-photographs --train 1000 --val 200
+data_root = 'data/digits-on-photographs'
+metainfo = dict(classes=('background', *'0123456789'))
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmseg.LoadAnnotations'),
+    dict(type='mmseg.PackSegInputs'),  # a digit is no longer one when it is flipped
+]
+test_pipeline = train_pipeline
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(
+        type='mmseg.BaseSegDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        data_prefix=dict(img_path='train', seg_map_path='segmentation/train'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    num_workers=0,
+    dataset=dict(
+        type='mmseg.BaseSegDataset',
+        data_root=data_root,
+        metainfo=metainfo,
+        data_prefix=dict(img_path='val', seg_map_path='segmentation/val'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader

@@ -1,0 +1,7 @@
+_base_ = 'default.py'
+default_scope = 'mmseg'  # whose parts name their defaults without a scope
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=16_000, save_best='mIoU'),
+)
+log_processor = dict(by_epoch=False)

@@ -1,0 +1,10 @@
+# batch = 8 GPUs * 2 = 16
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', by_epoch=True, milestones=[8, 11], gamma=0.1),
+]
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=1)
