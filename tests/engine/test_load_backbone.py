@@ -229,6 +229,25 @@ def test_other_heads_are_told_by_the_config_in_the_file(vit, tmp_path):
         load_backbone(network(), tmp_path / 'a.pth')
 
 
+def test_names_of_architectures_mean_other_things_for_swin(swin, tmp_path):
+    text = "model = dict(backbone=dict(type='mmmask.MaskedSwinTransformer', arch='base'))"
+    file = dict(state_dict=swin[0].state_dict(), meta=dict(cfg=text))
+    torch.save(file, tmp_path / 'a.pth')
+    options = dict(img_size=64, patch_size=2, out_indices=(2,))
+    network = SwinTransformer(arch=SWIN, window_size=4, **options)
+    assert load_backbone(network, tmp_path / 'a.pth').startswith(f'{tmp_path}')
+
+    # Swin's own tables tell the heads, and none may be missing.
+    other = SwinTransformer(arch=SWIN | dict(num_heads=[1, 2, 4]), **options)
+    with pytest.raises(CheckpointError, match=r'bias_table is \(49, 2\) in the file but \(169, 1'):
+        load_backbone(other, tmp_path / 'a.pth')
+    name = 'stages.0.blocks.0.attn.w_msa.relative_position_bias_table'
+    del file['state_dict'][f'backbone.{name}']
+    torch.save(file, tmp_path / 'b.pth')
+    with pytest.raises(CheckpointError, match=f'{name} of the network is not in the file'):
+        load_backbone(network, tmp_path / 'b.pth')
+
+
 def test_another_kind_of_network_and_torn_files(vit, swin, tmp_path):
     with pytest.raises(CheckpointError, match=r'does not fit the backbone ResNet \(0 tensors'):
         load_backbone(DetectionResNet(depth=18), vit[1])

@@ -16,7 +16,8 @@ from .files import CheckpointError, find_tensors, open_checkpoint
 
 # Norms behind the last block and additions of downstream networks: new where a checkpoint lacks
 # them, and dropped where a network does.
-OPTIONAL = re.compile(r'^(ln|norm|fc_norm)\d*\.|rel_pos|relative_position|gamma')
+NORM = re.compile(r'^(ln|norm|fc_norm)\d*\.')
+ADDITION = re.compile(r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma')
 # Constants, which every network computes for its own size.
 CONSTANT = re.compile(r'relative_position_index$|attn_mask$')
 # Layers that some networks of mmseg name otherwise. Swin and ResNet have the same names in
@@ -69,7 +70,7 @@ def load_backbone(
     tensors = {
         name: tensor
         for name, tensor in tensors.items()
-        if name not in own or tensor.shape == own[name].shape or not OPTIONAL.search(name)
+        if name not in own or tensor.shape == own[name].shape or not NORM.search(name)
     }
 
     misfits = {
@@ -80,14 +81,15 @@ def load_backbone(
     }
     missing = sorted(own.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - own.keys())
-    problems = [*_other_heads(backbone, description), *misfits.values()] + [
+    heads = _other_heads(backbone, description) if 'pos_embed' in own else []
+    problems = [*heads, *misfits.values()] + [
         f'{name} of the {place}'
         for names, place in (
             (missing, 'network is not in the file'),
             (unexpected, 'file has no place in the network'),
         )
         for name in names
-        if not OPTIONAL.search(name) and name not in dropped
+        if not NORM.search(name) and not ADDITION.search(name) and name not in dropped
     ]
     matched = len(tensors) - len(unexpected) - len(misfits)
     summary = (
