@@ -3,8 +3,10 @@
 import pytest
 import torch
 from conftest import DEMOS, build_model
+from mmpretrain.models.backbones import ViTSAM
 from torch import nn
 
+from mmmask.models import WindowVisionTransformer
 from mmmask.targets import HOGTarget
 
 DEVICE = 'cuda'
@@ -12,7 +14,10 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device'),
 ]
+# MaskDeep hides positions of maps, not patches.
+PATCHES = [path for path in DEMOS if not path.stem.startswith('maskdeep')]
 demo_configs = pytest.mark.parametrize('config', DEMOS, ids=lambda path: path.stem)
+patch_configs = pytest.mark.parametrize('config', PATCHES, ids=lambda path: path.stem)
 
 
 class FixedMask(nn.Module):
@@ -43,22 +48,27 @@ def images() -> torch.Tensor:
     return nn.functional.interpolate(noise, size=64, mode='bicubic')
 
 
+def views(images):
+    """Two views of each image; methods with one view take the first."""
+    return [images, images.flip(-1)]
+
+
 def total(losses):
     return sum(value for name, value in losses.items() if 'loss' in name)
 
 
-@demo_configs
+@patch_configs
 def test_the_loss_is_the_cpu_s(config, images):
     model = build_model(config).eval()
     model.masking = FixedMask(model.draw_mask(images))
-    expected = model(images, mode='loss')
-    found = model.to(DEVICE)(images.to(DEVICE), mode='loss')
+    expected = model(views(images), mode='loss')
+    found = model.to(DEVICE)(views(images.to(DEVICE)), mode='loss')
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name].cpu(), value, rtol=1e-3, atol=1e-5)
 
 
-@demo_configs
+@patch_configs
 def test_masks_are_drawn_on_the_gpu(config, images):
     model = build_model(config).eval().to(DEVICE)
     mask = model.draw_mask(images.to(DEVICE))
@@ -71,6 +81,19 @@ def test_masks_are_drawn_on_the_gpu(config, images):
     assert torch.equal(ids_restore.gather(1, ids_keep), positions)
 
 
+def test_deep_masking_predicts_the_same(images):
+    model = build_model('demo/maskdeep_resnet-tiny_digits.py').eval()
+    with torch.no_grad():
+        groups = model.draw_groups(model.encode(images))
+        expected = model.head.predict(model.neck(model.encode(images), groups))['masked']
+        model.to(DEVICE)
+        maps = model.encode(images.to(DEVICE))
+        groups = [level.to(DEVICE) for level in groups]
+        found = model.head.predict(model.neck(maps, groups))['masked']
+    assert {level.device.type for level in model.draw_groups(maps)} == {DEVICE}
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+
+
 @demo_configs
 def test_the_loss_falls_in_bf16(config, images):
     model, images = build_model(config).to(DEVICE), images.to(DEVICE)
@@ -79,7 +102,7 @@ def test_the_loss_falls_in_bf16(config, images):
     for step in range(30):
         torch.manual_seed(step % 2)
         with torch.autocast(DEVICE, torch.bfloat16):
-            loss = total(model(images, mode='loss'))
+            loss = total(model(views(images), mode='loss'))
         history.append(loss.detach())
         optimizer.zero_grad()
         loss.backward()
@@ -98,3 +121,25 @@ def test_hog_under_autocast_is_the_cpu_s(photographs):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == torch.float32
         assert ((ours.cpu() - theirs).abs() > 1e-4).float().mean() < 1e-3
+
+
+def test_fused_attention_with_relative_positions_equals_the_explicit_one():
+    """In fp32 and in half precision, global and in windows."""
+    arch = dict(
+        embed_dims=128, num_layers=2, num_heads=2, feedforward_channels=128,
+        global_attn_indexes=[1],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    explicit = ViTSAM(arch=arch, img_size=512, out_channels=0).to(DEVICE)
+    for parameter in explicit.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    fused = WindowVisionTransformer(arch=arch, img_size=512).to(DEVICE)
+    fused.load_state_dict(explicit.state_dict())
+    explicit.eval(), fused.eval()
+    images = torch.randn(1, 3, 512, 512, device=DEVICE)
+    with torch.no_grad():
+        expected = explicit(images)[0]
+        for dtype, tolerance in ((torch.float32, 1e-4), (torch.float16, 3e-2)):
+            with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
+                difference = (fused(images)[0].float() - expected).abs().max()
+            assert difference < tolerance * expected.abs().max()

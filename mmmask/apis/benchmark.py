@@ -30,6 +30,8 @@ from .benchmark_durability import checkpoint_calls, step_calls
 from .benchmark_hierarchy import hierarchy_calls
 from .benchmark_maskdeep import maskdeep_calls
 from .benchmark_swin import swin_calls
+from .config_checks import image_sizes
+from .config_nodes import find_nodes
 from .train import set_defaults, set_precision
 
 DTYPES = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
@@ -123,7 +125,9 @@ class TrainingStep:
             if hasattr(module, 'set_progress'):
                 module.set_progress(0.5)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
-        self.batch = dict(inputs=images)
+        num_views = getattr(self.model, 'num_views', 1)
+        self.batch = dict(inputs=images if num_views == 1 else [images] * num_views)
+        self.device = images.device
         self.autocast = partial(
             torch.autocast, images.device.type, DTYPES[amp], enabled=amp != 'off'
         )
@@ -191,7 +195,7 @@ def benchmark_configs(
     MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
     read = [read_config(name, img_size) for name in configs]
     # Libraries that load on first use must not count as memory of the first candidate.
-    TrainingStep(read[0], torch.randn(1, 3, *image_size(read[0]), device=device), amp)()
+    TrainingStep(read[0], torch.randn(2, 3, *image_size(read[0]), device=device), amp)()
     steps, memory = [], []
     for cfg in track(read, 'building and first steps'):
         images = torch.randn(batch_size, 3, *image_size(cfg), device=device)
@@ -292,7 +296,8 @@ def read_config(name: str, img_size: int | None = None) -> Config:
     """A config file, or mmpretrain's masked autoencoder, for images of another size if given."""
     cfg = Config(_MMPRETRAIN_MAE_CONFIG) if name == MMPRETRAIN_MAE else Config.fromfile(name)
     if img_size:
-        cfg.model.backbone.img_size = img_size
+        owner = cfg.model.backbone if 'img_size' in cfg.model.backbone else cfg
+        owner.img_size = img_size
     return cfg
 
 
@@ -302,7 +307,9 @@ def image_size(cfg: Config) -> tuple[int, int]:
     Raises:
         ValueError: if the backbone does not say.
     """
-    size = cfg.model.backbone.get('img_size')
+    size = cfg.model.backbone.get('img_size') or cfg.get('img_size')
+    if size is None:  # of an encoder for images of any size
+        size = next(iter(image_sizes(find_nodes(dict(cfg.items()))).values()), None)
     if size is None:
         raise ValueError('model.backbone.img_size is not set: give --img-size.')
     return (size, size) if isinstance(size, int) else tuple(size)
@@ -416,7 +423,7 @@ def measure_waiting(
     loader = Runner.build_dataloader(cfg.train_dataloader)
     # What the workers prefetched while the first batch was on its way says nothing of their speed.
     prefetched = loader.num_workers * (loader.prefetch_factor or 0)
-    device = step.batch['inputs'].device
+    device = step.device
 
     def run(batch: dict) -> None:
         step.on_raw_batch(batch)
