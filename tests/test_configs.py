@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 from mmengine import registry as root
 from mmengine.config import Config
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
 from mmmask.apis import config_checks
 from mmmask.apis.config_nodes import find_nodes
@@ -125,11 +125,21 @@ def test_epochs_are_written_once_and_schedules_follow(path):
     assert last.get('end', cfg.train_cfg.max_epochs) == cfg.train_cfg.max_epochs
 
 
+def copy_fake_tensor(tensor: FakeTensor, memo: dict) -> FakeTensor:
+    if id(tensor) not in memo:
+        memo[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+    return memo[id(tensor)]
+
+
 @contextmanager
 def fake_tensors():
     """Tensors with shapes but no memory; functions that remember tensors forget them in between."""
-    # A momentum copy deep-copies its tensors, and by default the mode that they belong to.
-    with patch.object(FakeTensorMode, '__deepcopy__', lambda mode, _: mode, create=True):
+    # A momentum copy deep-copies its tensors, and by default the mode that they belong to, and the
+    # storage of numbers (the counters of BatchNorm).
+    with (
+        patch.object(FakeTensorMode, '__deepcopy__', lambda mode, _: mode, create=True),
+        patch.object(FakeTensor, '__deepcopy__', copy_fake_tensor),
+    ):
         clear_caches()
         try:
             with FakeTensorMode():
