@@ -108,9 +108,17 @@ def visualize(
         out: picture to write.
         num_images: rows at most.
         seed: seed of the masks.
+
+    Raises:
+        ValueError: for a method that predicts embeddings.
     """
     cfg = Config.fromfile(config)
     model = build_model(cfg, checkpoint)
+    if not hasattr(model, 'target_generator'):
+        raise ValueError(
+            f'{type(model).__name__} in {config} predicts embeddings, which are no picture: choose '
+            'a method that reconstructs patches.'
+        )
     batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
     return write_picture(reconstruct_and_draw(model, batch, seed), out)
 

@@ -122,6 +122,14 @@ def test_errors(checkpoint, tmp_path):
         visualize(CONFIG, tmp_path / 'backbone.pth')
 
 
+def test_methods_without_a_picture_say_so(tmp_path):
+    config = ROOT / 'configs' / 'demo' / 'maskdeep_resnet-tiny_digits.py'
+    model = build_model(Config.fromfile(config))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'model.pth')
+    with pytest.raises(ValueError, match='MaskDeep in .* predicts embeddings'):
+        visualize(config, tmp_path / 'model.pth')
+
+
 def test_command_line(checkpoint, tmp_path):
     out = tmp_path / 'digits.png'
     command = [sys.executable, ROOT / 'tools' / 'visualize.py', CONFIG, checkpoint]

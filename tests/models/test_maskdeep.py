@@ -376,7 +376,7 @@ def test_a_view_predicts_the_others(views):
 
 
 def test_levels_have_losses_of_their_own(views):
-    model = build(neck=dict(fusion='per_level', level_weights=(0.4, 0.7, 1.0), global_weight=0.5))
+    model = build(neck=dict(fusion='per_level', global_weight=0.5))
     expected = dict(level0=0.4 / 2.1, level1=0.7 / 2.1, level2=1 / 2.1)
     assert model.neck.weights == pytest.approx({**expected, 'global': 0.5})
     losses = model(views, mode='loss')

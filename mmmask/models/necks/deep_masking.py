@@ -149,7 +149,8 @@ class DeepMaskingNeck(BaseModule):
         depth, num_heads, mlp_ratio: of the transformer.
         targets: what is predicted: pairs of level and pooling (``'mean'`` or ``'max'``). Each has a
             query and a predictor.
-        level_weights: of the losses of ``'per_level'``; alike by default.
+        level_weights: of the losses of ``'per_level'``; evenly from 0.4 to 1 by default, as upper
+            levels see more of the image (DetCo's weights, as recalled).
         global_weight: above 0 adds BYOL's own prediction, with this weight.
         position_extent: cells along an image side to which positions of all levels are scaled.
         norm_cfg: of the projectors.
@@ -177,7 +178,7 @@ class DeepMaskingNeck(BaseModule):
         super().__init__(init_cfg)
         num_levels = len(in_channels)
         hidden_channels = hidden_channels or [2 * channels for channels in in_channels]
-        level_weights = level_weights or [1.0] * num_levels
+        level_weights = level_weights or torch.linspace(1, 0.4, num_levels).flip(0).tolist()
         if fusion is not None and fusion not in FUSIONS:
             raise ValueError(f'fusion={fusion!r} is not one of {FUSIONS}, or None for BYOL.')
         if not len(hidden_channels) == len(level_weights) == num_levels:
