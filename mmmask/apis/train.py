@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -195,10 +196,8 @@ def restarted() -> bool:
 def die_with_the_launcher() -> None:
     """Let the kernel send SIGTERM when the process that started this one ends, even if killed."""
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG of linux/prctl.h
-    try:
+    if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
-    except AttributeError:
-        pass  # not Linux
 
 
 def describe_run(cfg: Config) -> None:

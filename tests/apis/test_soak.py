@@ -1,15 +1,19 @@
 """Runs under kills and torn files; and that the comparison which judges them sees differences."""
 
 import copy
+import os
 import signal
 
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
 from mmmask.apis import soak as module
 from mmmask.apis.soak import Fault, compare, compare_values, run_process, soak, soak_config
+from mmmask.engine.hooks import PREEMPTED
+from mmmask.registry import HOOKS
 
 CONFIG = ROOT / 'configs' / 'demo' / 'ehm_vit-tiny_digits.py'
 
@@ -36,19 +40,33 @@ def test_a_run_that_is_not_the_same_is_reported(tmp_path, monkeypatch):
     assert any('.loss is ' in line for line in result.differences)
 
 
-def test_a_signal_ends_in_a_checkpoint_and_exit_code_75(tmp_path):
-    cfg = soak_config(CONFIG, tmp_path, images=64, epochs=50)
-    cfg.train_dataloader.num_workers = 2  # they get signals, too, where a whole group is signalled
+@HOOKS.register_module()
+class GroupSignalHook(Hook):
+    """Signals all processes of a run, as Slurm does, the data-loading workers among them."""
+
+    def before_train(self, runner):
+        os.setpgrp()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 4:
+            os.killpg(0, signal.SIGTERM)
+
+
+def test_a_signal_to_all_ends_in_a_checkpoint_and_exit_code_75(tmp_path):
+    cfg = soak_config(CONFIG, tmp_path, images=64, epochs=2)
+    cfg.train_dataloader.update(num_workers=2, persistent_workers=True)
     cfg.default_hooks.checkpoint.interval = 10_000
-    assert run_process(cfg, Fault('SIGUSR1', seconds=6)) == 75
-    (checkpoint,) = tmp_path.glob('iter_*.pth')
-    assert (tmp_path / 'last_checkpoint').read_text() == str(checkpoint)
-    output = (tmp_path / 'output.txt').read_text()
-    assert f'Stopped by SIGUSR1 after iteration {checkpoint.stem.split("_")[1]}' in output
+    cfg.custom_hooks.append(dict(type='mmmask.GroupSignalHook'))
+    assert run_process(cfg, None) == PREEMPTED == 75
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_5.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_5.pth')
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'Stopped by SIGTERM after iteration 5' in log.read_text()
+    assert 'Traceback' not in (tmp_path / 'output.txt').read_text()
 
 
 def test_a_process_that_is_killed_says_so(tmp_path):
-    cfg = soak_config(CONFIG, tmp_path, images=16, epochs=1)
+    cfg = soak_config(CONFIG, tmp_path, images=16, epochs=2)
     assert run_process(cfg, Fault('SIGKILL', call='replace')) == -signal.SIGKILL
     assert list(tmp_path.glob('*.pth')) == []
 

@@ -3,15 +3,23 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
 
-from mmmask.apis.train import load_config, scale_learning_rate, set_precision
+from mmmask.apis.train import (
+    die_with_the_launcher,
+    load_config,
+    restarted,
+    scale_learning_rate,
+    set_precision,
+)
 from mmmask.engine.checkpointing import find_tensors, open_checkpoint
 
 DIGITS = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
@@ -93,6 +101,38 @@ def test_the_command_line_reaches_the_config(tmp_path):
         load_config('missing.py')
     with pytest.raises(FileNotFoundError, match="--pretrained 'missing.pth' does not exist"):
         load_config(DIGITS, pretrained='missing.pth')
+
+
+def test_a_run_that_was_started_again_resumes(monkeypatch):
+    for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'):
+        monkeypatch.delenv(variable, raising=False)
+    assert not restarted()
+    for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'):
+        monkeypatch.setenv(variable, '0')
+        assert not restarted()
+        monkeypatch.setenv(variable, '2')
+        assert restarted()
+        monkeypatch.delenv(variable)
+
+
+def test_processes_end_with_their_launcher(tmp_path):
+    """A process whose launcher is killed gets SIGTERM, which leads to a checkpoint."""
+    ready, asked = tmp_path / 'ready', tmp_path / 'asked'
+    launcher = os.fork()
+    if launcher == 0:
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, lambda *_: (asked.touch(), os._exit(0)))
+            die_with_the_launcher()
+            ready.touch()
+            time.sleep(60)
+        while not ready.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(launcher, 0)[1]) == -signal.SIGKILL
+    patience = time.monotonic() + 30
+    while not asked.exists() and time.monotonic() < patience:
+        time.sleep(0.01)
+    assert asked.exists()
 
 
 def test_dry_run_says_what_would_happen_and_leaves_nothing(tmp_path):

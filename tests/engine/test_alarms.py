@@ -1,0 +1,113 @@
+"""Warnings of trainings that no longer learn."""
+
+import pytest
+import torch
+from conftest import build_model
+
+from mmmask.engine.hooks import AlarmHook
+from mmmask.engine.hooks.alarms import feature_std, look_at_masks
+from mmmask.masking import Mask, RandomMask
+
+
+class Constant(torch.nn.Module):
+    """Always the same mask."""
+
+    needs_evidence, ratio = False, 0.75
+
+    def __init__(self, num_keep=16):
+        super().__init__()
+        self.num_keep = num_keep
+
+    def forward(self, num_images, grid, device, evidence=None):
+        ids = torch.arange(grid[0] * grid[1]).expand(num_images, -1)
+        return Mask(ids >= self.num_keep, ids[:, : self.num_keep], ids)
+
+
+class Run:
+    iter = 499
+
+    def __init__(self, model):
+        self.model, self.warnings, self.scalars = model, [], {}
+        self.logger = self.message_hub = self
+
+    def warning(self, line):
+        self.warnings.append(line)
+
+    def update_scalar(self, name, value):
+        self.scalars[name] = value
+
+
+@pytest.fixture(scope='module')
+def model():
+    return build_model('demo/mae_vit-tiny_digits.py')
+
+
+@pytest.fixture
+def look(model):
+    def look(**boxes):
+        run, former = Run(model), {name: getattr(model, name) for name in boxes}
+        for name, box in boxes.items():
+            setattr(model, name, box)
+        images = torch.randint(0, 256, (8, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+        state = torch.get_rng_state()
+        batch = dict(inputs=images.to(torch.uint8), data_samples=[])
+        AlarmHook().after_train_iter(run, 499, batch)
+        assert torch.equal(torch.get_rng_state(), state) and model.training
+        for name, box in former.items():
+            setattr(model, name, box)
+        return run
+
+    return look
+
+
+def test_healthy(look):
+    run = look()
+    assert run.warnings == []
+    assert 0.01 < run.scalars['train/feature_std'] <= 1.1
+    # 2 * 3/4 * 1/4 of the patches on average
+    assert run.scalars['train/mask_change'] == pytest.approx(0.375, abs=0.08)
+
+
+def test_collapse(look, model):
+    weight = model.backbone.ln1.weight.detach().clone()
+    with torch.no_grad():
+        model.backbone.ln1.weight.zero_()
+        model.backbone.ln1.bias.fill_(1.0)
+    run = look()
+    with torch.no_grad():
+        model.backbone.ln1.weight.copy_(weight)
+        model.backbone.ln1.bias.zero_()
+    (line,) = run.warnings
+    assert line.startswith('Collapse: feature_std=0 at iteration 500 is below 0.01')
+
+
+@pytest.mark.parametrize(
+    ('masking', 'told'),
+    [
+        (Constant(), '75% of the patches are hidden and 0.00% of them change'),
+        (Constant(64), '0% of the patches are hidden'),
+        (Constant(0), '100% of the patches are hidden'),
+    ],
+)
+def test_dead_masks(look, masking, told):
+    (line,) = look(masking=masking).warnings
+    assert line.startswith('Dead mask: at iteration 500') and told in line
+
+
+def test_values_by_hand(model):
+    """Two images with opposite features deviate by √2 in each dimension, times 1/√D · √D."""
+
+    class Opposite:
+        backbone = None
+
+        def __call__(self, images, mode):
+            return torch.tensor([[[1.0, 1.0]], [[-1.0, -1.0]]])
+
+    assert feature_std(Opposite(), torch.zeros(2, 3, 8, 8)) == pytest.approx(2**0.5)
+    model.masking, former = RandomMask(0.5), model.masking
+    torch.manual_seed(0)
+    images = torch.zeros(64, 3, 64, 64)
+    seen = torch.tensor([look_at_masks(model, images) for _ in range(4)])
+    model.masking = former
+    assert seen[:, 1].tolist() == [0.5] * 4
+    assert seen[:, 0].mean().item() == pytest.approx(0.5, abs=0.02)
