@@ -1,5 +1,5 @@
-# ResNet-18 with a 3x3 stem at 64 px, one GPU. Visible in each of 4 groups: 51 of 32x32, 25 of 16x16,
-# 16 of 8x8 positions. The views are made on the device.
+# ResNet-18 with a 3x3 stem at 64 px, one GPU. The views are made on the device.
+# Visible in each of 4 groups: 51 of 32x32, 25 of 16x16, 16 of 8x8 positions.
 _base_ = 'maskdeep_resnet-50.py'
 
 view1 = dict(blur=1.0, solarize=0.0)
