@@ -32,7 +32,8 @@ def network():
     )
     for parameter in network.parameters():
         parameter.data.add_(0.1 * torch.randn_like(parameter))
-    return network.eval()
+    network.eval()
+    return network
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +46,8 @@ def checkpoint(network, tmp_path_factory):
 
 def stages(network, images):
     """The maps of the four stages before patch merging and norms."""
-    plain = MaskedSwinTransformer(**OPTIONS, norm_cfg=None, out_indices=(0, 1, 2, 3)).eval()
+    plain = MaskedSwinTransformer(**OPTIONS, norm_cfg=None, out_indices=(0, 1, 2, 3))
+    plain.eval()
     plain.load_state_dict({n: t for n, t in network.state_dict().items() if n[:4] != 'norm'})
     with torch.no_grad():
         return plain(images)
@@ -99,7 +101,8 @@ def test_the_snippet_gives_every_stage(network, checkpoint, tmp_path, target):
         loaded = ROOT_MODELS.build(Config.fromstring(result.snippet, '.py').backbone)
         loaded.init_weights()
     images = torch.randn(1, 3, 64, 128, generator=torch.Generator().manual_seed(3))
-    outputs, maps = loaded.eval()(images), stages(network, images)
+    loaded.eval()
+    outputs, maps = loaded(images), stages(network, images)
     maps = maps if target != 'mmpretrain' else maps[-1:]
     assert len(outputs) == len(maps)
     for index, (output, expected) in enumerate(zip(outputs, maps, strict=True)):
@@ -117,7 +120,8 @@ def test_the_libraries_own_swin_takes_the_file(network, checkpoint, tmp_path, li
     loaded = theirs(
         pretrain_img_size=64, embed_dims=16, patch_size=2, window_size=4, depths=(2, 2, 2, 2),
         num_heads=(1, 2, 2, 4), strides=(2, 2, 2, 2), norm_cfg=LAYER_NORM,
-    ).eval()  # fmt: skip
+    )  # fmt: skip
+    loaded.eval()
     tensors = torch.load(tmp_path / 'a.pth', weights_only=True)['state_dict']
     tensors = {name.removeprefix('backbone.'): tensor for name, tensor in tensors.items()}
     missing = loaded.load_state_dict(tensors, strict=False)

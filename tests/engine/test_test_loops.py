@@ -198,5 +198,6 @@ def test_command_line(folder, checkpoint, tmp_path, monkeypatch):
     assert '0 missing' in done.stdout + done.stderr
     (scores,) = tmp_path.glob('*/*.json')
     assert json.loads(scores.read_text())['classes/cls/mAP'] > 33
-    both = subprocess.run([*command, str(checkpoint)], cwd=ROOT, capture_output=True, text=True)
+    command.insert(3, str(checkpoint))
+    both = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert both.returncode == 2

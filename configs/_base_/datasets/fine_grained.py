@@ -28,7 +28,7 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=8,
     drop_last=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     dataset=dict(pipeline=train_pipeline),
 )
 val_dataloader = dict(

@@ -7,6 +7,6 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='mmmask.WarmupCosineLR', warmup_epochs=10, eta_min=0.0, convert_to_iter_based=True
 )
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=1)
+train_cfg = dict(type='mmmask.ResumableTrainLoop', max_epochs=90, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
