@@ -70,7 +70,8 @@ def load_config(
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
         drop_other_weights(cfg.get('model'))
     validate_config(cfg)
-    set_precision(cfg, amp)
+    if cfg.get('optim_wrapper'):
+        set_precision(cfg, amp)
     set_defaults(cfg)
     return cfg
 
@@ -166,7 +167,8 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     """Build a runner whose learning rate fits the real batch; also returns the arithmetic."""
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     world_size = _launched_world_size(cfg.launcher)
-    arithmetic = scale_learning_rate(cfg, world_size)
+    trains = cfg.get('optim_wrapper') is not None
+    arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         # mmengine would look for a GPU; it leaves an existing process group alone.
         torch.distributed.init_process_group('gloo')
