@@ -1,6 +1,7 @@
 """A pre-training under random kills, signals and torn files, held against an undisturbed one."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from mmmask.engine.checkpointing import UNFINISHED, checksum_of, open_checkpoint
-from mmmask.engine.hooks import PREEMPTED
+from mmmask.engine.hooks import PREEMPTED, find_intact_checkpoint
 from mmmask.registry import DATASETS
 
 from .train import load_config, train
@@ -250,7 +251,8 @@ def tear(work_dir: Path, random: np.random.Generator) -> str:
 def read_run(work_dir: str | os.PathLike) -> dict[str, Any]:
     """The last checkpoint of a run, and its log: step -> the values that every run must share."""
     work_dir = Path(work_dir)
-    checkpoint = open_checkpoint(Path((work_dir / 'last_checkpoint').read_text()))
+    # The pointer may still be torn, if the run was over when it was damaged.
+    checkpoint = open_checkpoint(find_intact_checkpoint(work_dir, logging.getLogger('soak')))
     checkpoint.pop('meta')  # times and names
     runtime = checkpoint['message_hub'].pop('runtime_info')
     checkpoint['message_hub']['iter'] = runtime['iter']
