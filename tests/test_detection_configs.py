@@ -405,7 +405,7 @@ def test_a_small_detector_of_each_kind_learns_from_an_image(tmp_path):
                 optimizer.step()
                 losses.append(loss.item())
         assert np.isfinite(losses).all()
-        assert losses[-1] < 0.8 * losses[0], name
+        assert losses[-1] < 0.85 * losses[0], name
         assert all(
             p.grad is not None for n, p in model.backbone.named_parameters() if 'norm' not in n
         ), name
