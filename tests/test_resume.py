@@ -1,7 +1,8 @@
 """A run that is stopped within an epoch and resumed is the run that was never stopped.
 
-Over the configs of configs/demo on digits, hence every method, with one and with two processes: weights,
-momentum copies, optimizer, schedules, random states, boxes, and every line of the log, bit by bit.
+Over the configs of configs/demo on digits, hence every method, with one and with two processes:
+weights, momentum copies, optimizer, schedules, random states, boxes, and every line of the log, bit
+by bit.
 """
 
 import os

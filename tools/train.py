@@ -22,7 +22,7 @@ from mmmask.apis.validate import ConfigError
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving, start again with --resume. '
+        epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving, go on with --resume. '
         'Example: tools/train.py configs/demo/localmim_vit-tiny_digits.py '
         '--cfg-options train_cfg.max_epochs=5 train_dataloader.batch_size=64',
     )
@@ -35,8 +35,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a value from the newest intact one of the work '
-        'directory; a launcher that starts a run again implies it',
+        help='go on from this checkpoint, or without a value from the newest intact one of the '
+        'work directory; a launcher that starts a run again implies it',
     )
     parser.add_argument(
         '--pretrained',
