@@ -1,5 +1,6 @@
 """A clean end when the scheduler wants the machine back."""
 
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -90,3 +91,13 @@ class PreemptionHook(Hook):
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former, self._pending = {}, None
+
+
+def _forget_in_child() -> None:
+    """Let a forked process die of SIGTERM again, by which pools of processes end theirs."""
+    for number in signal.valid_signals():
+        if isinstance(getattr(signal.getsignal(number), '__self__', None), PreemptionHook):
+            signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
