@@ -1,6 +1,6 @@
 # Images of an annotated data set at 224 px: leaves name the data set.
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmpretrain.LoadImageFromFile'),
     dict(
         type='mmpretrain.ResizeEdge',
         scale=256,
@@ -13,7 +13,7 @@ train_pipeline = [
     dict(type='mmpretrain.PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='mmpretrain.LoadImageFromFile'),
     dict(
         type='mmpretrain.ResizeEdge',
         scale=256,
