@@ -96,7 +96,7 @@ def test_detection_vit_has_the_groups_of_vitdet():
 
 
 def resnet_classifier(depth):
-    with DefaultScope.overwrite_default_scope('mmpretrain'), torch.device('meta'):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(
             dict(
                 type='mmpretrain.ImageClassifier',
