@@ -9,5 +9,5 @@ default_scope = 'mmpretrain'
 # MAE's linear probe on the mean of the last map; nothing is published for Swin.
 # The base rate gives lr = 0.1 * (8 GPUs * 2048) / 256 = 6.4
 default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
-# mmpretrain's Swin freezes its stages when training starts, after DDP has counted on their gradients.
+# mmpretrain's Swin freezes its stages when training starts, after DDP counted on their gradients.
 find_unused_parameters = True
