@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 import mmmask.models  # noqa: F401  enters everything into the registry
 from mmmask.registry import MODELS
@@ -21,6 +22,12 @@ def build_model(config: str | Path, seed: int = 0, **model):
     built = MODELS.build(cfg.model)
     built.init_weights()
     return built.train()
+
+
+@pytest.fixture(autouse=True)
+def no_scope_of_another_test():
+    """Forget the default scope that a runner of mmdet or mmseg left behind."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture
