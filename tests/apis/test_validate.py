@@ -435,9 +435,10 @@ def as_lists(value):
     return [as_lists(child) for child in value] if isinstance(value, list | tuple) else value
 
 
-@pytest.mark.parametrize('wrong', [None, -1, 'text', []], ids=repr)
-def test_nonsense_anywhere_is_an_error_or_passes_but_never_crashes(wrong):
-    content = as_lists(demo().to_dict())
+@pytest.mark.parametrize('wrong', [None, -1, 'text', [], {}], ids=repr)
+@pytest.mark.parametrize('model', ['localmim_vit', 'cmae-mao_vit', 'maskdeep_resnet'])
+def test_nonsense_anywhere_is_an_error_or_passes_but_never_crashes(model, wrong):
+    content = as_lists(demo(model).to_dict())
     num_errors = 0
     for *parents, last in list(places(content)):
         owner = content

@@ -43,7 +43,7 @@ def check_views(cfg: dict, nodes: list[Node]) -> Iterator[str]:
         if maker:
             yield tell_key(maker, 'num_views', remedy)
         else:
-            types = [transform.config['type'] for transform in transforms]
+            types = [transform.argument('type') for transform in transforms]
             yield tell(transforms[0].path.rpartition('.')[0], types, remedy)
 
 
@@ -102,9 +102,9 @@ def _check_projections(nodes: list[Node], model: Node) -> Iterator[str]:
 
 def check_positions(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """The task of telling positions knows as many as there are patches."""
-    node, encoder = node_at(nodes, 'model.position_head'), encoder_of(nodes)
-    model = node_at(nodes, 'model')
-    if not is_a(node, PositionHead) or model.argument('position_weight') == 0:
+    model, encoder = node_at(nodes, 'model'), encoder_of(nodes)
+    node = node_at(nodes, 'model.position_head')
+    if not model or not is_a(node, PositionHead) or model.argument('position_weight') == 0:
         return
     yield from must_be_known(node, 'loss', LOSSES, 'loss')
     yield from must_be_known(node, 'input_pe', INPUTS, 'input_pe')
