@@ -11,6 +11,8 @@ for each checkpoint.
 import argparse
 import sys
 
+from mmengine.config import Config, DictAction
+
 from mmmask.apis.visualize import visualize, visualize_boxes, visualize_evolution
 from mmmask.engine.checkpointing import CheckpointError
 
@@ -25,7 +27,8 @@ def parse_arguments() -> argparse.Namespace:
         '  tools/visualize.py configs/demo/ehm_vit-tiny_digits.py work_dirs/demo/epoch_*.pth \\\n'
         '      --evolution --num 4\n'
         '  tools/visualize.py configs/demo/cmae-mao_vit-tiny_digits.py \\\n'
-        '      work_dirs/demo/epoch_*.pth --boxes --num 4',
+        '      work_dirs/demo/epoch_*.pth --boxes --num 4 \\\n'
+        '      --cfg-options custom_hooks.0.heat_map=feat_norm custom_hooks.0.threshold=0.5',
     )
     parser.add_argument('config', help='config file of the pre-training')
     parser.add_argument(
@@ -50,6 +53,14 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--num', type=int, default=8, help='images to draw (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override values of the config',
+    )
     arguments = parser.parse_args()
     if arguments.evolution and arguments.boxes:
         parser.error('choose one of --evolution and --boxes.')
@@ -66,8 +77,10 @@ def main() -> None:
             draw, checkpoint, default = visualize_evolution, arguments.checkpoint, 'evolution.png'
         if arguments.boxes:
             draw, checkpoint, default = visualize_boxes, arguments.checkpoint, 'boxes.png'
+        cfg = Config.fromfile(arguments.config)
+        cfg.merge_from_dict(arguments.cfg_options)
         path = draw(
-            arguments.config,
+            cfg,
             checkpoint,
             arguments.images,
             arguments.out or default,

@@ -92,7 +92,7 @@ def load_images(images: Sequence[str | os.PathLike], pipeline: list[dict], num_i
 
 
 def visualize(
-    config: str | os.PathLike,
+    config: str | os.PathLike | Config,
     checkpoint: str | os.PathLike,
     images: Sequence[str | os.PathLike] | None = None,
     out: str | os.PathLike = 'reconstruction.png',
@@ -102,7 +102,7 @@ def visualize(
     """Draw images, masks, targets and predictions into a file, and return its path.
 
     Args:
-        config: config of a pre-training.
+        config: config of a pre-training, or its file.
         checkpoint: checkpoint of that pre-training.
         images: one folder or zip archive, or image files; the config's training images by default.
         out: picture to write.
@@ -112,19 +112,19 @@ def visualize(
     Raises:
         ValueError: for a method that predicts embeddings.
     """
-    cfg = Config.fromfile(config)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     model = build_model(cfg, checkpoint)
     if not hasattr(model, 'target_generator'):
         raise ValueError(
-            f'{type(model).__name__} in {config} predicts embeddings, which are no picture: choose '
-            'a method that reconstructs patches.'
+            f'{type(model).__name__} in {cfg.filename} predicts embeddings, which are no picture: '
+            'choose a method that reconstructs patches.'
         )
     batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
     return write_picture(reconstruct_and_draw(model, batch, seed), out)
 
 
 def visualize_evolution(
-    config: str | os.PathLike,
+    config: str | os.PathLike | Config,
     checkpoints: Sequence[str | os.PathLike],
     images: Sequence[str | os.PathLike] | None = None,
     out: str | os.PathLike = 'evolution.png',
@@ -142,7 +142,7 @@ def visualize_evolution(
     Raises:
         ValueError: if the config's masks do not evolve, or a checkpoint does not say its epoch.
     """
-    cfg = Config.fromfile(config)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     single = len(checkpoints) == 1
     if not single:
         checkpoints = sorted(checkpoints, key=lambda path: progress_of(path, cfg))
@@ -150,7 +150,9 @@ def visualize_evolution(
     for checkpoint in checkpoints:
         model = build_model(cfg, checkpoint)
         if not hasattr(model.masking, 'set_progress'):
-            raise ValueError(f'{config} hides by {type(model.masking).__name__}: nothing evolves.')
+            raise ValueError(
+                f'{cfg.filename} hides by {type(model.masking).__name__}: nothing evolves.'
+            )
         batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
         for progress in SCHEDULE if single else (progress_of(checkpoint, cfg),):
             model.masking.set_progress(progress)
@@ -160,7 +162,7 @@ def visualize_evolution(
 
 
 def visualize_boxes(
-    config: str | os.PathLike,
+    config: str | os.PathLike | Config,
     checkpoints: Sequence[str | os.PathLike],
     images: Sequence[str | os.PathLike] | None = None,
     out: str | os.PathLike = 'boxes.png',
@@ -177,7 +179,7 @@ def visualize_boxes(
     Raises:
         ValueError: if the config has no RefreshCropsHook.
     """
-    cfg = Config.fromfile(config)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     hook = find_refresh_hook(cfg)
     (width, height), *_ = (
         size[::-1] for size in image_sizes(find_nodes(dict(cfg.items()))).values()

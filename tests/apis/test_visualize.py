@@ -103,6 +103,10 @@ def test_boxes_of_whole_images_in_the_order_of_epochs(photographs, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(out)), expected)
     assert not torch.equal(stages[0].heat_maps, stages[1].heat_maps)
 
+    cfg.merge_from_dict({'custom_hooks.0.heat_map': 'feat_norm'})
+    other = np.asarray(Image.open(visualize_boxes(cfg, paths, [photographs], out, 2)))
+    assert other.shape != expected.shape or (other != expected).any()
+
 
 def test_boxes_need_a_hook_that_finds_them(checkpoint):
     with pytest.raises(ValueError, match='localmim_vit-tiny_digits.py finds no boxes: .*Refresh'):
