@@ -107,18 +107,13 @@ def test_every_method_within_an_epoch(path, photographs_folder, tmp_path):
     assert sorted(whole['log']) == list(range(1, 9))
 
 
-# Known not to hold for MaskDeep with two processes, as docs/long_runs.md says: the second process
-# takes another step right after resuming.
-IN_PAIRS = [path for path in METHODS if not path.stem.startswith('maskdeep')]
-
-
 def run_pair(rank, folder, tmp_path):
     torch.set_num_threads(1)  # the threads of the parent do not survive the fork
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{tmp_path}/rendezvous', rank=rank, world_size=2
     )
     os.environ['LOCAL_RANK'] = str(rank)
-    for path in IN_PAIRS:
+    for path in METHODS:
         for name, stop_at in (('whole', None), ('stopped', 2), ('stopped', None)):
             work_dir = tmp_path / path.stem / name
             train(path, folder, work_dir, stop_at, batch_size=2, launcher='pytorch')
@@ -129,7 +124,7 @@ def test_every_method_with_two_processes(photographs_folder, tmp_path):
     torch.multiprocessing.start_processes(
         run_pair, args=(photographs_folder, tmp_path), nprocs=2, start_method='fork'
     )
-    for path in IN_PAIRS:
+    for path in METHODS:
         whole, stopped = (read_run(tmp_path / path.stem / name) for name in ('whole', 'stopped'))
         assert compare(whole, stopped, path.stem) == []
         random_states = whole['checkpoint']['resume']['random']
