@@ -1,5 +1,5 @@
 # Two windows of one crop of each image: the corner, and shifted by up to 31 px and coloured.
-_base_ = 'imagenet_mim.py'
+_base_ = ['imagenet_mim.py', 'view_transforms.py']
 
 train_dataloader = dict(
     dataset=dict(
@@ -11,7 +11,7 @@ train_dataloader = dict(
                 backend='pillow',
                 interpolation='bicubic',
             ),
-            dict(type='mmpretrain.RandomFlip', prob=0.5),
+            {{_base_.random_flip}},
             dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1],
@@ -32,12 +32,7 @@ train_dataloader = dict(
                             ],
                             prob=0.8,
                         ),
-                        dict(
-                            type='mmpretrain.RandomGrayscale',
-                            prob=0.2,
-                            keep_channels=True,
-                            channel_weights=(0.114, 0.587, 0.2989),
-                        ),
+                        {{_base_.grayscale}},
                         dict(
                             type='mmpretrain.GaussianBlur',
                             magnitude_range=(0.1, 2.0),

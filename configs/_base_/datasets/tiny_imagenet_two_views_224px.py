@@ -1,5 +1,5 @@
 # Two views of each image, one mild and one coloured: crops of the 64 px enlarged to 224.
-_base_ = 'tiny_imagenet_mim.py'
+_base_ = ['tiny_imagenet_mim.py', 'view_transforms.py']
 
 crop = dict(
     type='mmmask.ContrastiveCrop',
@@ -7,20 +7,6 @@ crop = dict(
     crop_ratio_range=(0.2, 1.0),
     backend='pillow',
     interpolation='bicubic',
-)
-random_flip = dict(type='mmpretrain.RandomFlip', prob=0.5)
-color_jitter = dict(
-    type='mmpretrain.RandomApply',
-    transforms=[
-        dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
-    ],
-    prob=0.8,
-)
-grayscale = dict(
-    type='mmpretrain.RandomGrayscale',
-    prob=0.2,
-    keep_channels=True,
-    channel_weights=(0.114, 0.587, 0.2989),  # of blue, green and red
 )
 plain_pipeline = [
     dict(type='mmpretrain.Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
@@ -34,7 +20,10 @@ train_dataloader = dict(
             dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1],
-                transforms=[[crop, random_flip], [crop, random_flip, color_jitter, grayscale]],
+                transforms=[
+                    [crop, {{_base_.random_flip}}],
+                    [crop, {{_base_.random_flip}}, {{_base_.color_jitter}}, {{_base_.grayscale}}],
+                ],
             ),
             dict(type='mmpretrain.PackInputs'),
         ]

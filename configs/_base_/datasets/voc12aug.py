@@ -1,6 +1,7 @@
+_base_ = 'ade20k.py'
+
 data_root = 'data/VOCdevkit/VOC2012'
 crop_size = (512, 512)
-
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmseg.LoadAnnotations'),
@@ -16,13 +17,9 @@ test_pipeline = [
     dict(type='mmseg.LoadAnnotations'),
     dict(type='mmseg.PackSegInputs'),
 ]
-
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
+        _delete_=True,
         type='ConcatDataset',
         datasets=[
             dict(
@@ -40,10 +37,6 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
         type='mmseg.PascalVOCDataset',
         data_root=data_root,
@@ -53,8 +46,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-val_cfg = dict()
-test_cfg = dict()

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/upernet_r50.py',
     '../../_base_/datasets/cityscapes.py',
-    '../../_base_/schedules/segmentation_160k.py',
+    '../../_base_/schedules/segmentation_80k.py',
     '../../_base_/runtime/segmentation.py',
 ]
 
@@ -17,5 +17,4 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='PolyLR', eta_min=1e-4, power=0.9, by_epoch=False, begin=0, end=80_000)
 ]
-train_cfg = dict(max_iters=80_000, val_interval=8_000)
 default_hooks = dict(checkpoint=dict(interval=8_000))

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/upernet_vit-base-p16_localmim.py',
     '../../_base_/datasets/cityscapes.py',
-    '../../_base_/schedules/segmentation_160k.py',
+    '../../_base_/schedules/segmentation_80k.py',
     '../../_base_/runtime/segmentation.py',
 ]
 
@@ -18,9 +18,4 @@ optim_wrapper = dict(
     constructor='mmmask.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.65),
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500, end=80_000),
-]
-train_cfg = dict(max_iters=80_000, val_interval=8_000)
 default_hooks = dict(checkpoint=dict(interval=8_000))

@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/upernet_swin-base.py',
     '../../_base_/datasets/voc12aug.py',
-    '../../_base_/schedules/segmentation_160k.py',
+    '../../_base_/schedules/segmentation_20k.py',
     '../../_base_/runtime/segmentation.py',
 ]
 
@@ -17,9 +17,4 @@ optim_wrapper = dict(
         }
     ),
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500, end=20_000),
-]
-train_cfg = dict(max_iters=20_000, val_interval=2_000)
 default_hooks = dict(checkpoint=dict(interval=2_000))
