@@ -1,6 +1,5 @@
 """Pre-trained backbones in the layout of other libraries, checked by running them there."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,14 +18,13 @@ from mmmask.engine.checkpointing import (
     open_checkpoint,
     read_architecture,
     rename,
-    write_checkpoint,
 )
 from mmmask.models.backbones import MaskedVisionTransformer
 
 from .export_resnet import export_resnet, is_resnet
 from .export_swin import export_swin, is_swin
+from .verified import relative_difference, write_verified
 
-TOLERANCE = 1e-5
 PREFIX = 'backbone.'
 
 
@@ -106,21 +104,12 @@ def export_backbone(
         renaming = Renaming(encoder, [((name,), (name,)) for name in encoder], [])
     renaming = renaming._replace(left_out=[name for name in tensors if name not in encoder])
     architecture = read_architecture(encoder, checkpoint.get('meta') or {}, num_heads)
-
-    # The suffix stays last, as the libraries tell the format by it.
-    draft = dst.with_name(f'.{dst.stem}.{os.getpid()}{dst.suffix}')
-    try:
-        write_checkpoint(library.pack(renaming.tensors, architecture), draft)
-        difference = _difference(encoder, draft, library, architecture)
-        if not difference <= TOLERANCE:
-            raise CheckpointError(
-                f"the features of {target} differ from mmmask's by {difference:.3g} of the "
-                f'largest one, more than {TOLERANCE:g}, so nothing was written: the installed '
-                f'version of {target} computes something else, or the weights are not finite.'
-            )
-        os.replace(draft, dst)
-    finally:
-        draft.unlink(missing_ok=True)
+    difference = write_verified(
+        library.pack(renaming.tensors, architecture),
+        dst,
+        target,
+        lambda draft: _difference(encoder, draft, library, architecture),
+    )
     note = library.notes[architecture.final_norm]
     return Export(renaming, difference, library.snippet(dst, architecture), note)
 
@@ -134,7 +123,7 @@ def _difference(
         images = torch.randn(2, a.in_channels, *a.img_size)
         expected = _tokens(MaskedVisionTransformer(**a.options), encoder, images)
         features = library.features(path, a, images)
-    return ((features - expected).abs().max() / expected.abs().max()).item()
+    return relative_difference([features], [expected])
 
 
 def _tokens(network: VisionTransformer, tensors: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """ResNets, and the feature pyramids trained with them, for OpenMMLab's libraries."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,9 +11,10 @@ from mmmask.engine.checkpointing import (
     CheckpointError,
     find_tensors,
     open_checkpoint,
-    write_checkpoint,
 )
 from mmmask.models.necks import FeaturePyramid
+
+from .verified import relative_difference, write_verified
 
 TARGETS = ('mmpretrain', 'mmdet', 'mmseg')
 BACKBONE, PYRAMID, NECK = 'backbone.', 'fpn.', 'neck.'
@@ -76,18 +76,12 @@ def export_resnet(tensors: dict[str, Tensor], dst: Path, target: str) -> tuple[f
         network[1].load_state_dict(pyramid)
         exported |= {f'{NECK}{name}': tensor for name, tensor in without_biases(pyramid).items()}
 
-    draft = dst.with_name(f'.{dst.stem}.{os.getpid()}{dst.suffix}')
-    try:
-        write_checkpoint(dict(state_dict=exported, meta={}), draft)
-        difference = _difference(network, draft, target, arguments, options)
-        if not difference <= 1e-5:
-            raise CheckpointError(
-                f'the features of {target} differ from those of mmmask by {difference:.3g} of the '
-                'largest one, so nothing was written.'
-            )
-        os.replace(draft, dst)
-    finally:
-        draft.unlink(missing_ok=True)
+    difference = write_verified(
+        dict(state_dict=exported, meta={}),
+        dst,
+        target,
+        lambda draft: _difference(network, draft, target, arguments, options),
+    )
     return difference, _snippet(dst, target, depth, options)
 
 
@@ -139,11 +133,7 @@ def _difference(
             theirs.append(FPN(**options, num_outs=len(options['in_channels']), norm_cfg=NORM))
     for module, prefix in zip(theirs, (BACKBONE, NECK), strict=False):
         module.load_state_dict(_part(tensors, prefix), strict=True)
-    expected, features = _run(network, images), _run(theirs, images)
-    return max(
-        ((theirs - ours).abs().max() / ours.abs().max()).item()
-        for ours, theirs in zip(expected, features, strict=True)
-    )
+    return relative_difference(_run(theirs, images), _run(network, images))
 
 
 def _run(network: nn.ModuleList, images: Tensor) -> list[Tensor]:

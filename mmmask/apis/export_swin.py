@@ -1,6 +1,5 @@
 """Swin transformers, for OpenMMLab's libraries and timm."""
 
-import os
 import re
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,10 @@ from mmmask.engine.checkpointing import (
     find_tensors,
     open_checkpoint,
     read_swin_architecture,
-    write_checkpoint,
 )
 from mmmask.models.backbones import MaskedSwinTransformer
+
+from .verified import relative_difference, write_verified
 
 TARGETS = ('mmpretrain', 'mmdet', 'mmseg', 'timm')
 PREFIX = 'backbone.'
@@ -80,18 +80,9 @@ def export_swin(
     else:
         moved = {name: (f'{PREFIX}{name}', tensor) for name, tensor in encoder.items()}
         content = dict(state_dict=dict(moved.values()), meta=architecture.options)
-    draft = dst.with_name(f'.{dst.stem}.{os.getpid()}{dst.suffix}')
-    try:
-        write_checkpoint(content, draft)
-        difference = _difference(encoder, draft, target, architecture)
-        if not difference <= 1e-5:
-            raise CheckpointError(
-                f'the features of {target} differ from those of mmmask by {difference:.3g} of the '
-                'largest one, so nothing was written.'
-            )
-        os.replace(draft, dst)
-    finally:
-        draft.unlink(missing_ok=True)
+    difference = write_verified(
+        content, dst, target, lambda draft: _difference(encoder, draft, target, architecture)
+    )
     names = {f'{PREFIX}{ours}': theirs for ours, (theirs, _) in moved.items()}
     snippet = _timm_snippet if target == 'timm' else partial(_openmmlab_snippet, target)
     return names, difference, snippet(dst, architecture)
@@ -133,10 +124,7 @@ def _difference(encoder: dict[str, Tensor], path: Path, target: str, a: SwinArch
             theirs = {name.removeprefix(PREFIX): tensor for name, tensor in theirs.items()}
             theirs = {name: theirs[name] for name in plain}
             features = _run(SwinTransformer(**options), theirs, images)
-    return max(
-        ((one - other).abs().max() / other.abs().max()).item()
-        for one, other in zip(features, expected, strict=True)
-    )
+    return relative_difference(features, expected)
 
 
 def _run(network: nn.Module, tensors: dict[str, Tensor], images: Tensor) -> list[Tensor]:
