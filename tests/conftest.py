@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from torch.nn import functional as F
 
 import mmmask.models  # noqa: F401  enters everything into the registry
 from mmmask.registry import MODELS
@@ -22,6 +23,11 @@ def build_model(config: str | Path, seed: int = 0, **model):
     built = MODELS.build(cfg.model)
     built.init_weights()
     return built.train()
+
+
+def trainable(module: torch.nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +47,13 @@ def on_meta(monkeypatch):
             return MODELS.build(cfg)
 
     return build
+
+
+@pytest.fixture
+def views() -> list[torch.Tensor]:
+    """Two smooth views of eight images, each (8, 3, 64, 64)."""
+    noise = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return [F.interpolate(view, size=64, mode='bicubic') for view in noise]
 
 
 @pytest.fixture(scope='session')

@@ -3,7 +3,7 @@
 from .distributed import gather_rows
 from .initialize import initialize_transformer
 from .momentum import MomentumCopy
-from .patches import patchify, unpatchify
+from .patches import patch_grid, patchify, unpatchify
 from .position import sincos_position_embedding
 from .rescale import AveragePool2x, Upsample2x
 from .window_groups import WindowGroups, group_windows
@@ -16,6 +16,7 @@ __all__ = [
     'gather_rows',
     'group_windows',
     'initialize_transformer',
+    'patch_grid',
     'patchify',
     'sincos_position_embedding',
     'unpatchify',

@@ -3,21 +3,30 @@
 from torch import Tensor
 
 
+def patch_grid(images: Tensor, patch_size: int, name: str = 'patches') -> tuple[int, int]:
+    """(B, C, H, W) -> (h, w), the numbers of patches along both sides.
+
+    Raises:
+        ValueError: if the patch size does not divide the image; it tells what ``name`` they have.
+    """
+    height, width = images.shape[-2:]
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f'images of {height}x{width} px cannot be cut into {name} of {patch_size} px: change '
+            'the crop size of the data pipeline or patch_size.'
+        )
+    return height // patch_size, width // patch_size
+
+
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """(B, C, H, W) -> (B, N, p·p·C), patches in raster order, vectors (row, column, channel).
 
     Raises:
         ValueError: if the patch size does not divide the image.
     """
-    num_images, channels, height, width = images.shape
-    if height % patch_size or width % patch_size:
-        raise ValueError(
-            f'images of {height}x{width} px cannot be cut into patches of {patch_size} px: '
-            'both sides must be multiples of the patch size.'
-        )
-    rows, columns = height // patch_size, width // patch_size
-    patches = images.reshape(num_images, channels, rows, patch_size, columns, patch_size)
-    return patches.permute(0, 2, 4, 3, 5, 1).reshape(num_images, rows * columns, -1)
+    rows, columns = patch_grid(images, patch_size)
+    patches = images.reshape(*images.shape[:2], rows, patch_size, columns, patch_size)
+    return patches.permute(0, 2, 4, 3, 5, 1).reshape(images.shape[0], rows * columns, -1)
 
 
 def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int) -> Tensor:

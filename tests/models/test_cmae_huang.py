@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, trainable
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmpretrain.models import VisionTransformer
@@ -16,10 +16,6 @@ from mmmask.registry import MODELS
 
 CONFIG = ROOT / 'configs/cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
-
-
-def trainable(module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def tiny(size=64, patch=8, **model):
@@ -36,12 +32,6 @@ def tiny(size=64, patch=8, **model):
     built = MODELS.build(cfg)
     built.init_weights()
     return built.train()
-
-
-@pytest.fixture
-def views():
-    noise = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return [F.interpolate(view, size=64, mode='bicubic') for view in noise]
 
 
 def test_parameter_counts(on_meta):

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT, build_model
+from conftest import ROOT, build_model, trainable
 from mmengine.config import Config, DictAction
 from torch import nn
 from torch.nn import functional as F
@@ -30,10 +30,6 @@ TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 
 
-def trainable(module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
 def tiny(source='encoder_cls', **model):
     """The demo's model, smaller still."""
     cfg = Config.fromfile(ROOT / 'configs/demo' / DEMO).model
@@ -50,12 +46,6 @@ def tiny(source='encoder_cls', **model):
     built = MODELS.build(cfg)
     built.init_weights()
     return built.train()
-
-
-@pytest.fixture
-def views():
-    noise = torch.randn(2, 8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return [F.interpolate(view, size=64, mode='bicubic') for view in noise]
 
 
 def seeded_loss(model, views):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import ROOT, build_model
+from conftest import ROOT, build_model, trainable
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
@@ -22,10 +22,6 @@ UNITS = (0, 5, 9, 14, 18, 22, 27, 30, 33, 38, 41, 48)
 
 def config_of(name):
     return Config.fromfile(ROOT / 'configs' / CONFIGS[name])
-
-
-def trainable(module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

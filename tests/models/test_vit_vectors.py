@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import ROOT, build_model
+from conftest import ROOT, build_model, trainable
 from mmengine.config import Config
 
 from mmmask.masking import RandomMask
@@ -21,10 +21,6 @@ def build_on_meta(config):
     """The model without memory for its weights."""
     with torch.device('meta'):
         return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
-
-
-def trainable(module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmmask.layers import WindowGroups, group_windows, initialize_transformer
+from mmmask.layers import WindowGroups, group_windows, initialize_transformer, patch_grid
 from mmmask.masking import Mask, gather_tokens, shared_visible
 from mmmask.registry import MODELS
 
@@ -80,13 +80,7 @@ class MaskedSwinTransformer(SwinTransformer):
         Raises:
             ValueError: if the unit does not divide the image.
         """
-        height, width = images.shape[-2:]
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f'images of {height}x{width} px cannot be cut into mask units of {self.patch_size} '
-                'px: change the crop size of the data pipeline or patch_size.'
-            )
-        return height // self.patch_size, width // self.patch_size
+        return patch_grid(images, self.patch_size, 'mask units')
 
     def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, K·s², C_k) tensor per tap, s × s tokens of each visible unit.

@@ -5,7 +5,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from mmmask.layers import initialize_transformer, sincos_position_embedding
+from mmmask.layers import initialize_transformer, patch_grid, sincos_position_embedding
 from mmmask.masking import Mask, gather_tokens
 from mmmask.registry import MODELS
 
@@ -54,13 +54,7 @@ class MaskedVisionTransformer(VisionTransformer):
         Raises:
             ValueError: if the patch size does not divide the image.
         """
-        height, width = images.shape[-2:]
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f'images of {height}x{width} px cannot be cut into patches of {self.patch_size} '
-                'px: change the crop size of the data pipeline or patch_size.'
-            )
-        return height // self.patch_size, width // self.patch_size
+        return patch_grid(images, self.patch_size)
 
     def position(self, grid: tuple[int, int]) -> Tensor:
         """(h, w) -> (1, 1+N, D) position embedding of that grid."""
