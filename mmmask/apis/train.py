@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -169,9 +170,8 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     world_size = _launched_world_size(cfg.launcher)
     trains = cfg.get('optim_wrapper') is not None
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
-        # mmengine would look for a GPU; it leaves an existing process group alone.
-        torch.distributed.init_process_group('gloo')
+    if cfg.launcher == 'pytorch':
+        join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
     runner = Runner.from_cfg(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
@@ -179,6 +179,31 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
         )
     print_log(arithmetic, logger='current')
     return runner, arithmetic
+
+
+def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:
+    """Start the process group that torchrun announces; mmengine leaves an existing one alone.
+
+    torchrun keeps its store when it starts all processes again, and with it the addresses of the
+    former ones. So that nobody calls those, each start has names of its own in the store.
+
+    Args:
+        backend: on GPUs; CPUs talk through gloo.
+        timeout: seconds to wait for another process; by default what PyTorch waits.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    else:
+        backend = 'gloo'
+    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    torch.distributed.init_process_group(
+        backend,
+        store=torch.distributed.PrefixStore(f'start_{start}', store),
+        rank=rank,
+        world_size=world_size,
+        timeout=timeout and timedelta(seconds=timeout),
+    )
 
 
 def _launched_world_size(launcher: str) -> int:
