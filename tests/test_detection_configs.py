@@ -11,10 +11,13 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from mmmask.registry import DATASETS, MODELS
+from mmmask.registry import DATASETS, METRICS, MODELS
 
 DOWNSTREAM = ROOT / 'configs' / 'downstream'
-FOLDERS = ('coco', 'ade20k', 'voc12aug', 'cityscapes', 'digits_on_photographs', 'nuclei')
+FOLDERS = (
+    *('coco', 'ade20k', 'voc0712', 'voc12aug', 'cityscapes'),
+    *('digits_on_photographs', 'nuclei'),
+)
 CONFIGS = {
     path.stem: path
     for folder in FOLDERS
@@ -190,6 +193,102 @@ def compare(ours, theirs, path=''):
     ]
 
 
+def test_voc_detection_recipe():
+    """24,000 iterations of Faster R-CNN on the third stage, the fourth in the head, as MoCo's."""
+    cfg = read('faster-rcnn_r50-c4_8xb2-ms-24k_voc0712')
+    coco = read('mask-rcnn_r50-c4_8xb2-ms-1x_coco').model
+    for part in ('backbone', 'rpn_head', 'train_cfg', 'test_cfg'):
+        assert cfg.model[part] == coco[part]
+    assert cfg.model.type == 'mmdet.FasterRCNN' and cfg.model.roi_head.mask_head is None
+    assert cfg.model.roi_head.bbox_head == coco.roi_head.bbox_head | dict(num_classes=20)
+    check_24k(cfg, lr=0.02, batch_size=2, warmup=100, steps=[18_000, 22_000])
+    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
+    assert [part.ann_file for part in train.datasets] == [
+        'VOC2007/ImageSets/Main/trainval.txt', 'VOC2012/ImageSets/Main/trainval.txt'
+    ]  # fmt: skip
+    assert test.ann_file == 'VOC2007/ImageSets/Main/test.txt'
+    sides = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
+    assert train.datasets[1].pipeline[2].scales == [(1333, side) for side in sides]
+    assert test.pipeline[1].scale == (1333, 800)
+    metric = cfg.test_evaluator
+    assert metric.eval_mode == '11points'
+    assert metric.iou_thrs == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+
+
+def test_cityscapes_instance_recipe():
+    cfg = read('mask-rcnn_r50_fpn_8xb1-ms-24k_cityscapes')
+    model = read('mask-rcnn_r50_fpn_8xb2-ms-1x_coco').model
+    for head in ('bbox_head', 'mask_head'):
+        model.roi_head[head].num_classes = 8
+    assert cfg.model == model
+    check_24k(cfg, lr=0.01, batch_size=1, warmup=1000, steps=[18_000])
+    scales = [(2048, side) for side in (800, 832, 864, 896, 928, 960, 992, 1024)]
+    assert cfg.train_dataloader.dataset.pipeline[2].scales == scales
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (2048, 1024)
+    assert cfg.test_evaluator.metric == ['bbox', 'segm']
+    assert cfg.test_evaluator.ann_file.endswith(cfg.test_dataloader.dataset.ann_file)
+
+
+def check_24k(cfg, lr, batch_size, warmup, steps):
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (lr, 0.9, 1e-4)
+    first, decay = cfg.param_scheduler
+    assert (first.start_factor, first.end, first.by_epoch) == (0.001, warmup, False)
+    assert (decay.milestones, decay.gamma, decay.by_epoch) == (steps, 0.1, False)
+    assert cfg.train_cfg.max_iters == 24_000
+    assert cfg.train_dataloader.batch_size == batch_size
+
+
+def test_voc_boxes_are_read_and_measured(tmp_path):
+    """Whole images are told to be cats and rockets, found where they are or shifted by a fifth."""
+    from skimage import data
+
+    for year in (2007, 2012):
+        for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+            (tmp_path / f'VOC{year}' / folder).mkdir(parents=True)
+        for part in ('trainval', 'test'):
+            (tmp_path / f'VOC{year}/ImageSets/Main/{part}.txt').write_text('1\n2\n')
+        for name, label, image in (('1', 'cat', data.chelsea()), ('2', 'train', data.rocket())):
+            height, width = image.shape[:2]
+            Image.fromarray(image).save(tmp_path / f'VOC{year}/JPEGImages/{name}.jpg')
+            (tmp_path / f'VOC{year}/Annotations/{name}.xml').write_text(
+                f'<annotation><size><width>{width}</width><height>{height}</height></size><object>'
+                f'<name>{label}</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>'
+                f'<xmax>{width}</xmax><ymax>{height}</ymax></bndbox></object></annotation>'
+            )
+    cfg = read('faster-rcnn_r50-c4_8xb2-ms-24k_voc0712')
+    train, test = cfg.train_dataloader.dataset, cfg.test_dataloader.dataset
+    for part in (*train.datasets, test):
+        part.data_root = str(tmp_path)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        train, test = DATASETS.build(train), DATASETS.build(test)
+        metric = METRICS.build(cfg.test_evaluator)
+    assert len(train) == 4 and {min(sample['inputs'].shape[1:]) % 32 for sample in train} == {0}
+    metric.dataset_meta = test.metainfo
+    samples = []
+    for index, sample in enumerate(test):
+        found = sample['data_samples'].to_dict()
+        scale = np.tile(found['scale_factor'], 2)
+        truth = found['gt_instances']
+        boxes = truth['bboxes'].tensor / torch.tensor(scale).float()
+        truth = dict(bboxes=boxes, labels=truth['labels'])
+        width = boxes[:, 2] - boxes[:, 0]
+        shifted = boxes + index * 0.2 * width[:, None] * torch.tensor([1.0, 0.0, 1.0, 0.0])
+        samples.append(
+            dict(
+                gt_instances=truth,
+                ignored_instances=dict(bboxes=boxes[:0], labels=truth['labels'][:0]),
+                pred_instances=dict(bboxes=shifted, scores=torch.ones(1), labels=truth['labels']),
+            )
+        )
+    metric.process({}, samples)
+    values = metric.evaluate(len(samples))
+    # A box shifted by a fifth overlaps by 0.8 / 1.2 = 0.667: four of ten thresholds.
+    assert values['pascal_voc/AP50'] == 1.0
+    assert values['pascal_voc/AP75'] == 0.5
+    assert values['pascal_voc/mAP'] == pytest.approx((1 + 0.4) / 2)
+
+
 def test_swin_detection_recipe():
     for name, epochs, steps in (
         ('mask-rcnn_swin-base-w7_fpn_8xb2-1x_coco', 12, [8, 11]),
@@ -259,7 +358,10 @@ def check_segmentation_data(cfg, scale, crop_size, reduce_zero_label):
     assert cfg.model.data_preprocessor.size == crop_size
 
 
-@pytest.mark.parametrize('name', [n for n in CONFIGS if 'voc12aug' in n or 'cityscapes' in n])
+UPERNETS = [n for n in CONFIGS if n.startswith('upernet')]
+
+
+@pytest.mark.parametrize('name', [n for n in UPERNETS if 'voc12aug' in n or 'cityscapes' in n])
 def test_voc_and_cityscapes_take_the_rows_of_ade20k(name):
     cfg = read(name)
     voc = 'voc12aug' in name

@@ -1,6 +1,7 @@
 """Classification and retrieval downstream: a config for every backbone, and its recipe's values."""
 
 import inspect
+import re
 from itertools import product
 
 import pytest
@@ -164,6 +165,21 @@ def test_any_class_folder(backbone, protocol, monkeypatch):
     for dataset, prefix in sources:
         assert (dataset.source, dataset.prefix) == ('/some/flowers.zip', prefix)
         assert dataset.with_label
+
+
+@backbones
+def test_one_percent_of_a_class_folder_is_an_option(backbone):
+    text = (ROOT / 'docs/downstream.md').read_text()
+    line = next(line for line in text.splitlines() if 'dataset.subset=0.01' in line)
+    both, resnet = re.findall('--cfg-options ([^`]+)`', line)
+    words = (resnet if backbone == 'resnet-50' else both).split()
+    options = {key: float(value) for key, value in (word.split('=') for word in words)}
+    cfg = find('folder', backbone, 'finetune-10percent')
+    cfg.merge_from_dict(options)
+    expected = find('imagenet', backbone, 'finetune-1percent')
+    assert cfg.train_dataloader.dataset.subset == expected.train_dataloader.dataset.subset == 0.01
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[part] == expected[part]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(type='mmmask.ResumableInfiniteSampler', shuffle=True),
     collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
         type='mmseg.ADE20KDataset',

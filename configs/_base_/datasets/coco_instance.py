@@ -20,7 +20,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=2,
     num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     batch_sampler=dict(type='mmdet.AspectRatioBatchSampler'),
     collate_fn=dict(type='pseudo_collate'),
     dataset=dict(

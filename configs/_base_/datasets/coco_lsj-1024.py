@@ -29,7 +29,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=8,
-    sampler=dict(type='InfiniteSampler'),
+    sampler=dict(type='mmmask.ResumableInfiniteSampler'),
     batch_sampler=None,
     dataset=dict(pipeline=train_pipeline),
 )

@@ -20,7 +20,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
-    sampler=dict(type='InfiniteSampler'),
+    sampler=dict(type='mmmask.ResumableInfiniteSampler'),
     batch_sampler=None,
     dataset=dict(
         data_root=data_root,

@@ -8,4 +8,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=50),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=400),
 ]
-train_cfg = dict(by_epoch=False, max_iters=400, val_interval=400)
+train_cfg = dict(type='mmmask.ResumableIterTrainLoop', max_iters=400, val_interval=400)

@@ -12,4 +12,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),
     dict(type='MultiStepLR', by_epoch=False, milestones=[163_889, 177_546], gamma=0.1),
 ]
-train_cfg = dict(by_epoch=False, max_iters=184_375, val_interval=18_438)
+train_cfg = dict(type='mmmask.ResumableIterTrainLoop', max_iters=184_375, val_interval=18_438)
