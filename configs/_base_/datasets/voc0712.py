@@ -26,7 +26,7 @@ train_dataloader = dict(
     sampler=dict(type='mmmask.ResumableInfiniteSampler'),
     dataset=dict(
         _delete_=True,
-        type='ConcatDataset',
+        type='mmdet.ConcatDataset',
         ignore_keys=['dataset_type'],  # the year, which the metric reads from the test set
         datasets=[
             dict(
