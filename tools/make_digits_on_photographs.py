@@ -8,6 +8,7 @@ OUT/train/000000.jpg ...                      images, SIZE x SIZE
 OUT/val/...
 OUT/annotations/instances_{train,val}.json    COCO: boxes, masks, categories 1 ('0') to 10 ('9')
 OUT/segmentation/{train,val}/000000.png       the category in each pixel, 0 is background
+OUT/foreground/{train,val}/000000.png         1 in the pixels of all digits, else 0
 OUT/preview.png                               some images with their boxes and maps
 """
 

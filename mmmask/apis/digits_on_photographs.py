@@ -68,8 +68,9 @@ def make_digits_on_photographs(
         raise FileExistsError(f'{out} holds annotations already: delete it, or name another.')
     for part, number in (('train', num_train), ('val', num_val)):
         scenes = _Scenes(part, size, seed)
-        images, maps = out / part, out / 'segmentation' / part
-        for folder in (images, maps, out / 'annotations'):
+        images = out / part
+        maps, foreground = out / 'segmentation' / part, out / 'foreground' / part
+        for folder in (images, maps, foreground, out / 'annotations'):
             folder.mkdir(parents=True, exist_ok=True)
         coco = dict(
             info=dict(description=f'digits on photographs, {part}, seed {seed}'),
@@ -80,7 +81,9 @@ def make_digits_on_photographs(
         for index in track(range(number), f'writing {part} images'):
             scene = scenes[index]
             Image.fromarray(scene.image).save(images / f'{index:06}.jpg', quality=95)
-            Image.fromarray(segmentation_map(scene)).save(maps / f'{index:06}.png')
+            classes = segmentation_map(scene)
+            Image.fromarray(classes).save(maps / f'{index:06}.png')
+            Image.fromarray((classes > 0).astype(np.uint8)).save(foreground / f'{index:06}.png')
             coco['images'].append(
                 dict(id=index, file_name=f'{index:06}.jpg', height=size, width=size)
             )

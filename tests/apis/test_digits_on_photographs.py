@@ -97,6 +97,8 @@ def test_boxes_areas_and_maps_agree_with_the_masks(folder, part):
             expected[mask] = entry['category_id']
         assert found.mode == 'L'
         np.testing.assert_array_equal(np.asarray(found), expected)
+        foreground = Image.open(folder / f'foreground/{part}' / f'{image_id:06}.png')
+        np.testing.assert_array_equal(np.asarray(foreground), expected > 0)
 
 
 def test_the_label_is_that_of_the_pasted_digit():

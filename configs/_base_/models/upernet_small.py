@@ -10,6 +10,6 @@ model = dict(
         stem_channels=16,
         norm_cfg=norm_cfg,
     ),
-    decode_head=dict(in_channels=[16, 32, 64, 128], channels=64, num_classes=11, norm_cfg=norm_cfg),
-    auxiliary_head=dict(in_channels=64, channels=64, num_classes=11, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=[16, 32, 64, 128], channels=64, num_classes=2, norm_cfg=norm_cfg),
+    auxiliary_head=dict(in_channels=64, channels=64, num_classes=2, norm_cfg=norm_cfg),
 )

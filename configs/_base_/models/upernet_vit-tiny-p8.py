@@ -18,7 +18,7 @@ model = dict(
     neck=dict(
         type='mmmask.AveragePoolPyramid',
         embed_dim=128,
-        rescales=[4, 2, 1, 0.5],
+        rescales=[2, 1, 0.5, 0.25],
         norm_cfg=dict(type='BN'),
     ),
     decode_head=dict(in_channels=[128, 128, 128, 128]),

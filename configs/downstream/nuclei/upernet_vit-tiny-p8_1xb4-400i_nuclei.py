@@ -5,9 +5,5 @@ _base_ = [
     '../../_base_/runtime/segmentation.py',
 ]
 
-model = dict(
-    decode_head=dict(num_classes=2),
-    auxiliary_head=dict(num_classes=2),
-    test_cfg=dict(mode='slide', crop_size=(128, 128), stride=(96, 96)),
-)
+model = dict(test_cfg=dict(mode='slide', crop_size=(128, 128), stride=(96, 96)))
 default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=400, save_best=None))
