@@ -55,6 +55,18 @@ def test_there_are_configs_of_every_kind():
 
 
 @of(CONFIGS)
+def test_training_resumes_exactly(path):
+    cfg = Config.fromfile(path)
+    if 'train_cfg' in cfg:
+        loop, sampler = cfg.train_cfg.type, cfg.train_dataloader.sampler.type
+        assert (loop, sampler) in (
+            ('mmmask.ResumableTrainLoop', 'mmmask.ResumableSampler'),
+            ('mmmask.ResumableIterTrainLoop', 'mmmask.ResumableInfiniteSampler'),
+        )
+        assert cfg.default_hooks.checkpoint.type == 'mmmask.DurableCheckpointHook'
+
+
+@of(CONFIGS)
 def test_valid_but_for_data_that_is_not_here(path):
     try:
         validate_config(Config.fromfile(path))

@@ -5,6 +5,7 @@ weights, momentum copies, optimizer, schedules, random states, boxes, and every 
 by bit.
 """
 
+import copy
 import os
 import random
 import signal
@@ -81,7 +82,7 @@ def train(path, folder, work_dir, stop_at=None, batch_size=4, workers=0, **optio
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.work_dir, cfg.resume, cfg.log_level = str(work_dir), True, 'WARNING'
     cfg.experiment_name = f'resume-{random.Random().getrandbits(60)}'
-    cfg.merge_from_dict(options)
+    cfg.merge_from_dict(copy.deepcopy(options))
     set_defaults(cfg)
     runner = Runner.from_cfg(cfg)
     if not stop_at:
@@ -161,6 +162,26 @@ class TestLoading:
         train(self.path, photographs_folder, tmp_path / 'stopped', **options)
         runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
         assert compare(*runs, 'stopped') == []
+
+    def test_training_by_iterations(self, photographs_folder, tmp_path):
+        """Stopped in the second pass over the data, with prefetched batches on their way."""
+        loop, schedule = 'mmmask.ResumableIterTrainLoop', dict(by_epoch=False, end=8)
+        options = self.small | {
+            'train_cfg': dict(_delete_=True, type=loop, max_iters=8),
+            'train_dataloader.sampler.type': 'mmmask.ResumableInfiniteSampler',
+            'param_scheduler': dict(_delete_=True, type='LinearLR', **schedule),
+            'default_hooks.checkpoint': dict(by_epoch=False, interval=5),
+            'log_processor': dict(by_epoch=False),
+        }
+        train(self.path, photographs_folder, tmp_path / 'whole', workers=2, **options)
+        train(self.path, photographs_folder, tmp_path / 'stopped', stop_at=6, workers=1, **options)
+        train(self.path, photographs_folder, tmp_path / 'stopped', **options)
+        whole, stopped = (read_run(tmp_path / name) for name in ('whole', 'stopped'))
+        assert compare(whole, stopped, 'stopped') == []
+        assert sorted(whole['log']) == list(range(1, 9))
+        options['train_dataloader.sampler.type'] = 'mmmask.ResumableSampler'
+        with pytest.raises(ValueError, match="write 'mmmask.ResumableInfiniteSampler'"):
+            train(self.path, photographs_folder, tmp_path / 'epochs', **options)
 
     def test_what_was_seen_is_skipped_without_being_read(
         self, photographs_folder, tmp_path, monkeypatch

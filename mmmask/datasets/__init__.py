@@ -5,7 +5,13 @@ from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partia
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
-from .sampling import Draw, ResumableSampler, SeededDataset
+from .sampling import (
+    Draw,
+    ResumableBatchSampler,
+    ResumableInfiniteSampler,
+    ResumableSampler,
+    SeededDataset,
+)
 from .transforms import ContrastiveCrop, ShiftedCrop
 
 __all__ = [
@@ -17,6 +23,8 @@ __all__ = [
     'Draw',
     'ImageFolder',
     'PartialDuplicates',
+    'ResumableBatchSampler',
+    'ResumableInfiniteSampler',
     'ResumableSampler',
     'SeededDataset',
     'ShiftedCrop',

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dataset import DefaultSampler
-from torch.utils.data import Dataset, get_worker_info
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from torch.utils.data import BatchSampler, Dataset, Sampler, get_worker_info
 
 from mmmask.registry import DATA_SAMPLERS, DATASETS
 
@@ -40,6 +41,57 @@ class ResumableSampler(DefaultSampler):
         self.start = num_samples
 
 
+@DATA_SAMPLERS.register_module()
+class ResumableInfiniteSampler(InfiniteSampler):
+    """mmengine's ``InfiniteSampler`` that can start anywhere.
+
+    It yields :class:`Draw` for a :class:`SeededDataset`, seeded by the sampler's seed and the
+    position in the order over all processes.
+    """
+
+    start = 0
+
+    def __iter__(self) -> Iterator[Draw]:
+        first, self.start = self.start, 0
+        for step, index in enumerate(islice(self._indices_of_rank(), first, None), first):
+            yield Draw(index, (self.seed, step * self.world_size + self.rank))
+
+    def skip(self, num_samples: int) -> None:
+        """Begin after so many samples of this process, without loading them."""
+        self.start = num_samples
+
+
+@DATA_SAMPLERS.register_module()
+class ResumableBatchSampler(BatchSampler):
+    """A batch sampler, such as one that groups images by shape, that can start anywhere.
+
+    Args:
+        batches: config of the batch sampler.
+        sampler: what it draws from, which is able to repeat itself.
+        batch_size: images of a batch.
+    """
+
+    start = 0
+
+    def __init__(self, batches: dict, sampler: Sampler, batch_size: int) -> None:
+        self.batches = DATA_SAMPLERS.build(
+            batches, default_args=dict(sampler=sampler, batch_size=batch_size)
+        )
+        self.sampler = sampler
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        first, self.start = self.start, 0
+        return islice(self.batches, first, None)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def skip(self, num_batches: int) -> None:
+        """Let the next epoch begin after so many batches, without loading them."""
+        self.start = num_batches
+
+
 @DATASETS.register_module()
 class SeededDataset(Dataset):
     """A data set whose sample for a :class:`Draw` is a function of that draw alone.
@@ -62,6 +114,10 @@ class SeededDataset(Dataset):
         if name == 'dataset' or name.startswith('__'):  # asked for by pickle and by the loader
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+    def get_data_info(self, draw: Draw | int) -> dict:
+        """What samplers that look at images' shapes ask for."""
+        return self.dataset.get_data_info(draw.index if isinstance(draw, Draw) else draw)
 
     def __getitem__(self, draw: Draw | int) -> Any:
         if not isinstance(draw, Draw):

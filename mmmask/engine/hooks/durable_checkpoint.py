@@ -203,7 +203,7 @@ def describe_loader(runner) -> dict[str, int]:
     loader = runner.train_dataloader
     return dict(
         processes=dist.get_world_size(),
-        batch_size=loader.batch_size,
+        batch_size=loader.batch_size or loader.batch_sampler.batch_size,
         images=len(loader.dataset),
         iterations_per_epoch=len(loader),
     )
