@@ -13,7 +13,8 @@ def test_both_sides_take_the_same_kind_of_step():
     plain, durable = (prepare(plain, 4, 64, device) for plain in (True, False))
     names = [{type(hook).__name__ for hook in runner.hooks} for runner in (plain, durable)]
     assert names[1] - names[0] == {
-        'AlarmHook',
+        'CollapseHook',
+        'DeadMaskHook',
         'DurableCheckpointHook',
         'NonFiniteLossHook',
         'PreemptionHook',

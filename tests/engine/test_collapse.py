@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import build_model
 from torch import nn
 
 from mmmask.engine.hooks import CollapseHook, embedding_std
+from mmmask.evaluation import evaluation_mode, pool
 
 
 class Doubled(nn.Module):
@@ -80,3 +82,39 @@ def test_an_unknown_module_is_named():
     runner = SimpleNamespace(model=Doubled(), logger=logging.getLogger())
     with pytest.raises(AttributeError, match="module='neck' is not in the model.*projector"):
         CollapseHook('neck').before_train(runner)
+
+
+@pytest.mark.parametrize('config', ['mae_vit-tiny_digits.py', 'maskdeep_resnet-tiny_digits.py'])
+def test_the_encoder_of_any_method(config):
+    """Neither the random state nor the model changes; the same features for all are a collapse."""
+    model, scalars, warnings = build_model(f'demo/{config}'), {}, []
+    runner = SimpleNamespace(
+        model=model,
+        iter=499,
+        message_hub=SimpleNamespace(update_scalar=scalars.__setitem__),
+        logger=SimpleNamespace(warning=warnings.append),
+    )
+    images = torch.randint(0, 256, (8, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    batch = dict(inputs=images.to(torch.uint8), data_samples=[])
+    hook = CollapseHook(interval=500, alarm_below=0.01)
+    hook.before_train(runner)
+    random_state = torch.get_rng_state()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    for iteration, looks in ((498, 0), (499, 1)):
+        runner.iter = iteration
+        hook.before_train_iter(runner, iteration, batch)
+        hook.after_train_iter(runner, iteration, batch)
+        assert len(scalars) == looks
+    assert warnings == [] and model.training
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    with evaluation_mode(model), torch.no_grad():
+        data = model.data_preprocessor(batch)['inputs']
+        features = pool(model(data), 'mean', getattr(model.backbone, 'num_extra_tokens', 0))
+    assert scalars['train/embedding_std'] == pytest.approx(embedding_std(features).item())
+
+    constant = [torch.ones_like(tap) for tap in model(data)]
+    model.backbone.register_forward_hook(lambda *call: tuple(constant))
+    hook.after_train_iter(runner, 499, batch)
+    (line,) = warnings
+    assert line.startswith('embeddings collapse: embedding_std=0 of backbone at iteration 500')

@@ -6,7 +6,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='mmmask.DurableCheckpointHook', interval=1, max_keep_ckpts=3),
     preemption=dict(type='mmmask.PreemptionHook'),
-    alarms=dict(type='mmmask.AlarmHook', interval=500),
+    collapse=dict(type='mmmask.CollapseHook', interval=500, alarm_below=0.01),
+    dead_masks=dict(type='mmmask.DeadMaskHook', interval=500),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook')]

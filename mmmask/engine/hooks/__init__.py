@@ -1,8 +1,8 @@
 """What happens around the training steps."""
 
-from .alarms import AlarmHook
 from .channels_last import ChannelsLastHook
 from .collapse import CollapseHook, embedding_std
+from .dead_masks import DeadMaskHook
 from .durable_checkpoint import DurableCheckpointHook, find_intact_checkpoint
 from .evolution import EvolutionHook, Stage, divide_and_mask, draw_stages
 from .load_backbone import LoadBackboneHook
@@ -16,10 +16,10 @@ from .refresh_crops import BoxStage, RefreshCropsHook, draw_box_stages
 
 __all__ = [
     'PREEMPTED',
-    'AlarmHook',
     'BoxStage',
     'ChannelsLastHook',
     'CollapseHook',
+    'DeadMaskHook',
     'DurableCheckpointHook',
     'EvolutionHook',
     'LoadBackboneHook',

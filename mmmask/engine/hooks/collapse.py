@@ -6,39 +6,54 @@ import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor
 
+from mmmask.evaluation import evaluation_mode, pool
 from mmmask.registry import HOOKS
+
+from .random_state import preserve_random_state
 
 
 @HOOKS.register_module()
 class CollapseHook(Hook):
     """Watch how much the embeddings of a batch differ, and warn when they collapse to one.
 
-    Works for every method with embeddings: they are what the named module gives. ``embedding_std``
-    goes to the log: the standard deviation over the images of a process's batch of each dimension
-    of the normalised embeddings, averaged over dimensions. Directions spread evenly give 1/√D.
+    Works for every method with embeddings: they are what the named module gives, or the encoder's
+    features. ``embedding_std`` goes to the log: the standard deviation over the images of a
+    process's batch of each dimension of the normalised embeddings, averaged over dimensions.
+    Directions spread evenly give 1/√D (Chen & He, SimSiam, CVPR 2021, §4.1).
 
     Args:
         module: dotted name within the model, such as ``'target.module.projectors.2'``. What it
             returns is (B, ..., D), or a tuple or dict whose last value is; it may run several times
-            an iteration.
+            an iteration. None takes the encoder's features, averaged over positions, of the first
+            32 images of the batch with nothing hidden. That is another pass at each look, which
+            changes neither the random state nor the model; models that learn from labels are left
+            alone.
         interval: iterations from one look to the next.
-        alarm_below: share of 1/√D below which to warn; 0.16 is 0.01 for 256 dimensions.
+        alarm_below: share of 1/√D below which to warn; 0.16 is 0.01 for 256 dimensions. Features of
+            encoders that reconstruct have much in common: 0.01 suits them.
 
     Raises:
         AttributeError: if the model has no such module.
     """
 
-    def __init__(self, module: str, interval: int = 50, alarm_below: float = 0.16) -> None:
+    def __init__(
+        self, module: str | None = None, interval: int = 50, alarm_below: float = 0.16
+    ) -> None:
         self.module = module
         self.interval = interval
         self.alarm_below = alarm_below
-        self._listener = None
+        self._listener = self._encoding_model = None
         self._spreads: list[tuple[Tensor, int]] = []
 
     def before_train(self, runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if self.module is None:
+            learns_without_labels = isinstance(model.data_preprocessor, SelfSupDataPreprocessor)
+            self._encoding_model = model if learns_without_labels else None
+            return
         try:
             self._watched = model.get_submodule(self.module)
         except AttributeError as error:
@@ -49,14 +64,17 @@ class CollapseHook(Hook):
             ) from error
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        if self.every_n_train_iters(runner, self.interval):
+        if self.module and self.every_n_train_iters(runner, self.interval):
             self._listener = self._watched.register_forward_hook(self._look)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if self._listener is None:
+        if self._listener is not None:
+            self._listener.remove()
+            self._listener = None
+        elif self._encoding_model and self.every_n_train_iters(runner, self.interval):
+            self._look_at_features(data_batch)
+        else:
             return
-        self._listener.remove()
-        self._listener = None
         spreads, self._spreads = self._spreads, []
         if not spreads:
             raise RuntimeError(f'CollapseHook.module={self.module!r} did not run in training.')
@@ -65,11 +83,21 @@ class CollapseHook(Hook):
         healthy = width**-0.5
         if not spread >= self.alarm_below * healthy:
             runner.logger.warning(
-                f'embeddings collapse: embedding_std={spread:.2g} of {self.module} at iteration '
-                f'{runner.iter + 1}, where {healthy:.2g} is healthy. All images get nearly the '
-                'same embedding. Lower the learning rate or warm up longer, and check that the '
-                'momentum of the targets is below 1 and that the predictor is trained.'
+                f'embeddings collapse: embedding_std={spread:.2g} of {self.module or "backbone"} '
+                f'at iteration {runner.iter + 1}, where {healthy:.2g} is healthy. All images get '
+                'nearly the same embedding. Lower the learning rate or warm up longer; with '
+                'targets of a momentum copy, check that the copy moves and the predictor is '
+                'trained.'
             )
+
+    def _look_at_features(self, data_batch: dict) -> None:
+        model = self._encoding_model
+        with preserve_random_state(), evaluation_mode(model), torch.no_grad():
+            images = model.data_preprocessor(data_batch, False)['inputs']
+            images = (images if isinstance(images, Tensor) else images[0])[:32]
+            extra = getattr(model.backbone, 'num_extra_tokens', 0)
+            features = pool(model(images, mode='tensor'), 'mean', extra)
+        self._spreads.append((embedding_std(features), features.shape[1]))
 
     def _look(self, module, inputs, output) -> None:
         while not isinstance(output, Tensor):
