@@ -16,8 +16,10 @@ import torch
 from conftest import DEMOS, ROOT
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from PIL import Image
+from torch.utils.data import BatchSampler
 
 import mmmask.engine  # noqa: F401  enters everything into the registry
 from mmmask.apis.soak import compare, read_run
@@ -38,6 +40,23 @@ class SignalHook(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if runner.iter + 1 == self.iteration and runner.rank == 0:
             os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@DATA_SAMPLERS.register_module(force=True)
+class ByParity(BatchSampler):
+    """Batches of even or of odd indices, as detectors group images by their shapes."""
+
+    def __init__(self, sampler, batch_size):
+        super().__init__(sampler, batch_size, drop_last=False)
+
+    def __iter__(self):
+        groups = [], []
+        for draw in self.sampler:
+            group = groups[draw.index % 2]
+            group.append(draw)
+            if len(group) == self.batch_size:
+                yield group[:]
+                group.clear()
 
 
 @pytest.fixture(scope='module')
@@ -163,12 +182,15 @@ class TestLoading:
         runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
         assert compare(*runs, 'stopped') == []
 
-    def test_training_by_iterations(self, photographs_folder, tmp_path):
+    @pytest.mark.parametrize('batches', [None, dict(type='ByParity')], ids=['', 'grouped'])
+    def test_training_by_iterations(self, photographs_folder, tmp_path, batches):
         """Stopped in the second pass over the data, with prefetched batches on their way."""
         loop, schedule = 'mmmask.ResumableIterTrainLoop', dict(by_epoch=False, end=8)
         options = self.small | {
             'train_cfg': dict(_delete_=True, type=loop, max_iters=8),
             'train_dataloader.sampler.type': 'mmmask.ResumableInfiniteSampler',
+            'train_dataloader.batch_sampler': batches,
+            'train_dataloader.drop_last': False,
             'param_scheduler': dict(_delete_=True, type='LinearLR', **schedule),
             'default_hooks.checkpoint': dict(by_epoch=False, interval=5),
             'log_processor': dict(by_epoch=False),

@@ -75,9 +75,10 @@ class ResumableIterTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner, dataloader, *args, **kwargs) -> None:
         super().__init__(runner, make_resumable(dataloader), *args, **kwargs)
-        if not isinstance(self.dataloader.sampler, ResumableInfiniteSampler):
+        sampler = self.dataloader.batch_sampler.sampler
+        if not isinstance(sampler, ResumableInfiniteSampler):
             raise ValueError(
-                f'train_dataloader.sampler.type={type(self.dataloader.sampler).__name__!r} does '
+                f'train_dataloader.sampler.type={type(sampler).__name__!r} does '
                 "not go with train_cfg.type='mmmask.ResumableIterTrainLoop': write "
                 "'mmmask.ResumableInfiniteSampler', or train by epochs."
             )

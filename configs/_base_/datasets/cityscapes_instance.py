@@ -26,6 +26,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=1,
     sampler=dict(type='mmmask.ResumableInfiniteSampler'),
+    batch_sampler=None,
     dataset=dict(
         type='mmdet.CityscapesDataset',
         data_root=data_root,
