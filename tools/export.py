@@ -38,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         export = export_backbone(args.checkpoint, args.dst, args.target, args.num_heads)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ImportError) as error:
         sys.exit(f'error: {error}')
     print(export.renaming)
     print(

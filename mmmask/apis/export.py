@@ -64,6 +64,7 @@ def export_backbone(
         ValueError: for an unknown target.
         CheckpointError: unless every tensor of the backbone has its place in the target; if the
             number of heads is unknown; if the features differ.
+        ModuleNotFoundError: if the target is not installed.
     """
     if target not in LIBRARIES:
         raise ValueError(f"target='{target}' is not one of {', '.join(LIBRARIES)}.")

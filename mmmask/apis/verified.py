@@ -9,6 +9,7 @@ from torch import Tensor
 from mmmask.engine.checkpointing import CheckpointError, write_checkpoint
 
 TOLERANCE = 1e-5
+EXTRAS = dict(mmdet='detection', mmseg='segmentation', timm='export', huggingface='export')
 
 
 def write_verified(
@@ -24,6 +25,7 @@ def write_verified(
 
     Raises:
         CheckpointError: if the features differ; the file is then not there, or as it was.
+        ModuleNotFoundError: without the library.
     """
     # The suffix stays last, as the libraries tell the format by it.
     draft = dst.with_name(f'.{dst.stem}.{os.getpid()}{dst.suffix}')
@@ -37,6 +39,13 @@ def write_verified(
                 f'version of {target} computes something else, or the weights are not finite.'
             )
         os.replace(draft, dst)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'--to {target} compares the features in the library itself, and {error.name} is not '
+            f'installed: pip install "mmmask[{EXTRAS[target]}]" (python -m mmmask.doctor says '
+            'what else is missing). Nothing was written.',
+            name=error.name,
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return difference

@@ -263,3 +263,12 @@ def test_the_command_line_prints_table_difference_and_snippet(tmp_path, monkeypa
     assert f"checkpoint='{dst}'" in printed.replace('\n', '').replace(' ', '')
     with pytest.raises(SystemExit, match='error: num_heads=8, but'):
         run('--to', 'mmseg', '--num-heads', '8')
+    written = dst.read_bytes()
+    for target, package in (('timm', 'timm'), ('huggingface', 'transformers')):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+        message = (
+            rf'error: --to {target} .* {package} is not installed: pip install "mmmask\[export\]"'
+        )
+        with pytest.raises(SystemExit, match=message):
+            run('--to', target)
+    assert dst.read_bytes() == written
