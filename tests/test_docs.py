@@ -5,11 +5,14 @@ import re
 import pytest
 from conftest import ROOT
 
-DOCUMENTS = [*sorted(ROOT.glob('*.md')), *sorted((ROOT / 'docs').rglob('*.md'))]
+FOLDERS = ROOT / 'docs', ROOT / 'configs'
+DOCUMENTS = sorted([*ROOT.glob('*.md'), *(path for f in FOLDERS for path in f.rglob('*.md'))])
 documents = pytest.mark.parametrize(
     'document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
 )
 LINK = re.compile(r'\]\((?!https?://|mailto:|#)([^)\s#]+)')
+TOOL = re.compile(r'(?<![\w./-])tools/(\w+)\.(?:py|sh)\b([^`\n;|&#]*)')
+PASSED_ON = dict(dist_train='train', slurm_train='train')  # what takes the arguments of another
 FILE = re.compile(r'(?<![\w./-])(?:configs|docs|mmmask|requirements|tests|tools)/[\w./-]*\.\w+')
 
 
@@ -34,6 +37,17 @@ def test_links_within_a_document_lead_to_a_heading(document):
 def test_named_files_are_there(document):
     names = {name.rstrip('.') for name in FILE.findall(document.read_text())}
     assert sorted(name for name in names if not (ROOT / name).exists()) == []
+
+
+@documents
+def test_tools_take_the_options_that_are_named(document):
+    text = document.read_text().replace('\\\n', ' ')
+    unknown = []
+    for tool, arguments in TOOL.findall(text):
+        (path,) = (ROOT / 'tools').glob(f'{PASSED_ON.get(tool, tool)}.*')
+        source, used = path.read_text(), re.findall(r'(?<!\S)--[a-z-]+', arguments)
+        unknown += [f'{tool} {option}' for option in used if f"'{option}'" not in source]
+    assert unknown == []
 
 
 @documents
