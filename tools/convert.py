@@ -8,7 +8,8 @@ from mmmask.engine.checkpointing import LAYOUTS
 
 DESCRIPTIONS = {name: layout.description for name, layout in LAYOUTS.items()}
 DESCRIPTIONS['mmmask'] = 'checkpoints of this project'
-HELP = 'layouts:\n' + '\n'.join(f'  {name:14}{text}' for name, text in DESCRIPTIONS.items())
+WIDTH = max(map(len, DESCRIPTIONS)) + 2
+HELP = 'layouts:\n' + '\n'.join(f'  {name:{WIDTH}}{text}' for name, text in DESCRIPTIONS.items())
 HELP += """
 
 One side is always mmmask. Encoder-only layouts are read here and written by tools/export.py.

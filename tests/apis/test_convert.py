@@ -1,6 +1,7 @@
 """Conversion against networks written here with timm's blocks, whose names the releases share."""
 
 import math
+import re
 import runpy
 import sys
 from argparse import Namespace
@@ -19,7 +20,7 @@ from timm.models.vision_transformer import Block
 from torch import nn
 
 from mmmask.apis import convert_checkpoint
-from mmmask.engine.checkpointing import CheckpointError, open_checkpoint, rename
+from mmmask.engine.checkpointing import LAYOUTS, CheckpointError, open_checkpoint, rename
 from mmmask.layers import sincos_position_embedding
 from mmmask.registry import MODELS
 
@@ -439,3 +440,9 @@ def test_the_command_line_converts_and_explains(tmp_path, monkeypatch, capsys):
     assert 'left out: decoder_pos_embed (1), optimizer (1), epoch (1), args (1)' in printed
     with pytest.raises(SystemExit, match='error: the file does not fit localmim-vit'):
         run('localmim-vit')
+    monkeypatch.setattr(sys, 'argv', ['convert.py', '--help'])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools/convert.py'), run_name='__main__')
+    printed = capsys.readouterr().out
+    for name, layout in LAYOUTS.items():
+        assert re.search(rf'^  {name} +{re.escape(layout.description)}$', printed, re.MULTILINE)
