@@ -38,8 +38,8 @@ class Package(NamedTuple):
 
 
 PACKAGES = (
-    Package('torch', ('torch',), '2.1', '2.12', '2.11.0'),
-    Package('torchvision', ('torchvision',), '0.16', '0.27', '0.26.0'),
+    Package('torch', ('torch',), '2.5', '2.12', '2.11.0'),
+    Package('torchvision', ('torchvision',), '0.20', '0.27', '0.26.0'),
     Package('numpy', ('numpy',), '1.24', '2.6', '2.4.6'),
     Package(
         'cv2',
@@ -75,7 +75,9 @@ BY_MODULE = {package.module: package for package in PACKAGES}
 # The releases of the original OpenMMLab packages that the plugin is written for.
 ORIGINALS = {
     'mmengine': ('0.10.3', '0.11'),
+    'mmengine-lite': ('0.10.3', '0.11'),
     'mmcv': ('2.0.1', '2.3'),
+    'mmcv-lite': ('2.0.1', '2.3'),
     'mmpretrain': ('1.2', '1.3'),
     'mmdet': ('3.3', '3.4'),
     'mmsegmentation': ('1.2.2', '1.3'),

@@ -141,6 +141,8 @@ def test_the_original_family():
     forks = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
     old_torch = {'torch': '2.5.1', 'torchvision': '0.20.1'}
     assert problems({**families, **old_torch}, without=forks) == []
+    without_ops = {'mmengine-lite': '0.10.7', 'mmcv-lite': '2.2.0', 'mmpretrain': '1.2.0'}
+    assert problems({**without_ops, **old_torch}, without=forks) == []
     assert problems(families, without=forks) == [
         Finding(
             ERROR,

@@ -33,15 +33,26 @@ def _history_statistic(owner: type, name: str):
     raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr({name!r})')
 
 
+def _under_the_name(name: str, function: Callable) -> Callable:
+    """The function as files name it; PyTorch before 2.6 takes no pairs of these."""
+
+    def named(*args):
+        return function(*args)
+
+    named.__module__, _, named.__name__ = name.rpartition('.')
+    named.__qualname__ = named.__name__
+    return named
+
+
 # numpy 1 calls the module `core`, numpy 2 `_core`; files written under either must open.
 _ALLOWED = [
     argparse.Namespace,
     HistoryBuffer,
-    (_history_statistic, 'builtins.getattr'),
+    _under_the_name('builtins.getattr', _history_statistic),
     np.ndarray,
     np.dtype,
     *(
-        (value.__reduce__()[0], f'numpy.{core}.multiarray.{name}')
+        _under_the_name(f'numpy.{core}.multiarray.{name}', value.__reduce__()[0])
         for value, name in ((np.float64(0), 'scalar'), (np.empty(0), '_reconstruct'))
         for core in ('core', '_core')
     ),
