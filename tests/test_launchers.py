@@ -71,6 +71,12 @@ def test_one_machine(launch):
     ]
 
 
+def test_torchrun_of_older_pytorch(launch, tmp_path):
+    write_program(tmp_path / 'python', '[ "$1" = -c ] && exit 1\n' + SPY.split('\n', 1)[1])
+    words = launch('dist_train.sh', CONFIG, '2', PORT='29501').stdout.splitlines()
+    assert words[words.index('--max-restarts') :][2:4] == [str(ROOT / 'tools/train.py'), CONFIG]
+
+
 def test_several_machines_share_a_port(launch):
     variables = dict(NNODES='4', NODE_RANK='3', MASTER_ADDR='10.0.0.1')
     found = values(launch('dist_train.sh', CONFIG, '8', **variables))
@@ -136,6 +142,12 @@ def test_slurm_with_less_than_a_machine(launch):
     assert {'--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2'} <= set(words)
 
 
+def test_wheels_are_not_gathered_for_an_answer_about_it(launch):
+    process = launch('gather_wheels.sh', '--help')
+    assert (process.returncode, process.stdout) == (2, '')
+    assert process.stderr.startswith('usage: tools/gather_wheels.sh')
+
+
 @pytest.mark.parametrize('arguments', [(), ('gpu', 'name'), ('gpu', 'name', 'configs/none.py')])
 def test_wrong_use_of_slurm_train(launch, arguments):
     process = launch('slurm_train.sh', *arguments)
@@ -158,13 +170,17 @@ def test_the_exit_code_is_that_of_the_run(launch, tmp_path, code):
     assert launch('dist_train.sh', CONFIG, '2', PORT='1').returncode == code
 
 
-@pytest.mark.parametrize('name', ['TERM', 'USR1'])
-def test_signals_reach_the_processes_and_end_in_75(tmp_path, name):
+@pytest.mark.parametrize(
+    ('name', 'passed_on', 'is_old'),
+    [('TERM', 'TERM', 0), ('USR1', 'USR1', 0), ('TERM', 'TERM', 1), ('USR1', 'TERM', 1)],
+)
+def test_signals_reach_the_processes_and_end_in_75(tmp_path, name, passed_on, is_old):
     """torchrun's place is taken by a program that saves for a while and then fails, as it does."""
     log = tmp_path / 'log'
     write_program(
         tmp_path / 'python',
-        f'trap "sleep 0.3; echo saved >> {log}; exit 1" {name}\n'
+        f'[ "$1" = -c ] && exit {is_old}\n'  # whether torchrun knows what to do with SIGUSR1
+        f'trap "sleep 0.3; echo saved >> {log}; exit 1" {passed_on}\n'
         f'echo ready >> {log}\nwhile :; do sleep 0.1; done',
     )
     process = subprocess.Popen(

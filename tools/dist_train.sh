@@ -44,6 +44,18 @@ export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
 threads=$(( $(getconf _NPROCESSORS_ONLN) / gpus ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( threads > 0 ? threads : 1 ))}
 
+# torchrun of older PyTorch passes on SIGTERM, but not SIGUSR1, which leads to the same.
+knows='import importlib.util, pathlib, sys
+torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent
+sys.exit("--signals-to-handle" not in (torch / "distributed" / "run.py").read_text())'
+if "$PYTHON" -c "$knows" > /dev/null 2>&1; then
+    signals=(--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1)
+    on_usr1=USR1
+else
+    signals=()
+    on_usr1=TERM
+fi
+
 # torchrun ends with 1 when it is told to stop; 75 tells a scheduler to start the run again.
 stop() {
     stopped=1
@@ -51,7 +63,7 @@ stop() {
 }
 stopped=
 trap 'stop TERM' TERM
-trap 'stop USR1' USR1
+trap 'stop "$on_usr1"' USR1
 
 "$PYTHON" -m torch.distributed.run \
     --nnodes "$nodes" \
@@ -60,7 +72,7 @@ trap 'stop USR1' USR1
     --master_port "$PORT" \
     --nproc_per_node "$gpus" \
     --max-restarts "${MAX_RESTARTS:-0}" \
-    --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 \
+    ${signals[@]+"${signals[@]}"} \
     "$tools/train.py" "$config" --launcher pytorch "$@" &
 child=$!
 code=0

@@ -3,6 +3,19 @@
 # That machine has Python 3.12 on x86-64 Linux with torch 2.11, torchvision, timm, OpenCV,
 # scikit-image, scikit-learn, matplotlib, tensorboard, rich, einops, hypothesis and pytest.
 set -euo pipefail
+
+if [[ $# -gt 0 ]]; then
+    cat >&2 <<'USAGE'
+usage: tools/gather_wheels.sh
+
+Replaces .wheels/ with what a GPU machine without network lacks: bring that folder along with the
+repository and run tools/gpu_check.sh there.
+
+Variables:
+  PYTHON  interpreter with pip  (default .venv/bin/python)
+USAGE
+    exit 2
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
 wheels=.wheels
