@@ -57,6 +57,24 @@ def test_recipe():
         0.996, 0.07, 0.65
     )  # fmt: skip
     assert model.contrast_head.gather and model.target_generator.normalize
+    assert [(model[name].embed_dims, model[name].depth, model[name].num_heads) for name in
+            ('neck', 'feature_decoder')] == [(512, 8, 16), (512, 2, 16)]  # fmt: skip
+
+
+@pytest.mark.parametrize('epochs', [300, 800, 1600])
+def test_views_are_windows_of_one_crop(epochs):
+    cfg = Config.fromfile(CONFIG.parent / CONFIG.name.replace('300e', f'{epochs}e'))
+    assert cfg.train_cfg.max_epochs == epochs
+    crop, flip, views, _ = cfg.train_dataloader.dataset.pipeline
+    assert (crop.scale, crop.crop_ratio_range, crop.interpolation) == (256, (0.2, 1.0), 'bicubic')
+    assert flip.prob == 0.5
+    (online,), (window, jitter, grey, blur) = views.transforms
+    assert online == dict(type='mmmask.ShiftedCrop', size=224)
+    assert window == dict(type='mmmask.ShiftedCrop', size=224, max_shift=31)
+    assert (jitter.prob, grey.prob, blur.prob) == (0.8, 0.2, 0.5)
+    strengths = dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    assert jitter.transforms == [dict(type='mmpretrain.ColorJitter', **strengths)]
+    assert blur.magnitude_range == (0.1, 2.0)
 
 
 @pytest.mark.parametrize(('epochs', 'rate'), [(300, 2e-3), (1600, 1e-3)])

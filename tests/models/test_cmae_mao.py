@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mmmask.apis.train import scale_learning_rate
 from mmmask.apis.validate import ConfigError, validate_config
+from mmmask.datasets import ContrastiveCrop
 from mmmask.engine.hooks.refresh_crops import is_due
 from mmmask.layers import sincos_position_embedding
 from mmmask.masking import Mask, RandomMask, keep_all
@@ -201,6 +202,52 @@ def test_presets_and_baseline_are_the_default_but_for_what_they_are_about():
         'model.position_head.loss', 'model.position_head.input_pe',
         'model.position_head.smoothing', 'model.position_weight',
     }  # fmt: skip
+
+
+def boxes_of(cfg):
+    (hook,) = (hook for hook in cfg.custom_hooks if hook.type == 'mmmask.RefreshCropsHook')
+    return (hook.heat_map, hook.threshold, hook.warmup, hook.interval)
+
+
+def test_presets_value_by_value(full):
+    robust = Config.fromfile(FOLDER / DEFAULT.replace('mao_', 'mao-robust_'))
+    model, head = robust.model, robust.model.position_head
+    assert (head.input_pe, head.loss, head.smoothing) == ('drop_subset', 'ce', 1.0)
+    assert (model.position_weight, model.contrast_head.temperature) == (0.05, 0.2)
+    assert model.target_generator.normalize and boxes_of(robust) == ('cls_attn', 0.5, 60, 20)
+    assert 'mmmask.ProgressHook' in [hook.type for hook in robust.custom_hooks]  # for σ
+
+    lineage = Config.fromfile(FOLDER / LINEAGE)
+    assert (lineage.model.source, lineage.model.target) == ('decoder_cls', 'momentum_head')
+    assert lineage.model.freeze_patch_embed and lineage.model.projector.out_channels == 768
+    assert boxes_of(lineage) == ('feat_sum', 0.1, 60, 20)
+
+    for name in (DEFAULT, NATIVE):
+        cfg = Config.fromfile(FOLDER / name)
+        assert boxes_of(cfg) == ('cls_attn', 0.3, 60, 20)
+        assert (cfg.model.neck.embed_dims, cfg.model.neck.depth, cfg.model.neck.num_heads) == (
+            128, 1, 16
+        )  # fmt: skip
+        assert (cfg.model.masking.ratio, cfg.model.contrast_head.temperature) == (0.75, 1.0)
+        assert not cfg.model.target_generator.normalize
+        model = full[name]
+        weights = model.reconstruction_weight, model.contrast_weight, model.position_weight
+        assert weights == (1, 0.1, 1)
+        assert (model.source, model.target) == ('encoder_cls', 'momentum_encoder')
+        assert (model.position_head.loss, model.position_head.input_pe) == ('mse_onehot', 'keep')
+        assert model.mask_shared and model.reconstructed_views == 2
+
+
+def test_what_the_second_view_does_to_colours():
+    for name in (DEFAULT, NATIVE):
+        pipeline = Config.fromfile(FOLDER / name).train_dataloader.dataset.pipeline
+        (crop, flip), (second_crop, second_flip, jitter, grey) = pipeline[0].transforms
+        assert (second_crop, second_flip) == (crop, flip)
+        assert (crop.type, crop.crop_ratio_range) == ('mmmask.ContrastiveCrop', (0.2, 1.0))
+        assert 'alpha' not in crop and ContrastiveCrop(64).alpha == 0.1
+        assert (flip.prob, jitter.prob, grey.prob) == (0.5, 0.8, 0.2)
+        strengths = [jitter.transforms[0][k] for k in ('brightness', 'contrast', 'saturation')]
+        assert [*strengths, jitter.transforms[0].hue] == [0.4, 0.4, 0.2, 0.1]
 
 
 def test_shapes_of_224_px_and_of_64_px():
@@ -464,6 +511,13 @@ def test_dropping_a_subset_replaces_those_rows_and_asks_for_them(views):
     assert head.dropped_position.grad.abs().sum() > 0
 
 
+def test_a_single_visible_patch_is_asked_for():
+    """75 % of one patch is none, whose mean loss would not be a number."""
+    model = tiny(position_head=dict(input_pe='drop_subset', loss='ce'))
+    chosen = model.position_head.drop(model.backbone.position((8, 8)), RandomMask(0.98)(3, (8, 8)))
+    assert chosen[1].tolist() == [[0]] * 3
+
+
 def test_without_positions_the_order_of_the_patches_is_not_seen(views):
     """Exchanging patches exchanges their tokens, and nothing else."""
     model = tiny(position_head=dict(input_pe='drop_all', loss='ce'))
@@ -522,9 +576,12 @@ def test_positions_of_another_grid_are_told():
     [
         (dict(source='encoder'), "source='encoder' is not one of"),
         (dict(target='momentum'), "target='momentum' is not one of"),
+        (dict(reconstructed_views=0), 'reconstructed_views=0 is not 1 or 2'),
+        (dict(reconstructed_views=3), 'reconstructed_views=3 is not 1 or 2'),
         (dict(contrast_head=dict(temperature=0.0)), 'temperature=0.0 must be above 0'),
         (dict(position_head=dict(loss='mse')), "loss='mse' is not one of"),
         (dict(position_head=dict(input_pe='none')), "input_pe='none' is not one of"),
+        (dict(position_head=dict(drop_ratio=0.0)), r'drop_ratio=0.0 must lie in \(0, 1\]'),
         (dict(momentum=1.5), r'momentum=1.5 must lie in \[0, 1\]'),
     ],
 )

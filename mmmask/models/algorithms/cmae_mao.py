@@ -45,7 +45,7 @@ class CMAEMao(MaskedImageModel):
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
-        ValueError: for an unknown source or target.
+        ValueError: for an unknown source or target, or another number of views to reconstruct.
     """
 
     num_views = 2
@@ -71,6 +71,11 @@ class CMAEMao(MaskedImageModel):
         for name, value, known in (('source', source, SOURCES), ('target', target, TARGETS)):
             if value not in known:
                 raise ValueError(f'{name}={value!r} is not one of {known}.')
+        if reconstructed_views not in (1, 2):
+            raise ValueError(
+                f'reconstructed_views={reconstructed_views} is not 1 or 2; to do without '
+                'reconstruction set reconstruction_weight=0.'
+            )
         self.source = source
         self.target = target
         self.mask_shared = mask_shared

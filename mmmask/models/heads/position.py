@@ -33,7 +33,7 @@ class PositionHead(BaseModule):
             from where it falls linearly to 0 as ``set_progress`` is told.
 
     Raises:
-        ValueError: for an unknown loss or input.
+        ValueError: for an unknown loss or input, or a ratio outside (0, 1].
     """
 
     def __init__(
@@ -51,6 +51,10 @@ class PositionHead(BaseModule):
             raise ValueError(f'loss={loss!r} is not one of {LOSSES}.')
         if input_pe not in INPUTS:
             raise ValueError(f'input_pe={input_pe!r} is not one of {INPUTS}.')
+        if not 0 < drop_ratio <= 1:
+            raise ValueError(
+                f"drop_ratio={drop_ratio} must lie in (0, 1]; input_pe='keep' drops nothing."
+            )
         self.num_positions = num_positions
         self.loss = loss
         self.input_pe = input_pe
@@ -92,7 +96,7 @@ class PositionHead(BaseModule):
         """(1, 1+N, D) table -> (B, 1+N, D) with rows replaced; (B, n) which visible patches'."""
         num_images, num_visible = mask.ids_keep.shape
         order = torch.rand(num_images, num_visible, device=position.device).argsort(dim=1)
-        chosen = order[:, : int(num_visible * self.drop_ratio)]
+        chosen = order[:, : max(1, int(num_visible * self.drop_ratio))]
         rows = 1 + mask.ids_keep.gather(1, chosen)
         rows = rows.unsqueeze(-1).expand(-1, -1, position.shape[-1])
         dropped = self.dropped_position.to(position.dtype).expand_as(rows)
