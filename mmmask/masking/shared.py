@@ -31,7 +31,8 @@ def shared_visible(mask: Mask) -> tuple[int, ...]:
     if any(ids != first for ids in others):
         raise ValueError(
             'the images of this batch have different visible patches, but this encoder needs one '
-            'mask for the whole batch: use mmmask.SharedUnitMask.'
+            'mask for the whole batch: use mmmask.SharedUnitMask, or set masking.shared=True of '
+            'mmmask.EvolvedHierarchyMask.'
         )
     return tuple(first)
 

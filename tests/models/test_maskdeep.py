@@ -563,6 +563,7 @@ def test_a_view_needs_another(views):
     ('neck', 'message'),
     [
         (dict(fusion='sum'), "fusion='sum' is not one of"),
+        (dict(depth=0), "depth=0 must be at least 1; without blocks fusion='mean'"),
         (dict(targets=((3, 'mean'),)), r"\(3, 'mean'\) must be a level of 3"),
         (dict(targets=((0, 'median'),)), "one of \\['max', 'mean'\\]"),
         (dict(level_weights=(1.0,)), 'must be equally long'),

@@ -156,7 +156,7 @@ class DeepMaskingNeck(BaseModule):
         norm_cfg: of the projectors.
 
     Raises:
-        ValueError: for an unknown fusion or target, or lists that differ in length.
+        ValueError: for an unknown fusion or target, no blocks, or lists that differ in length.
     """
 
     def __init__(
@@ -181,6 +181,8 @@ class DeepMaskingNeck(BaseModule):
         level_weights = level_weights or torch.linspace(1, 0.4, num_levels).flip(0).tolist()
         if fusion is not None and fusion not in FUSIONS:
             raise ValueError(f'fusion={fusion!r} is not one of {FUSIONS}, or None for BYOL.')
+        if depth < 1:
+            raise ValueError(f"depth={depth} must be at least 1; without blocks fusion='mean'.")
         if not len(hidden_channels) == len(level_weights) == num_levels:
             raise ValueError(
                 f'in_channels={in_channels}, hidden_channels={hidden_channels} and '
