@@ -212,6 +212,31 @@ def test_configs_differ_from_their_baseline_in_what_is_hidden_alone(path):
         assert cfg.model[key] == theirs.model[key]
 
 
+@pytest.mark.parametrize('path', EVOLVED, ids=lambda path: path.stem)
+def test_configs_have_the_released_constants(path):
+    """Ten nodes and γ = 0.5; a copy that moves by 4e-5 a step of 1024 images in 300 epochs."""
+    cfg = Config.fromfile(path)
+    masking = MODELS.build(cfg.model.masking)
+    assert masking.ratio == 0.75 and masking.exponent == 0.5
+    if path.stem.startswith('epm'):
+        assert (masking.start_parts, masking.final_parts, masking.extra_parts) == (40, 10, 2)
+        assert (masking.concentration, masking.num_rounds) == (40, 15)
+        assert cfg.model.parser.online_patches
+        if path.stem.endswith('in1k'):
+            assert masking.num_epochs == cfg.train_cfg.max_epochs
+    else:
+        small = 'swin' in path.stem or 'tiny' in path.stem  # at most 64 units
+        assert masking.final_nodes == (6 if small else 10) and masking.start_nodes is None
+        is_swin = 'swin' in path.stem
+        assert (masking.affinity, masking.linkage) == ('feat_cos' if is_swin else 'profile', 'ward')
+        assert (masking.spatial_weight, masking.extra_nodes, masking.shared) == (0, 0, is_swin)
+    if path.stem.endswith('in1k'):
+        batch = 8 * cfg.train_dataloader.batch_size
+        faster = 3 if 'localmim' in path.stem else 1  # 100 epochs
+        rate = 4e-5 * batch / 1024 * faster
+        assert cfg.model.parser.momentum == pytest.approx(1 - rate, abs=1e-9)
+
+
 def test_it_is_short():
     """The method is its boxes: no step of its own."""
     assert set(vars(EvolvedMIM)) & {'loss', 'forward', 'reconstruct', 'draw_mask'} == set()

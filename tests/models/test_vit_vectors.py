@@ -42,6 +42,33 @@ def test_localmim_parameter_counts(size, total, encoder, decoders):
     assert frozen == {'backbone.pos_embed': 197 * model.backbone.embed_dims}
 
 
+@pytest.mark.parametrize(
+    ('name', 'gpu_batch', 'batch', 'rate', 'epochs', 'warmup', 'final_rate'),
+    [
+        ('vit-base-p16_8xb256-amp-coslr-1600e', 256, 2048, 1.6e-3, 1600, 40, 1e-6),
+        ('vit-base-p16_8xb256-amp-coslr-100e', 256, 2048, 1.6e-3, 100, 10, 1e-6),
+        ('vit-large-p16_8xb128-accum4-amp-coslr-800e', 128, 4096, 2.4e-3, 800, 40, 1e-6),
+        ('swin-base-hog_8xb256-amp-coslr-100e', 256, 2048, 8e-4, 100, 10, 0),
+        ('swin-base-pixel_8xb256-amp-coslr-100e', 256, 2048, 8e-4, 100, 10, 0),
+    ],
+)
+def test_pre_training_recipes(name, gpu_batch, batch, rate, epochs, warmup, final_rate):
+    cfg = Config.fromfile(ROOT / f'configs/localmim/localmim_{name}_in1k.py')
+    assert cfg.train_dataloader.batch_size == gpu_batch
+    assert gpu_batch * 8 * cfg.optim_wrapper.get('accumulative_counts', 1) == batch
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr * batch / 256 == pytest.approx(rate)
+    assert (optimizer.type, optimizer.betas, optimizer.eps) == ('AdamW', (0.9, 0.95), 1e-8)
+    assert optimizer.weight_decay == 0.05 and 'clip_grad' not in cfg.optim_wrapper
+    schedule = cfg.param_scheduler
+    assert (schedule.warmup_epochs, schedule.eta_min) == (warmup, final_rate)
+    assert schedule.convert_to_iter_based and cfg.train_cfg.max_epochs == epochs
+    assert cfg.train_dataloader.drop_last and cfg.randomness == dict(seed=0, diff_rank_seed=True)
+    crop, flip, _ = cfg.train_dataloader.dataset.pipeline
+    assert (crop.scale, crop.crop_ratio_range, crop.interpolation) == (224, (0.2, 1.0), 'bicubic')
+    assert (flip.type, flip.prob) == ('mmpretrain.RandomFlip', 0.5)
+
+
 def test_mae_parameter_count():
     # MAE ViT-B: 85.8 M encoder with final norm, 26.0 M decoder
     model = build_on_meta('mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py')
