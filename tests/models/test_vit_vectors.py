@@ -1,10 +1,16 @@
 """Numbers that the LocalMIM and MAE reference implementations give."""
 
+import argparse
+import re
+import shlex
+
 import pytest
 import torch
 from conftest import ROOT, build_model, trainable
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
+from mmengine.optim import build_optim_wrapper
 
+from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.masking import RandomMask
 from mmmask.models import MaskedRegressionHead
 from mmmask.registry import MODELS
@@ -15,6 +21,7 @@ CONFIGS = {
     'base': 'localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py',
     'large': 'localmim/localmim_vit-large-p16_8xb128-accum4-amp-coslr-800e_in1k.py',
 }
+README = (ROOT / 'configs/localmim/README.md').read_text()
 
 
 def build_on_meta(config):
@@ -67,6 +74,46 @@ def test_pre_training_recipes(name, gpu_batch, batch, rate, epochs, warmup, fina
     crop, flip, _ = cfg.train_dataloader.dataset.pipeline
     assert (crop.scale, crop.crop_ratio_range, crop.interpolation) == (224, (0.2, 1.0), 'bicubic')
     assert (flip.type, flip.prob) == ('mmpretrain.RandomFlip', 0.5)
+
+
+def test_readme_pairs_every_config_with_its_fine_tuning():
+    rows = re.findall(r'^\| `(localmim_.*)` \| (.*) \|$', README, re.MULTILINE)
+    named = {name for row, _ in rows for name in spell_out(row)}
+    assert named == {path.name for path in (ROOT / 'configs/localmim').glob('*.py')}
+    recipes = {recipe for _, cell in rows for recipe in re.findall(r'`(.*)`', cell)}
+    folder = ROOT / 'configs/downstream/imagenet'
+    assert recipes == {path.name for path in folder.glob('*_localmim*.py')}
+
+
+def spell_out(name: str) -> list[str]:
+    """'a{b,c}' -> ['ab', 'ac']."""
+    before, brace, rest = name.partition('{')
+    parts, _, after = rest.partition('}')
+    return [before + part + after for part in parts.split(',')] if brace else [name]
+
+
+@pytest.mark.parametrize(
+    'options', re.findall(r'\| `([a-z_]+\.[^`]*=[^`]*)` \|', README.split('## Options')[1])
+)
+def test_documented_options_train(options, on_meta):
+    name = 'swin-base-hog' if 'backbone' in options else 'vit-base-p16'
+    path = ROOT / f'configs/localmim/localmim_{name}_8xb256-amp-coslr-100e_in1k.py'
+    cfg = Config.fromfile(path)
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    changes = parser.parse_args(['--cfg-options', *shlex.split(options)]).cfg_options
+    cfg.merge_from_dict(changes)
+    assert cfg.to_dict() != Config.fromfile(path).to_dict()
+    try:
+        validate_config(cfg)
+    except ConfigError as error:  # ImageNet is not here
+        lines = str(error).splitlines()[1:]
+        assert [line for line in lines if 'give a folder or a .zip of images' not in line] == []
+    model = on_meta(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    decay = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    tokens = {decay[id(p)] for name, p in model.named_parameters() if name.endswith('token')}
+    assert tokens == ({0.0} if 'no_decay' in options or 'swin' in name else {0.05})
 
 
 def test_mae_parameter_count():
