@@ -202,6 +202,11 @@ WRONG = {
         dict(load_from='no/such.pth'),
         "load_from = 'no/such.pth': does not exist, correct the path or set it to None",
     ),
+    'checkpoint with a long name': (
+        dict(load_from=f'no/{"such/" * 20}last.pth'),
+        f"load_from = 'no/{'such/' * 20}last.pth': does not exist, correct the path or set it to "
+        'None',
+    ),
     'unknown precision': (
         dict(optim_wrapper__type='AmpOptimWrapper', optim_wrapper__dtype='bf16'),
         "optim_wrapper.dtype = 'bf16': no such precision, did you mean 'bfloat16'?",

@@ -39,8 +39,9 @@ def as_list(value) -> list:
 
 
 def tell(path: str, value, remedy: str) -> str:
-    value = repr(value)
-    return f'{path} = {value if len(value) <= 60 else value[:57] + "..."}: {remedy}'
+    """One line of the message; what is long and no name of a file is cut."""
+    is_short = isinstance(value, str) or len(repr(value)) <= 60
+    return f'{path} = {repr(value) if is_short else repr(value)[:57] + "..."}: {remedy}'
 
 
 def tell_key(node: Node, key: str, remedy: str) -> str:
