@@ -11,9 +11,11 @@ import os
 import sys
 
 from mmengine.config import DictAction
+from mmengine.runner import Runner
 
 from mmmask.apis.train import build_runner, load_config
 from mmmask.apis.validate import ConfigError
+from mmmask.engine.checkpointing import CheckpointError
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -38,8 +40,14 @@ def parse_arguments() -> argparse.Namespace:
         action='store_true',
         help='accept a --pretrained file that does not fill the whole backbone',
     )
-    parser.add_argument('--work-dir', help='folder of the log')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--work-dir', help='folder of the log (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override values of the config, such as test_dataloader.batch_size=8',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -49,12 +57,23 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def load_all(runner: Runner, checkpoint: str) -> None:
+    """Fill every tensor of the model."""
+    try:
+        runner.load_checkpoint(checkpoint, strict=True)
+    except (CheckpointError, RuntimeError) as error:
+        sys.exit(
+            f'{checkpoint} does not fill the model: {error}\nGive the checkpoint of a training '
+            'with this config; for a backbone alone, as pre-training wrote it, use --pretrained.'
+        )
+
+
 def main() -> None:
     arguments = parse_arguments()
     try:
         cfg = load_config(
             arguments.config,
-            options=arguments.cfg_options,
+            options={**(arguments.cfg_options or {}), 'load_from': arguments.checkpoint},
             work_dir=arguments.work_dir,
             pretrained=arguments.pretrained,
             allow_missing=arguments.allow_missing,
@@ -68,10 +87,12 @@ def main() -> None:
             'while it trains (mmmask.OnlineKNNHook); to test a model, use a config of '
             'configs/downstream/.'
         )
-    cfg.load_from = arguments.checkpoint
+    cfg.load_from = None  # mmengine would go on with what does not fit
     runner, _ = build_runner(cfg)
     if arguments.checkpoint is None:
         runner._init_model_weights()  # mmengine initialises before training only
+    else:
+        load_all(runner, arguments.checkpoint)
     runner.test()
 
 

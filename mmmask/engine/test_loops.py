@@ -116,7 +116,7 @@ class KNNTestLoop(FrozenTestLoop):
         k, temperature: see :func:`mmmask.evaluation.knn_classify`.
 
     Raises:
-        ValueError: if images carry no labels.
+        ValueError: if images carry no labels, or the bank has fewer than k.
     """
 
     def __init__(
@@ -140,7 +140,13 @@ class KNNTestLoop(FrozenTestLoop):
         def describe(taps) -> dict[str, Tensor]:
             return {pooling: pool(taps, pooling, num_extra_tokens) for pooling in poolings}
 
-        bank = self.describe(self.bank, describe, 'bank')
+        bank_set = DATASETS.build(self.bank)
+        if max(self.k) > len(bank_set):
+            raise ValueError(
+                f'test_cfg.k={tuple(self.k)} asks for more neighbours than the {len(bank_set)} '
+                'images of test_cfg.bank: lower it, for instance --cfg-options test_cfg.k="[5]".'
+            )
+        bank = self.describe(bank_set, describe, 'bank')
         query = self.describe(self.dataset, describe, 'queries')
         for name, part in (('bank', bank), ('test_dataloader', query)):
             if (part.labels == NOBODY).any():

@@ -1,6 +1,7 @@
 """k-NN and retrieval configs, run by tools/test.py with random and with pre-trained weights."""
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import nn
 
@@ -95,6 +97,11 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
         expected = (knn_classify(bank, labels, query, 3) == wanted).float().mean().item()
         assert metrics[f'knn3/{pooling}'] == pytest.approx(100 * expected)
     assert metrics['knn3/mean'] > 90  # colours can be told apart without training
+    loop.k = (3, 200)
+    with pytest.raises(
+        ValueError, match=r'test_cfg.k=\(3, 200\) .* the 24 images of test_cfg.bank'
+    ):
+        loop.measure()
 
 
 def test_class_retrieval(folder, checkpoint, tmp_path, monkeypatch):
@@ -201,3 +208,42 @@ def test_command_line(folder, checkpoint, tmp_path, monkeypatch):
     command.insert(3, str(checkpoint))
     both = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert both.returncode == 2
+
+
+def test_a_trained_model_is_tested_whole_or_not_at_all(folder, checkpoint, tmp_path, monkeypatch):
+    """A head that was not in the file would classify at random."""
+    config = 'imagenet/vit-tiny-p8_localmim_1xb128-amp-coslr-20e_tiny-imagenet-64px.py'
+    options = {
+        **{f'model.backbone.arch.{key}': value for key, value in TINY.items()},
+        'model.head.in_channels': 32,
+        'model.head.num_classes': 3,
+        'model.data_preprocessor.num_classes': 3,
+        **{f'{part}_dataloader.dataset.source': folder for part in ('train', 'val', 'test')},
+        'test_dataloader.dataset.indices': 4,  # all of the first class
+        'test_dataloader.num_workers': 0,
+        'test_evaluator.topk': '[1]',
+    }
+
+    def test(file):
+        values = [f'{key}={value}' for key, value in options.items()]
+        values.append(f'experiment_name={file.stem}')
+        command = ['test.py', str(ROOT / 'configs/downstream' / config), str(file)]
+        command += ['--work-dir', str(tmp_path), '--cfg-options', *values]
+        monkeypatch.setattr(sys, 'argv', command)
+        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+
+    with pytest.raises(SystemExit, match='none.pth.: does not exist, correct the path'):
+        test(tmp_path / 'none.pth')
+    with pytest.raises(SystemExit, match='(?s)missing keys in source .*head.* use --pretrained'):
+        test(checkpoint)
+    cfg = Config.fromfile(ROOT / 'configs/downstream' / config)
+    cfg.merge_from_dict({key: options[key] for key in options if key.startswith('model.')})
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    for chosen in (0, 1):
+        with torch.no_grad():
+            model.head.fc.bias.copy_(100 * torch.eye(3)[chosen])
+        torch.save({'state_dict': model.state_dict(), 'meta': {}}, tmp_path / f'best_{chosen}.pth')
+        test(tmp_path / f'best_{chosen}.pth')
+    scores = {json.loads(path.read_text())['accuracy/top1'] for path in tmp_path.glob('*/2*.json')}
+    assert scores == {0.0, 100.0}
