@@ -125,6 +125,11 @@ WRONG = {
         "default_hooks.chekpoint = {'type': 'CheckpointHook', 'interval': 5}: unknown key, "
         "did you mean 'checkpoint'?",
     ),
+    'option of a default hook that is not there': (
+        dict(default_hooks__checkpont=dict(interval=5)),
+        "default_hooks.checkpont = {'interval': 5}: a new hook needs a type, and those of "
+        "custom_hooks are changed by number, as custom_hooks.0; did you mean 'checkpoint'?",
+    ),
     'misspelt paramwise option': (
         dict(optim_wrapper__constructor=REMOVED, optim_wrapper__paramwise_cfg__norm_decay=0.0),
         'optim_wrapper.paramwise_cfg.norm_decay = 0.0: unknown key, '

@@ -144,6 +144,14 @@ def check_arguments(cfg: dict, nodes: list[Node]) -> Iterator[str]:
 
 def check_names(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """Keys that are no arguments: the names of default hooks, and ``paramwise_cfg``."""
+    hooks = cfg.get('default_hooks')
+    for key, hook in hooks.items() if isinstance(hooks, dict) else ():
+        if isinstance(hook, dict) and 'type' not in hook:
+            remedy = (
+                'a new hook needs a type, and those of custom_hooks are changed by number, as '
+                f'custom_hooks.0; {nearest(key, hooks.keys() - {key})}'
+            )
+            yield tell(f'default_hooks.{key}', hook, remedy)
     for node in nodes:
         place, _, key = node.path.rpartition('.')
         if place == 'default_hooks' and key not in DEFAULT_HOOKS:
