@@ -17,6 +17,8 @@ from mmmask.apis.train import (
     train,
 )
 from mmmask.apis.validate import ConfigError
+from mmmask.engine.checkpointing import CheckpointError
+from mmmask.engine.hooks import leave_when_told
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -80,6 +82,7 @@ def parse_arguments() -> argparse.Namespace:
 @record  # torchrun reports the traceback of the process that failed first
 def main() -> None:
     arguments = parse_arguments()
+    leave_when_told()
     if arguments.launcher != 'none':
         die_with_the_launcher()
     try:
@@ -96,10 +99,10 @@ def main() -> None:
         )
     except (ConfigError, FileNotFoundError) as error:
         sys.exit(f'{arguments.config}: {error}')
-    if arguments.dry_run:
-        describe_run(cfg)
-    else:
-        train(cfg)
+    try:
+        describe_run(cfg) if arguments.dry_run else train(cfg)
+    except CheckpointError as error:
+        sys.exit(f'{arguments.config}: {error}')
 
 
 if __name__ == '__main__':

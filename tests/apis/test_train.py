@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -175,6 +176,50 @@ def test_a_wrong_config_stops_before_it_starts_and_without_a_traceback(tmp_path)
     assert 'patch_size' in result.stderr
     assert 'Traceback' not in result.stderr
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_wrong_checkpoint_stops_without_a_traceback(tmp_path):
+    torch.save(dict(state_dict={'neck.embed.weight': torch.ones(3)}), tmp_path / 'neck.pth')
+    result = run(
+        sys.executable,
+        'tools/train.py',
+        DIGITS,
+        '--pretrained',
+        tmp_path / 'neck.pth',
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'train_dataloader.num_workers=0',
+        env=environment(),
+    )
+    assert result.returncode == 1
+    assert f'{tmp_path}/neck.pth' in result.stderr
+    assert 'convert the file with tools/convert.py' in result.stderr
+    assert 'Traceback' not in result.stderr
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_a_signal_before_training_ends_in_75(tmp_path, monkeypatch, capsys, name):
+    """A scheduler queues such a run again, as one that was stopped within training."""
+    config = tmp_path / 'config.py'
+    config.write_text(f'import os, signal\n\nos.kill(os.getpid(), signal.{name})\n')
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(config)])
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+        child = os.fork()
+        if child == 0:  # as pools of processes end theirs
+            signal.raise_signal(signal.Signals[name])
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.Signals[name]
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert stop.value.code == 75
+    assert f'Stopped by {name} outside of training: there is nothing to save' in (
+        capsys.readouterr().err
+    )
 
 
 FIXED_MASK = '''

@@ -9,7 +9,7 @@ from .load_backbone import LoadBackboneHook
 from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
 from .online_knn import OnlineKNNHook
-from .preemption import PREEMPTED, PreemptionHook
+from .preemption import PREEMPTED, PreemptionHook, leave_when_told
 from .progress import ProgressHook, describe_masks
 from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
 from .refresh_crops import BoxStage, RefreshCropsHook, draw_box_stages
@@ -37,6 +37,7 @@ __all__ = [
     'draw_stages',
     'embedding_std',
     'find_intact_checkpoint',
+    'leave_when_told',
     'reconstruct_and_draw',
     'sample_batch',
 ]

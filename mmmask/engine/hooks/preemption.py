@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -14,6 +15,23 @@ from mmmask.registry import HOOKS
 from .durable_checkpoint import DurableCheckpointHook
 
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+SIGNALS = ('SIGTERM', 'SIGUSR1')
+
+
+def leave_when_told() -> None:
+    """Exit with code 75 on SIGTERM and SIGUSR1, until training begins and its hook takes them."""
+    for name in SIGNALS:
+        signal.signal(signal.Signals[name], _leave)
+
+
+def _leave(number: int, frame) -> None:
+    print(
+        f'Stopped by {signal.Signals(number).name} outside of training: there is nothing to save. '
+        f'Exit code {PREEMPTED}: start again with --resume.',
+        file=sys.stderr,
+        flush=True,
+    )
+    raise SystemExit(PREEMPTED)
 
 
 @HOOKS.register_module()
@@ -34,7 +52,7 @@ class PreemptionHook(Hook):
 
     priority = 'LOWEST'  # after the hooks that end a step, checkpoints among them
 
-    def __init__(self, signals: Sequence[str] = ('SIGTERM', 'SIGUSR1')) -> None:
+    def __init__(self, signals: Sequence[str] = SIGNALS) -> None:
         self.signals = [signal.Signals[name] for name in signals]
         self._former, self._pending = {}, None
 
@@ -96,7 +114,8 @@ class PreemptionHook(Hook):
 def _forget_in_child() -> None:
     """Let a forked process die of SIGTERM again, by which pools of processes end theirs."""
     for number in signal.valid_signals():
-        if isinstance(getattr(signal.getsignal(number), '__self__', None), PreemptionHook):
+        handler = signal.getsignal(number)
+        if handler is _leave or isinstance(getattr(handler, '__self__', None), PreemptionHook):
             signal.signal(number, signal.SIG_DFL)
 
 
