@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.models import HOGGenerator
 from rich.progress import track
@@ -26,6 +26,7 @@ from mmmask.registry import MODELS
 from mmmask.targets import HOGTarget
 
 from .benchmark_augmentation import augmentation_calls
+from .benchmark_batch import synthetic_batch
 from .benchmark_durability import checkpoint_calls, step_calls
 from .benchmark_hierarchy import hierarchy_calls
 from .benchmark_maskdeep import maskdeep_calls
@@ -117,7 +118,8 @@ class TrainingStep:
     def __init__(self, cfg: Config, images: Tensor, amp: str = 'off') -> None:
         # bf16 needs no gradient scaler, which mmengine's wrapper would build and CPUs lack.
         set_precision(cfg, 'fp16' if amp == 'fp16' else 'off')
-        self.model = MODELS.build(cfg.model)
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
+            self.model = MODELS.build(cfg.model)
         self.model.init_weights()
         self.model.to(images.device).train()
         # Masks that evolve are those of half the training, so that their parser has to run.
@@ -125,8 +127,7 @@ class TrainingStep:
             if hasattr(module, 'set_progress'):
                 module.set_progress(0.5)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
-        num_views = getattr(self.model, 'num_views', 1)
-        self.batch = dict(inputs=images if num_views == 1 else [images] * num_views)
+        self.batch = synthetic_batch(self.model, images)
         self.device = images.device
         self.autocast = partial(
             torch.autocast, images.device.type, DTYPES[amp], enabled=amp != 'off'
@@ -420,7 +421,8 @@ def measure_waiting(
         return None
     set_defaults(cfg)
     cfg.train_dataloader.batch_size = batch_size
-    loader = Runner.build_dataloader(cfg.train_dataloader)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
+        loader = Runner.build_dataloader(cfg.train_dataloader)
     # What the workers prefetched while the first batch was on its way says nothing of their speed.
     prefetched = loader.num_workers * (loader.prefetch_factor or 0)
     device = step.device

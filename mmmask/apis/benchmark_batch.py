@@ -1,0 +1,49 @@
+"""Made-up batches with the answers that a model learns from."""
+
+from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from mmpretrain.models import BaseClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+OBJECTS = 8  # of an image, for detectors
+
+
+def synthetic_batch(model: BaseModel, images: Tensor) -> dict:
+    """(B, C, H, W) -> what ``model(**batch, mode='loss')`` takes.
+
+    Pre-training takes images alone, as many views of them as the model wants. Classifiers get a
+    label, segmentors a map, and detectors boxes and masks with each image; their own preprocessing
+    puts these together.
+    """
+    if isinstance(model, BaseClassifier):
+        samples = [DataSample().set_gt_label(0) for _ in images]
+        return dict(inputs=images, data_samples=samples)
+    library = next(
+        (
+            name
+            for name in ('mmdet', 'mmseg')
+            if any(kind.__module__.startswith(f'{name}.') for kind in type(model).__mro__)
+        ),
+        None,
+    )
+    if library == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+
+        shapes, objects = [list(image.shape) for image in images], [OBJECTS] * len(images)
+        batch = demo_mm_inputs(len(images), shapes, objects, with_mask=True, num_classes=2)
+        for sample in batch['data_samples']:
+            sample.gt_instances.labels.zero_()  # the class that every detector has
+        return model.data_preprocessor(batch, training=True)
+    if library == 'mmseg':
+        from mmseg.structures import SegDataSample
+
+        labels = images.new_zeros((1, *images.shape[2:])).long()
+        sample = SegDataSample(
+            gt_sem_seg=PixelData(data=labels), metainfo=dict(img_shape=images.shape[2:])
+        )
+        packed = [dict(inputs=image, data_samples=sample.clone()) for image in images]
+        return model.data_preprocessor(pseudo_collate(packed), training=True)
+    num_views = getattr(model, 'num_views', 1)
+    return dict(inputs=images if num_views == 1 else [images] * num_views)
