@@ -360,12 +360,19 @@ def check_imports(
     if machine.errors.get('mmcv.ops') and not machine.errors.get('mmcv'):
         # Built in isolation, or taken from a cache, it would come without ops again.
         flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
+        provider, *_ = providers(BY_MODULE['mmcv'], versions)
+        wanted = pin(BY_MODULE['mmcv'])
+        if provider in ORIGINALS:
+            wanted = f'mmcv=={versions[provider]}'
+        remedy = installer.install(flags, wanted)
+        if provider == 'mmcv-lite':
+            remedy = f'{installer.uninstall(provider)} && {remedy}'
         findings.append(
             Finding(
                 WARNING,
                 "mmcv's compiled ops are missing: only detection needs them "
                 '(compiling takes about 20 CPU minutes; `make test` keeps the result)',
-                installer.install(flags, pin(BY_MODULE['mmcv'])),
+                remedy,
             )
         )
     return findings

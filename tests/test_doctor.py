@@ -188,6 +188,21 @@ def test_missing_ops_are_a_warning():
     )
 
 
+@pytest.mark.parametrize(
+    ('provider', 'start'), [('mmcv', ''), ('mmcv-lite', 'pip uninstall --yes mmcv-lite && ')]
+)
+def test_missing_ops_of_the_original_family(provider, start):
+    machine = Machine({'mmcv': None, 'mmcv.ops': 'ModuleNotFoundError: mmcv._ext'})
+    originals = {'mmengine': '0.10.7', provider: '2.2.0', 'mmpretrain': '1.2.0'}
+    forks = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
+    torch = {'torch': '2.5.1', 'torchvision': '0.20.1'}
+    (finding,) = problems({**originals, **torch}, without=forks, machine=machine)
+    assert finding.remedy == (
+        f'{start}pip install --force-reinstall --no-deps --no-build-isolation --no-cache-dir '
+        'mmcv==2.2.0'
+    )
+
+
 @pytest.mark.parametrize('transformers', ['4.57.6', '5.23.0'])
 def test_mmpretrain_and_transformers(transformers):
     versions = {'transformers': transformers, 'pycocotools': '2.0.11'}
