@@ -12,10 +12,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=f'{__doc__} A training writes such steps to nonfinite/ in its work directory: '
         'batch, weights and random states, so on a CPU the losses come out as they did then.',
-        epilog='Example: tools/replay.py configs/demo/mae_vit-tiny_digits.py '
+        epilog='Example: tools/replay.py work_dirs/mae_vit-tiny_digits/mae_vit-tiny_digits.py '
         'work_dirs/mae_vit-tiny_digits/nonfinite/iter_310.pth',
     )
-    parser.add_argument('config', help='config of the pre-training')
+    parser.add_argument(
+        'config',
+        help='config of the pre-training: the copy in its work directory has its --cfg-options',
+    )
     parser.add_argument('file', help='file below nonfinite/ of the work directory')
     parser.add_argument(
         '--amp',
