@@ -1,4 +1,4 @@
-"""Convert pre-training checkpoints between the official layouts and mmmask's."""
+"""Convert checkpoints between the layouts of other projects and mmmask's."""
 
 import argparse
 import sys
@@ -12,12 +12,15 @@ WIDTH = max(map(len, DESCRIPTIONS)) + 2
 HELP = 'layouts:\n' + '\n'.join(f'  {name:{WIDTH}}{text}' for name, text in DESCRIPTIONS.items())
 HELP += """
 
-One side is always mmmask. Encoder-only layouts are read here and written by tools/export.py.
+One side is always mmmask. Encoder-only layouts are only read: tools/export.py writes encoders.
 
 examples:
   official weights, to continue, evaluate or export:
     python tools/convert.py vit_base_localmim_hog_1600ep_pretrain.pth localmim.pth \\
         --from localmim-vit
+  weights of another library, for --pretrained of a downstream config:
+    python tools/convert.py resnet50-11ad3fa6.pth resnet-50.pth --from resnet
+    python tools/convert.py model.safetensors swin.pth --from huggingface-swin
   a pre-training of this project for the official fine-tuning code:
     python tools/convert.py work_dirs/mae/epoch_100.pth mae.pth --from mmmask --to mae
 

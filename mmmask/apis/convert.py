@@ -25,10 +25,8 @@ def convert_checkpoint(
     Args:
         src: checkpoint file, ``.safetensors`` or a pickle, which is opened without executing it.
         dst: file to write, ``.pth`` or ``.safetensors``.
-        source: ``'localmim-vit'``, ``'localmim-swin'`` or ``'localmim-swin-swapped'`` (see
-            ``tools/convert.py --help``), ``'localmim-swin-finetuned'``, ``'mae'``, ``'timm'``,
-            ``'huggingface'`` or ``'mmmask'``.
-        target: ``'mmmask'`` or one of these layouts, apart from timm's and Hugging Face's.
+        source: ``'mmmask'`` or one of ``LAYOUTS``, which ``tools/convert.py --help`` describes.
+        target: ``'mmmask'`` or one of these layouts, apart from those of an encoder only.
 
     Returns:
         Which name became which, and what was left out.

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from .architecture import describe_backbone
 from .files import CheckpointError, find_tensors, open_checkpoint
+from .renaming import fitting_layouts
 
-# Norms behind the last block and additions of downstream networks: new where a checkpoint lacks
-# them, and dropped where a network does.
+# Norms behind the last block, additions of downstream networks, and the count of batches that old
+# files do not have: new where a checkpoint lacks them, and dropped where a network does.
 NORM = re.compile(r'^(ln|norm|fc_norm)\d*\.')
-ADDITION = re.compile(r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma')
+ADDITION = re.compile(
+    r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma|num_batches_tracked$'
+)
 # Constants, which every network computes for its own size.
 CONSTANT = re.compile(r'relative_position_index$|attn_mask$')
 # Layers that some networks of mmseg name otherwise. Swin and ResNet have the same names in
@@ -57,7 +60,7 @@ def load_backbone(
     """
     checkpoint = open_checkpoint(path)
     tensors = find_tensors(checkpoint, path)
-    prefix = 'backbone.'
+    names, prefix = tensors.keys(), 'backbone.'
     if any(name.startswith(prefix) for name in tensors):
         tensors = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
     parts = [backbone] if shared_head is None else [backbone, shared_head]
@@ -99,10 +102,11 @@ def load_backbone(
     if problems and not (allow_missing and matched):
         listed = '\n'.join(f'  {problem}' for problem in problems[:20])
         rest = f'\n  and {len(problems) - 20} more' if len(problems) > 20 else ''
+        layout = ''.join(f' --from {layout}' for layout in fitting_layouts(names)[:1])
         raise CheckpointError(
             f'{path} does not fit the backbone {type(backbone).__name__} ({matched} tensors match):'
             f'\n{listed}{rest}\nUse the architecture that the file was made with, convert the file '
-            'with tools/convert.py, or accept the gaps with --allow-missing.'
+            f'with tools/convert.py{layout}, or accept the gaps with --allow-missing.'
         )
     fitting = {n: t for n, t in tensors.items() if n in own and n not in misfits}
     for part in parts:

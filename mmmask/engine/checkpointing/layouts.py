@@ -44,13 +44,13 @@ class Rule(NamedTuple):
     Attributes:
         ours: name in mmmask; its first part (``backbone``, ``neck``) is the section.
         theirs: the name or names elsewhere.
-        optional: a file may lack it.
+        optional: empty, or the name of a set of tensors that a file has all of or none of.
         change: what happens to the values.
     """
 
     ours: str
     theirs: tuple[str, ...]
-    optional: bool = False
+    optional: str = ''
     change: Change = SAME
 
     @property
@@ -83,8 +83,10 @@ class Layout(NamedTuple):
         description: what it is, for error messages and help.
         rules: its tensors.
         fixed: its constants.
-        left_out: beginnings of names without a counterpart, such as a classifier's.
+        left_out: what the names without a counterpart, such as a classifier's, begin with, as
+            regular expressions.
         container: the key under which the files keep their tensors; empty for the top level.
+        prefix: what names begin with in files of a network that has the encoder as a part.
     """
 
     description: str
@@ -92,6 +94,7 @@ class Layout(NamedTuple):
     fixed: tuple[Fixed, ...] = ()
     left_out: tuple[str, ...] = ()
     container: str = ''
+    prefix: str = ''
 
     @property
     def sections(self) -> set[str]:
@@ -99,7 +102,7 @@ class Layout(NamedTuple):
 
 
 def affine(
-    ours: str, *theirs: str, weight: Change = SAME, optional: bool = False, bias: Change = SAME
+    ours: str, *theirs: str, weight: Change = SAME, optional: str = '', bias: Change = SAME
 ) -> tuple[Rule, Rule]:
     """The weight and the bias of a layer."""
     return tuple(
@@ -194,36 +197,98 @@ def _merging(order: Sequence[int]) -> Change:
     return Change(to_ours, to_theirs)
 
 
-def _swin_encoder(theirs: str, order: Sequence[int]) -> tuple[Rule, ...]:
-    """Swin of four stages; ``order`` is that of the 2 × 2 tokens in patch merging."""
+# The layers of a block, and what other libraries call them.
+_SWIN_BLOCK = {
+    'norm1': ('norm1',),
+    'attn.w_msa.qkv': ('attn.qkv',),
+    'attn.w_msa.proj': ('attn.proj',),
+    'norm2': ('norm2',),
+    'ffn.layers.0.0': ('mlp.fc1',),
+    'ffn.layers.1': ('mlp.fc2',),
+}
+_HUGGINGFACE_SWIN_BLOCK = {
+    'norm1': ('layernorm_before',),
+    'attn.w_msa.qkv': tuple(f'attention.self.{part}' for part in ('query', 'key', 'value')),
+    'attn.w_msa.proj': ('attention.output.dense',),
+    'norm2': ('layernorm_after',),
+    'ffn.layers.0.0': ('intermediate.dense',),
+    'ffn.layers.1': ('output.dense',),
+}
+
+
+def _relative_position_index(parts: Sequence[Tensor]) -> Tensor:
+    """((2w-1)², heads) -> (w², w²): which row of the table is for which pair of places."""
+    side = math.isqrt(len(parts[0]))
+    if side * side != len(parts[0]):
+        raise CheckpointError(
+            f'a table of {len(parts[0])} relative positions belongs to windows that are not '
+            'square, which mmmask does not have.'
+        )
+    window = (side + 1) // 2
+    rows, columns = torch.arange(window).repeat_interleave(window), torch.arange(window)
+    columns = columns.repeat(window)
+    offsets = [places[:, None] - places + window - 1 for places in (rows, columns)]
+    return offsets[0] * side + offsets[1]
+
+
+# A constant of mmmask that files of others may lack; the table tells the window.
+INDEX = Change(_relative_position_index, lambda tensor: ())
+
+
+def _swin_encoder(
+    order: Sequence[int],
+    embed: tuple[str, str] = ('patch_embed.proj', 'patch_embed.norm'),
+    stages: str = 'layers',
+    block: Mapping[str, tuple[str, ...]] = _SWIN_BLOCK,
+    attention: str = 'attn',
+    merging_stage: int = 0,
+    has_index: bool = True,
+) -> tuple[Rule, ...]:
+    """Swin of four stages.
+
+    Args:
+        order: of the 2 × 2 tokens in patch merging.
+        embed: what they call the patch embedding and its norm.
+        stages: what they call the stages.
+        block: what they call the layers of a block.
+        attention: what they call the part of a block with the relative positions.
+        merging_stage: how many stages after ours their patch merging stands.
+        has_index: whether every file has the index of relative positions.
+    """
     merging = _merging(order)
     rules = [
-        *affine('backbone.patch_embed.projection', f'{theirs}patch_embed.proj'),
-        *affine('backbone.patch_embed.norm', f'{theirs}patch_embed.norm'),
+        *affine('backbone.patch_embed.projection', embed[0]),
+        *affine('backbone.patch_embed.norm', embed[1]),
     ]
     for stage in range(4):
-        block = f'backbone.stages.{stage}.blocks.{{i}}', f'{theirs}layers.{stage}.blocks.{{i}}'
-        for our_layer, their_layer in {
-            'norm1': 'norm1',
-            'attn.w_msa.qkv': 'attn.qkv',
-            'attn.w_msa.proj': 'attn.proj',
-            'norm2': 'norm2',
-            'ffn.layers.0.0': 'mlp.fc1',
-            'ffn.layers.1': 'mlp.fc2',
-        }.items():
-            rules += affine(f'{block[0]}.{our_layer}', f'{block[1]}.{their_layer}')
-        for name in ('relative_position_bias_table', 'relative_position_index'):
-            rules.append(Rule(f'{block[0]}.attn.w_msa.{name}', (f'{block[1]}.attn.{name}',)))
+        ours, theirs = f'backbone.stages.{stage}', f'{stages}.{stage}.blocks.{{i}}'
+        for our_layer, their_layers in block.items():
+            change = FUSED if len(their_layers) == 3 else SAME
+            their_layers = [f'{theirs}.{layer}' for layer in their_layers]
+            rules += affine(
+                f'{ours}.blocks.{{i}}.{our_layer}', *their_layers, weight=change, bias=change
+            )
+        position = f'{ours}.blocks.{{i}}.attn.w_msa.relative_position_'
+        table, index = (
+            f'{theirs}.{attention}.relative_position_{n}' for n in ('bias_table', 'index')
+        )
+        rules.append(Rule(f'{position}bias_table', (table,)))
+        rules.append(
+            Rule(f'{position}index', (index,))
+            if has_index
+            else Rule(f'{position}index', (table,), change=INDEX)
+        )
         if stage < 3:
-            merge = f'backbone.stages.{stage}.downsample', f'{theirs}layers.{stage}.downsample'
-            rules += affine(f'{merge[0]}.norm', f'{merge[1]}.norm', weight=merging, bias=merging)
+            ours, theirs = f'{ours}.downsample', f'{stages}.{stage + merging_stage}.downsample'
+            rules += affine(f'{ours}.norm', f'{theirs}.norm', weight=merging, bias=merging)
             weight = 'reduction.weight'
-            rules.append(Rule(f'{merge[0]}.{weight}', (f'{merge[1]}.{weight}',), change=merging))
+            rules.append(Rule(f'{ours}.{weight}', (f'{theirs}.{weight}',), change=merging))
     return tuple(rules)
 
 
 # The official pre-training merges the tokens at (0, 0), (0, 1), (1, 0), (1, 1), its fine-tuning and
 # segmentation those at (0, 0), (1, 0), (0, 1), (1, 1), with the pre-trained weights as they are.
+# The latter is the order of Swin's own code, of timm and of Hugging Face.
 _RASTER, _COLUMNS = [0, 1, 2, 3], [0, 2, 1, 3]
 
 
@@ -240,7 +305,8 @@ def _swin_position(scale: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
 
 def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
     """LocalMIM Swin pre-training, with HOG (and its bias) or pixels as targets."""
-    rules = list(_swin_encoder('encoder.', order))
+    names = ('encoder.patch_embed.proj', 'encoder.patch_embed.norm'), 'encoder.layers'
+    rules = list(_swin_encoder(order, *names))
     for scale in _SCALES:
         ours, theirs = f'neck.decoders.{scale}', f'decoder.{scale}'
         rules += [
@@ -255,7 +321,7 @@ def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
         Rule(
             'target_generator.bias',
             tuple(f'hog_enc.{scale}.conv.bias' for scale in _SCALES),
-            optional=True,
+            optional='bias of the targets',
             change=STACKED,
         )
     )
@@ -264,6 +330,64 @@ def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
         Fixed(f'hog_enc.{scale}.conv.weight', _sobel, 'target_generator') for scale in _SCALES
     ]
     return Layout(description, tuple(rules), tuple(fixed), container='model')
+
+
+# Constants of Swin, which mmmask computes.
+_ATTENTION_MASK = r'.*\.attn_mask$'
+_RELATIVE_POSITION_INDEX = r'.*\.relative_position_index$'
+# Classifiers, poolers, and what follows the encoder in masked image modelling.
+_HUGGINGFACE_HEADS = (r'classifier\.', r'pooler\.', r'decoder\.', r'embeddings\.mask_token$')
+
+# What mmpretrain, torchvision and timm call the parts of a ResNet, convolutions with their norms.
+_RESNET = dict(
+    stem=('conv1', 'bn1'),
+    stages=[f'layer{stage}' for stage in (1, 2, 3, 4)],
+    layers=[(f'conv{n}', f'bn{n}') for n in (1, 2, 3)],
+    shortcut=('downsample.0', 'downsample.1'),
+)
+
+
+def _resnet(
+    stem: tuple[str, str],
+    stages: Sequence[str],
+    layers: Sequence[tuple[str, str]],
+    shortcut: tuple[str, str],
+) -> tuple[Rule, ...]:
+    """ResNet of four stages, of basic blocks or of bottlenecks, by their names of its parts."""
+    rules = [*_normed(_RESNET['stem'], stem)]
+    for stage, pair in enumerate(zip(_RESNET['stages'], stages, strict=True)):
+        # Bottlenecks have a third layer and a shortcut in the first stage, too.
+        first, block = (tuple(f'{name}.{number}.' for name in pair) for number in ('0', '{i}'))
+        rules += _normed(_RESNET['shortcut'], shortcut, first, '' if stage else 'bottleneck')
+        for number, names in enumerate(zip(_RESNET['layers'], layers, strict=True)):
+            rules += _normed(*names, block, 'bottleneck' if number == 2 else '')
+    return tuple(rules)
+
+
+def _normed(
+    ours: tuple[str, str],
+    theirs: tuple[str, str],
+    block: tuple[str, str] = ('', ''),
+    optional: str = '',
+) -> tuple[Rule, ...]:
+    """A convolution and its batch norm in a block of our and of their name.
+
+    Files from before 2018 lack the norm's count of batches, which nothing depends on.
+    """
+    count = f'{optional} count'.strip()
+    tensors = (
+        (0, 'weight', optional),
+        *((1, name, optional) for name in ('weight', 'bias', 'running_mean', 'running_var')),
+        (1, 'num_batches_tracked', count),
+    )
+    return tuple(
+        Rule(
+            f'backbone.{block[0]}{ours[layer]}.{name}',
+            (f'{block[1]}{theirs[layer]}.{name}',),
+            optional,
+        )
+        for layer, name, optional in tensors
+    )
 
 
 LAYOUTS = {
@@ -275,7 +399,7 @@ LAYOUTS = {
             Rule(
                 'target_generator.bias',
                 tuple(f'hog_enc.{scale}.conv.bias' for scale in _SCALES),
-                optional=True,
+                optional='bias of the targets',
                 change=STACKED,
             ),
         ),
@@ -307,11 +431,11 @@ LAYOUTS = {
     ),
     'timm': Layout(
         'timm VisionTransformer, encoder only',
-        rules=(*_ENCODER, *affine('backbone.ln1', 'norm', optional=True)),
-        left_out=('head.', 'fc_norm.'),
+        rules=(*_ENCODER, *affine('backbone.ln1', 'norm', optional='last norm')),
+        left_out=(r'head\.', r'fc_norm\.'),
     ),
     'huggingface': Layout(
-        'Hugging Face ViTModel as its files name it, encoder only',
+        'Hugging Face ViTModel, encoder only',
         rules=(
             Rule('backbone.cls_token', ('embeddings.cls_token',)),
             Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
@@ -336,9 +460,10 @@ LAYOUTS = {
                 weight=FUSED,
                 bias=FUSED,
             ),
-            *affine('backbone.ln1', 'layernorm', optional=True),
+            *affine('backbone.ln1', 'layernorm', optional='last norm'),
         ),
-        left_out=('pooler.',),
+        left_out=_HUGGINGFACE_HEADS,
+        prefix='vit.',
     ),
     'localmim-swin': _localmim_swin('official LocalMIM Swin pre-training', _RASTER),
     'localmim-swin-swapped': _localmim_swin(
@@ -347,18 +472,54 @@ LAYOUTS = {
         _COLUMNS,
     ),
     'localmim-swin-finetuned': Layout(
-        'official LocalMIM Swin fine-tuning',
+        'official LocalMIM Swin fine-tuning, or a classifier of official Swin',
         rules=(
-            *_swin_encoder('', _COLUMNS),
+            *_swin_encoder(_COLUMNS),
             *affine('neck.norm', 'norm'),
             *affine('head.fc', 'head'),
         ),
         # constants of the shifted windows, which mmpretrain computes
-        left_out=tuple(
-            f'layers.{stage}.blocks.{block}.attn_mask'
-            for stage in range(4)
-            for block in range(1, 24, 2)
-        ),
+        left_out=(_ATTENTION_MASK,),
         container='model',
+    ),
+    'timm-swin': Layout(
+        'timm SwinTransformer, encoder only',
+        rules=(
+            *_swin_encoder(_COLUMNS, merging_stage=1, has_index=False),
+            *affine('backbone.norm3', 'norm', optional='last norm'),
+        ),
+        left_out=(r'head\.', _ATTENTION_MASK, _RELATIVE_POSITION_INDEX),
+    ),
+    'huggingface-swin': Layout(
+        'Hugging Face SwinModel, encoder only',
+        rules=(
+            *_swin_encoder(
+                _COLUMNS,
+                ('embeddings.patch_embeddings.projection', 'embeddings.norm'),
+                'encoder.layers',
+                _HUGGINGFACE_SWIN_BLOCK,
+                'attention.self',
+                has_index=False,
+            ),
+            *affine('backbone.norm3', 'layernorm', optional='last norm'),
+        ),
+        left_out=(*_HUGGINGFACE_HEADS, _RELATIVE_POSITION_INDEX),
+        prefix='swin.',
+    ),
+    'resnet': Layout(
+        'torchvision or timm ResNet, encoder only',
+        rules=_resnet(**_RESNET),
+        left_out=(r'fc\.',),
+    ),
+    'huggingface-resnet': Layout(
+        'Hugging Face ResNetModel, encoder only',
+        rules=_resnet(
+            stem=('embedder.embedder.convolution', 'embedder.embedder.normalization'),
+            stages=[f'encoder.stages.{stage}.layers' for stage in range(4)],
+            layers=[(f'layer.{n}.convolution', f'layer.{n}.normalization') for n in range(3)],
+            shortcut=('shortcut.convolution', 'shortcut.normalization'),
+        ),
+        left_out=_HUGGINGFACE_HEADS,
+        prefix='resnet.',
     ),
 }

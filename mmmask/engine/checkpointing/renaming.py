@@ -45,6 +45,7 @@ def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
         CheckpointError: listing the unknown and the missing names, or naming a constant that is
             not the one mmmask computes.
     """
+    tensors = {name.removeprefix(LAYOUTS[layout].prefix): t for name, t in tensors.items()}
     account = _account(tensors, LAYOUTS[layout], side)
     if account.unknown or account.missing:
         raise CheckpointError(_complaint(tensors, layout, side, account))
@@ -83,7 +84,7 @@ class _Account(NamedTuple):
 def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
     def has_no_place(name: str) -> bool:
         if side == 'theirs':
-            return name.startswith(table.left_out)
+            return any(re.match(pattern, name) for pattern in table.left_out)
         return name.partition('.')[0] not in table.sections
 
     left_out = [name for name in names if has_no_place(name)]
@@ -93,8 +94,9 @@ def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
     sections = {rule.section for rule in used} | {'backbone'}
     fixed = [constant for constant in table.fixed if constant.section in sections]
     expected = {constant.theirs for constant in fixed if side == 'theirs'}
+    sets = {rule.optional for rule in used} | {''}
     for rule in rules:
-        if rule in used or (rule.section in sections and not rule.optional):
+        if rule.section in sections and rule.optional in sets:
             expected.update(rule.names(side))
     return _Account(used, fixed, left_out, sorted(names - expected), sorted(expected - names))
 
@@ -116,8 +118,8 @@ def _expand(rules: Iterable[Rule], names: Iterable[str], side: str) -> Iterable[
 
 
 def _family(names: tuple[str, ...]) -> str:
-    """``('layers.3.ln1.bias',)`` -> ``layers.*.ln1.{weight,bias}``."""
-    blocks = (re.sub(r'\.\d+\.', '.*.', name, count=1) for name in names)
+    """``('stages.3.blocks.1.ln1.bias',)`` -> ``stages.*.blocks.*.ln1.{weight,bias}``."""
+    blocks = (re.sub(r'((?<=\.)|(?<=layer))\d+(?=\.)', '*', name) for name in names)
     return ' + '.join(re.sub(r'\.(weight|bias)$', '.{weight,bias}', name) for name in blocks)
 
 
@@ -135,13 +137,18 @@ def _compare(name: str, stored: Tensor, computed: Tensor) -> None:
     )
 
 
-def _complaint(names: Iterable[str], layout: str, side: str, account: _Account) -> str:
+def fitting_layouts(names: Iterable[str], side: str = 'theirs') -> list[str]:
+    """The layouts that know every one of these names and miss none."""
     accounts = {
-        other: _account(names, table, side)
-        for other, table in LAYOUTS.items()
+        layout: _account({name.removeprefix(table.prefix) for name in names}, table, side)
+        for layout, table in LAYOUTS.items()
         if side == 'theirs' or 'neck' in table.sections
     }
-    fitting = [other for other, a in accounts.items() if not a.unknown and not a.missing]
+    return [layout for layout, a in accounts.items() if not a.unknown and not a.missing]
+
+
+def _complaint(names: Iterable[str], layout: str, side: str, account: _Account) -> str:
+    fitting = fitting_layouts(names, side)
     if side == 'theirs' and any(name.startswith('backbone.') for name in names):
         hint = "Names that begin with 'backbone.' are mmmask's own, which need no conversion."
     elif fitting:
