@@ -31,12 +31,12 @@ def test_equal_scores_hide_the_later_patches():
 
 @pytest.mark.parametrize('grid', GRIDS)
 @pytest.mark.parametrize(
-    'generator', [RandomMask(0.75), BlockMask(0.65, 2)], ids=['random', 'block']
+    ('generator', 'unit'), [(RandomMask(0.75), 1), (BlockMask(0.65, 2), 4)], ids=['random', 'block']
 )
-def test_generators_hide_the_exact_number_everywhere(generator, grid):
+def test_generators_hide_the_exact_number_everywhere(generator, unit, grid):
     num_patches = grid[0] * grid[1]
     mask = generator(5, grid)
-    num_keep = int(num_patches * (1 - generator.ratio) + 1e-6)
+    num_keep = unit * int(num_patches // unit * (1 - generator.ratio) + 1e-6)
     assert mask.hidden.sum(1).tolist() == [num_patches - num_keep] * 5
     order = mask.ids_restore.argsort(1)
     assert torch.equal(order[:, :num_keep], mask.ids_keep)
@@ -60,21 +60,23 @@ def test_random_mask_hides_every_patch_equally_often():
     assert (frequency - 0.75).abs().max() < 0.0125
 
 
-def test_block_mask_hides_whole_blocks():
+@pytest.mark.parametrize(
+    ('ratio', 'grid', 'visible'),
+    [
+        (0.75, (8, 12), 6),  # of 24 blocks
+        (0.65, (14, 14), 17),  # of 49, as published: 68 patches
+        (0.65, (12, 12), 12),  # int(36 * .35), where int(144 * .35) = 50 patches are no blocks
+        (0.7, (6, 6), 2),  # int(9 * .3)
+    ],
+)
+def test_block_mask_hides_whole_blocks(ratio, grid, visible):
     torch.manual_seed(0)
-    blocks = BlockMask(0.75, 2)(8, (8, 12)).hidden.view(8, 4, 2, 6, 2).float().mean((2, 4))
+    mask = BlockMask(ratio, 2)(16, grid)
+    rows, columns = grid[0] // 2, grid[1] // 2
+    blocks = mask.hidden.view(16, rows, 2, columns, 2).float().mean((2, 4)).flatten(1)
     assert set(blocks.unique().tolist()) == {0.0, 1.0}
-    # .65 of 196 keeps 68 = 17 whole blocks of four
-    blocks = BlockMask(0.65, 2)(8, (14, 14)).hidden.view(8, 7, 2, 7, 2).float().mean((2, 4))
-    assert set(blocks.unique().tolist()) == {0.0, 1.0}
-
-
-def test_block_mask_cuts_at_most_one_block():
-    torch.manual_seed(0)
-    share = (
-        BlockMask(0.7, 2)(16, (6, 6)).hidden.view(16, 3, 2, 3, 2).float().mean((2, 4)).flatten(1)
-    )
-    assert ((share > 0) & (share < 1)).sum(1).tolist() == [1] * 16  # int(36 * .3) = 10 kept
+    assert (blocks == 0).sum(1).tolist() == [visible] * 16
+    assert len(blocks.unique(dim=0)) > 1
 
 
 def test_restore_puts_tokens_back_and_fills_the_rest():
