@@ -1,0 +1,143 @@
+"""Vision transformers of the official LocalMIM and MAE, of timm and of Hugging Face."""
+
+import math
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+from mmmask.layers import sincos_position_embedding
+
+from ..files import CheckpointError
+from .rules import (
+    FUSED,
+    HUGGINGFACE_HEADS,
+    POINTWISE,
+    SCALES,
+    STACKED,
+    Fixed,
+    Layout,
+    Rule,
+    affine,
+    sobel,
+    transformer_blocks,
+)
+
+_ENCODER = (
+    Rule('backbone.cls_token', ('cls_token',)),
+    Rule('backbone.pos_embed', ('pos_embed',)),
+    *affine('backbone.patch_embed.projection', 'patch_embed.proj'),
+    *transformer_blocks('backbone.layers.{i}', 'blocks.{i}'),
+)
+
+
+def _decoder_position(mask_token: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """The fixed position table as wide as a decoder's mask token, for the encoder's patch grid."""
+
+    def table(ours: Mapping[str, Tensor]) -> Tensor:
+        num_patches = ours['backbone.pos_embed'].shape[1] - 1
+        side = math.isqrt(num_patches)
+        if side * side != num_patches:
+            raise CheckpointError(
+                f'the official layouts know square patch grids only, but backbone.pos_embed has '
+                f'{num_patches} patches: export the backbone alone with tools/export.py.'
+            )
+        return sincos_position_embedding((side, side), ours[mask_token].shape[-1], class_token=True)
+
+    return table
+
+
+def _localmim_decoder(scale: int) -> tuple[Rule, ...]:
+    ours, theirs = f'neck.decoders.{scale}', f'decoder.{scale}'
+    # Position of the layers in the rescaling head, the last of which is the projection.
+    *deconvolutions, projection = ((0, 1, 3, 4), (0, 1), (0,), (1,))[scale]
+    return (
+        *affine(f'{ours}.input_norm', f'norm.{scale}'),
+        Rule(f'{ours}.mask_token', (f'{theirs}.mask_token',)),
+        *affine(f'{ours}.embed', f'{theirs}.embed'),
+        *transformer_blocks(f'{ours}.layers.{{i}}', f'{theirs}.blocks.{{i}}'),
+        *affine(f'{ours}.norm', f'{theirs}.norm'),
+        *(
+            rule
+            for layer in deconvolutions
+            for rule in affine(f'{ours}.project.{layer}', f'{theirs}.pred.{layer}')
+        ),
+        *affine(f'{ours}.project.{projection}', f'{theirs}.pred.{projection}', weight=POINTWISE),
+    )
+
+
+LAYOUTS = {
+    'localmim-vit': Layout(
+        'official LocalMIM ViT pre-training',
+        rules=(
+            *_ENCODER,
+            *(rule for scale in SCALES for rule in _localmim_decoder(scale)),
+            Rule(
+                'target_generator.bias',
+                tuple(f'hog_enc.{scale}.conv.bias' for scale in SCALES),
+                optional='bias of the targets',
+                change=STACKED,
+            ),
+        ),
+        fixed=(
+            *(
+                Fixed(
+                    f'decoder.{scale}.pos_embed',
+                    _decoder_position(f'neck.decoders.{scale}.mask_token'),
+                )
+                for scale in SCALES
+            ),
+            *(Fixed(f'hog_enc.{scale}.conv.weight', sobel) for scale in SCALES),
+        ),
+        container='model',
+    ),
+    'mae': Layout(
+        'facebookresearch MAE, pre-training or encoder only',
+        rules=(
+            *_ENCODER,
+            *affine('backbone.ln1', 'norm'),
+            *affine('neck.embed', 'decoder_embed'),
+            Rule('neck.mask_token', ('mask_token',)),
+            *transformer_blocks('neck.layers.{i}', 'decoder_blocks.{i}'),
+            *affine('neck.norm', 'decoder_norm'),
+            *affine('neck.project', 'decoder_pred'),
+        ),
+        fixed=(Fixed('decoder_pos_embed', _decoder_position('neck.mask_token')),),
+        container='model',
+    ),
+    'timm': Layout(
+        'timm VisionTransformer, encoder only',
+        rules=(*_ENCODER, *affine('backbone.ln1', 'norm', optional='last norm')),
+        left_out=(r'head\.', r'fc_norm\.'),
+    ),
+    'huggingface': Layout(
+        'Hugging Face ViTModel, encoder only',
+        rules=(
+            Rule('backbone.cls_token', ('embeddings.cls_token',)),
+            Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
+            *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
+            *(
+                rule
+                for ours, theirs in {
+                    'ln1': 'layernorm_before',
+                    'attn.proj': 'attention.output.dense',
+                    'ln2': 'layernorm_after',
+                    'ffn.layers.0.0': 'intermediate.dense',
+                    'ffn.layers.1': 'output.dense',
+                }.items()
+                for rule in affine(f'backbone.layers.{{i}}.{ours}', f'encoder.layer.{{i}}.{theirs}')
+            ),
+            *affine(
+                'backbone.layers.{i}.attn.qkv',
+                *(
+                    f'encoder.layer.{{i}}.attention.attention.{part}'
+                    for part in ('query', 'key', 'value')
+                ),
+                weight=FUSED,
+                bias=FUSED,
+            ),
+            *affine('backbone.ln1', 'layernorm', optional='last norm'),
+        ),
+        left_out=HUGGINGFACE_HEADS,
+        prefix='vit.',
+    ),
+}
