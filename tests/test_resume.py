@@ -22,8 +22,9 @@ from PIL import Image
 from torch.utils.data import BatchSampler
 
 import mmmask.engine  # noqa: F401  enters everything into the registry
+from mmmask.apis.digits_on_photographs import make_digits_on_photographs
 from mmmask.apis.soak import compare, read_run
-from mmmask.apis.train import set_defaults
+from mmmask.apis.train import load_config, set_defaults
 from mmmask.registry import HOOKS
 
 METHODS = [path for path in DEMOS if path.stem.endswith('digits')]  # each has one on digits
@@ -249,3 +250,39 @@ class TestLoading:
         path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(ValueError, match='iter_2.pth is no checkpoint to resume from: its che'):
             train(self.path, photographs_folder, tmp_path, load_from=str(path), **self.small)
+
+
+@pytest.mark.parametrize('name', ['mask-rcnn_resnet-18_fpn', 'upernet_vit-tiny-p8'])
+def test_detectors_and_segmentors(name, tmp_path):
+    """Stopped at iteration 4 of 6, behind a validation, and resumed from there."""
+    if 'mask-rcnn' in name:
+        pytest.importorskip('mmcv.ops')
+    folder = ROOT / 'configs' / 'downstream' / 'digits_on_photographs'
+    make_digits_on_photographs(tmp_path / 'data', 12, 2, 64 if 'mask-rcnn' in name else 128, 0)
+
+    def cut_short(work_dir, *hooks):
+        cfg = load_config(folder / f'{name}_1xb4-400i_digits-on-photographs.py', resume='auto')
+        for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+            loader.dataset.data_root = str(tmp_path / 'data')
+        for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+            if 'ann_file' in evaluator:
+                evaluator.ann_file = str(tmp_path / 'data/annotations/instances_val.json')
+        cfg.train_cfg.update(max_iters=6, val_interval=3)
+        cfg.default_hooks.logger.interval = 1
+        cfg.default_hooks.checkpoint.update(interval=6, save_best=None)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), *hooks]
+        cfg.work_dir, cfg.log_level = str(work_dir), 'WARNING'
+        cfg.experiment_name = f'resume-{random.Random().getrandbits(60)}'
+        Runner.from_cfg(cfg).train()
+
+    cut_short(tmp_path / 'whole')
+    with pytest.raises(SystemExit, match='75'):
+        cut_short(tmp_path / 'stopped', dict(type='mmmask.SignalHook', iteration=4))
+    cut_short(tmp_path / 'stopped')
+    whole, stopped = (read_run(tmp_path / run) for run in ('whole', 'stopped'))
+    for run in (whole, stopped):  # validations are logged under the same steps
+        for step, lines in run['log'].items():
+            run['log'][step] = [line for line in lines if 'loss' in line]
+    assert compare(whole, stopped, 'stopped') == []
+    assert sorted(whole['log']) == list(range(1, 7))
+    assert all(len(lines) == 1 for lines in stopped['log'].values())
