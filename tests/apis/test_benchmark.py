@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from mmmask.apis import benchmark
+from mmmask.apis.benchmark import components, hog, measuring, steps
 from mmmask.registry import DATASETS, MODELS
 
 CPU = torch.device('cpu')
@@ -63,7 +64,7 @@ class SlowImages(torch.utils.data.Dataset):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(benchmark, 'time', clock)
+    monkeypatch.setattr(measuring, 'time', clock)
     return clock
 
 
@@ -73,7 +74,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS.module_dict, 'OneLinear', OneLinear)
     monkeypatch.setitem(DATASETS.module_dict, 'SlowImages', SlowImages)
     monkeypatch.setattr(
-        benchmark,
+        steps,
         'matrix_multiplication',
         lambda device, dtype: (lambda: torch.ones(64, 64) @ torch.ones(64, 64), 2 * 64**3),
     )
@@ -91,11 +92,11 @@ def config(tmp_path, monkeypatch):
 def test_flops_of_a_linear_layer():
     layer, images = nn.Linear(32, 64), torch.randn(10, 32)
     forward = 2 * 10 * 32 * 64
-    assert benchmark.count_flops(lambda: layer(images)) == forward
+    assert measuring.count_flops(lambda: layer(images)) == forward
     # Backward computes the gradient of the weight, and of the input if that is asked for.
-    assert benchmark.count_flops(lambda: layer(images).sum().backward()) == 2 * forward
+    assert measuring.count_flops(lambda: layer(images).sum().backward()) == 2 * forward
     images.requires_grad_()
-    assert benchmark.count_flops(lambda: layer(images).sum().backward()) == 3 * forward
+    assert measuring.count_flops(lambda: layer(images).sum().backward()) == 3 * forward
 
 
 def test_flops_of_attention_on_a_cpu():
@@ -105,19 +106,19 @@ def test_flops_of_attention_on_a_cpu():
         return nn.functional.scaled_dot_product_attention(query, key, value)
 
     product = 2 * 2 * 4 * 10 * 10 * 16
-    assert benchmark.count_flops(attend) == 2 * product
+    assert measuring.count_flops(attend) == 2 * product
     # Backward computes the scores anew and four gradients.
-    assert benchmark.count_flops(lambda: attend().sum().backward()) == (2 + 5) * product
+    assert measuring.count_flops(lambda: attend().sum().backward()) == (2 + 5) * product
 
 
 def test_utilization():
-    assert benchmark.utilization(flops=6e9, seconds=0.1, ceiling=100e9) == pytest.approx(0.6)
+    assert measuring.utilization(flops=6e9, seconds=0.1, ceiling=100e9) == pytest.approx(0.6)
 
 
 def test_calls_take_turns_forth_and_back(clock):
     order = []
     calls = [lambda name=name: order.append(name) for name in 'ABC']
-    benchmark.interleave(calls, iters=3, warmup=1, device=CPU)
+    measuring.interleave(calls, iters=3, warmup=1, device=CPU)
     assert ''.join(order) == 'ABCCBAABCCBA'
 
 
@@ -128,7 +129,7 @@ def test_medians_and_ratios_on_a_machine_that_gets_slower(clock):
     def call():
         clock.pass_time(next(durations))
 
-    first, second = benchmark.interleave([call, call], iters=4, warmup=2, device=CPU)
+    first, second = measuring.interleave([call, call], iters=4, warmup=2, device=CPU)
     # A took 1, 2, 4, 8 and B 3, 6, 12, 300: one outlier moves neither median of the ratios.
     assert first == (3.0, 1.0)
     assert second == (9.0, 3.0)
@@ -151,14 +152,14 @@ def test_share_of_time_spent_waiting(clock):
         clock.pass_time(0.1)
 
     # One warm-up, then 2 of this epoch and 3 of the next, which starts with 50 seconds.
-    share = benchmark.waiting_share(Loader(), step, iters=5, warmup=1)
+    share = measuring.waiting_share(Loader(), step, iters=5, warmup=1)
     assert seen == [0, 1, 2, 0, 1, 2]
     assert share == pytest.approx((4 * 0.3 + 50) / (4 * 0.3 + 50 + 5 * 0.1))
 
 
 def test_share_of_time_spent_waiting_for_a_real_loader(config):
     cfg = Config.fromfile(config)
-    step = benchmark.TrainingStep(cfg, torch.zeros(2, 3, 8, 8))
+    step = steps.TrainingStep(cfg, torch.zeros(2, 3, 8, 8))
     plain = step.on_raw_batch
     shapes = []
 
@@ -168,7 +169,7 @@ def test_share_of_time_spent_waiting_for_a_real_loader(config):
         plain(batch)
 
     step.on_raw_batch = slow_step
-    share = benchmark.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
+    share = steps.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
     assert shapes == [(2, 3, 8, 8)] * 9
     assert share == pytest.approx(0.5, abs=0.15)  # two images of 50 ms each, a step of 100 ms
 
@@ -177,17 +178,17 @@ def test_peak_memory_is_that_of_the_call_alone():
     def hold(megabytes):
         return lambda: torch.ones(megabytes, 2**20, dtype=torch.uint8)
 
-    peak = benchmark.peak_memory(hold(200), CPU)
+    peak = measuring.peak_memory(hold(200), CPU)
     if peak is None:
         pytest.skip('this system does not let a process reset its memory peak')
     assert peak / 2**20 == pytest.approx(200, abs=10)
     # A smaller one afterwards does not inherit the peak of the larger one.
-    assert benchmark.peak_memory(hold(50), CPU) / 2**20 == pytest.approx(50, abs=10)
+    assert measuring.peak_memory(hold(50), CPU) / 2**20 == pytest.approx(50, abs=10)
 
 
 def test_a_training_step_updates_the_weights(config):
     images = torch.full((4, 3, 8, 8), 2.0)
-    step = benchmark.TrainingStep(Config.fromfile(config), images)
+    step = steps.TrainingStep(Config.fromfile(config), images)
     step()
     step()
     # The loss is the mean of 10 outputs, so every weight has gradient 2 / 10.
@@ -200,7 +201,7 @@ def test_a_training_step_updates_the_weights(config):
 
 
 def test_a_training_step_in_mixed_precision(config):
-    step = benchmark.TrainingStep(Config.fromfile(config), torch.ones(4, 3, 8, 8), 'bf16')
+    step = steps.TrainingStep(Config.fromfile(config), torch.ones(4, 3, 8, 8), 'bf16')
     step()
     assert step.model.output_dtype == torch.bfloat16
     assert step.model.linear.weight.dtype == torch.float32
@@ -271,7 +272,7 @@ def test_the_table_leaves_out_what_was_not_measured():
 
 def test_all_ways_to_compute_hog_agree():
     torch.manual_seed(0)
-    together, alone, plain = (call() for call in benchmark.hog_calls(2, 64, CPU).values())
+    together, alone, plain = (call() for call in hog.hog_calls(2, 64, CPU).values())
     for scale in range(4):
         torch.testing.assert_close(alone[scale], together[scale], atol=1e-5, rtol=0)
         torch.testing.assert_close(plain[scale], together[scale], atol=1e-5, rtol=0)
@@ -282,14 +283,14 @@ def test_a_component_is_compared_with_its_alternatives(clock, monkeypatch):
         assert (batch_size, img_size, device) == (8, 224, CPU)
         return {'new': lambda: clock.pass_time(2), 'old': lambda: clock.pass_time(10)}
 
-    monkeypatch.setitem(benchmark.COMPONENTS, 'sleep', calls)
+    monkeypatch.setitem(components.COMPONENTS, 'sleep', calls)
     report = benchmark.benchmark_component('sleep', batch_size=8, iters=3, warmup=1, device='cpu')
     assert [result[:4] for result in report.results] == [('new', 2, 1, 4), ('old', 10, 5, 0.8)]
 
 
 def test_the_model_of_mmpretrain():
-    benchmark.init_default_scope('mmmask')
-    model = MODELS.build(benchmark.read_config(benchmark.MMPRETRAIN_MAE).model)
+    steps.init_default_scope('mmmask')
+    model = MODELS.build(steps.read_config(benchmark.MMPRETRAIN_MAE).model)
     assert type(model).__module__ == 'mmpretrain.models.selfsup.mae'
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # MAE's ViT-B has 111,907,840 parameters, of which the position tables are fixed.

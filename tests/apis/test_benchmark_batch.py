@@ -5,7 +5,7 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 
-from mmmask.apis.benchmark import TrainingStep
+from mmmask.apis.benchmark.steps import TrainingStep
 
 DOWNSTREAM = ROOT / 'configs' / 'downstream'
 DIGITS = 'digits_on_photographs/{}_1xb4-400i_digits-on-photographs.py'

@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 
 from mmmask.apis.benchmark import COMPONENTS
-from mmmask.apis.benchmark_durability import prepare
+from mmmask.apis.benchmark.durability import prepare
 from mmmask.apis.soak import compare_values
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from mmmask.apis.benchmark_hierarchy import NUM_NODES, hierarchy_calls, photographs
+from mmmask.apis.benchmark.hierarchy import NUM_NODES, hierarchy_calls, photographs
 from mmmask.masking import node_sizes
 
 

@@ -1,7 +1,8 @@
 import torch
 from conftest import ROOT
 
-from mmmask.apis.benchmark import COMPONENTS, benchmark_configs, count_flops
+from mmmask.apis.benchmark import COMPONENTS, benchmark_configs
+from mmmask.apis.benchmark.measuring import count_flops
 
 
 def test_groups_share_the_passes_of_the_encoder():

@@ -1,6 +1,7 @@
 import torch
 
-from mmmask.apis.benchmark import COMPONENTS, count_flops
+from mmmask.apis.benchmark import COMPONENTS
+from mmmask.apis.benchmark.measuring import count_flops
 
 
 def test_a_quarter_of_the_tokens_costs_a_quarter_of_the_arithmetic():

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from .train import set_defaults
+from ..train import set_defaults
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
+CONFIG = Path(__file__).parents[3] / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
 PLAIN = {  # mmengine's own parts in place of those of this project
     'train_cfg.type': 'EpochBasedTrainLoop',
     'train_dataloader.sampler.type': 'DefaultSampler',

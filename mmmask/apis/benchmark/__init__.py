@@ -1,0 +1,16 @@
+"""Time, memory and arithmetic of training steps and of components, side by side in one run."""
+
+from .components import COMPONENTS, benchmark_component
+from .report import Report, Result, make_table
+from .steps import DTYPES, MMPRETRAIN_MAE, benchmark_configs
+
+__all__ = [
+    'COMPONENTS',
+    'DTYPES',
+    'MMPRETRAIN_MAE',
+    'Report',
+    'Result',
+    'benchmark_component',
+    'benchmark_configs',
+    'make_table',
+]

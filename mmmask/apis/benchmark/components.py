@@ -1,0 +1,52 @@
+"""Components against what could be there in their place."""
+
+from .augmentation import augmentation_calls
+from .durability import checkpoint_calls, step_calls
+from .hierarchy import hierarchy_calls
+from .hog import hog_calls
+from .maskdeep import maskdeep_calls
+from .measuring import describe_machine, interleave, peak_memory, resolve_device
+from .report import Report, Result
+from .swin import swin_calls
+
+# name -> function of batch size, image size and device that gives named calls; the first of them is
+# the component, the others are what it is compared with.
+COMPONENTS = dict(
+    augmentation=augmentation_calls,
+    checkpoint=checkpoint_calls,
+    hierarchy=hierarchy_calls,
+    hog=hog_calls,
+    maskdeep=maskdeep_calls,
+    step=step_calls,
+    swin=swin_calls,
+)
+
+
+def benchmark_component(
+    name: str,
+    batch_size: int = 16,
+    img_size: int | None = None,
+    iters: int = 10,
+    warmup: int = 2,
+    device: str = 'auto',
+) -> Report:
+    """Time a component and its alternatives in turn; ratios are to the component itself.
+
+    Args:
+        name: key of ``COMPONENTS``.
+        batch_size: images a call.
+        img_size: side of the images, 224 by default.
+        iters: rounds that count.
+        warmup: rounds before them.
+        device: ``'cpu'``, ``'cuda'`` or ``'auto'``.
+    """
+    device, size = resolve_device(device), img_size or 224
+    calls = COMPONENTS[name](batch_size, size, device)
+    memory = [peak_memory(call, device) for call in calls.values()]
+    timings = interleave(list(calls.values()), iters, warmup, device)
+    results = [
+        Result(label, *timing, batch_size / timing.seconds, peak)
+        for label, timing, peak in zip(calls, timings, memory, strict=True)
+    ]
+    settings = dict(batch_size=batch_size, image_sizes=[(size, size)])
+    return Report(results, describe_machine(device) | settings)
