@@ -16,6 +16,7 @@ from mmmask.engine.checkpointing import (
     find_tensors,
     open_checkpoint,
     read_swin_architecture,
+    rename,
 )
 from mmmask.models.backbones import MaskedSwinTransformer
 
@@ -27,16 +28,8 @@ EPSILON = 1e-6
 LAYER_NORM = dict(type='LN', eps=EPSILON)
 # Norms of taps behind the patch merging, which belong to the decoders of pre-training.
 TAP_NORM = re.compile(r'norm[012]\.')
-TO_TIMM = (
-    (r'^patch_embed\.projection', 'patch_embed.proj'),
-    (r'^stages\.(\d)\.blocks', r'layers.\1.blocks'),
-    (r'attn\.w_msa', 'attn'),
-    (r'ffn\.layers\.0\.0', 'mlp.fc1'),
-    (r'ffn\.layers\.1', 'mlp.fc2'),
-    (r'^norm3', 'norm'),
-)
-# The 2 x 2 tokens that timm merges, as (row, column) counted in raster order.
-TIMM_ORDER = [0, 2, 1, 3]
+# A constant of OpenMMLab's, which timm computes.
+INDEX = 'relative_position_index'
 
 
 def is_swin(tensors: dict[str, Tensor]) -> bool:
@@ -46,7 +39,7 @@ def is_swin(tensors: dict[str, Tensor]) -> bool:
 
 def export_swin(
     tensors: dict[str, Tensor], meta: dict, dst: Path, target: str
-) -> tuple[dict[str, tuple[str, Tensor]], float, str]:
+) -> tuple[dict[str, str], float, str]:
     """Write the encoder, checked by running it there.
 
     The norm behind the last stage is kept. Those of pre-training's other taps stand behind the
@@ -59,7 +52,7 @@ def export_swin(
         target: one of ``TARGETS``.
 
     Returns:
-        What became of each tensor that was exported; the largest difference of the features
+        What each tensor that was exported is called there; the largest difference of the features
         relative to the largest feature; and code or a config that loads the file.
 
     Raises:
@@ -74,31 +67,19 @@ def export_swin(
     encoder = {n: t.float() for n, t in encoder.items() if not TAP_NORM.match(n)}
     architecture = read_swin_architecture(encoder, meta)
     if target == 'timm':
-        moved = {name: _to_timm(name, tensor) for name, tensor in encoder.items()}
-        moved = {name: pair for name, pair in moved.items() if pair is not None}
-        content = _neutral_norm(architecture) | dict(moved.values())
+        ours = {f'{PREFIX}{n}': t for n, t in encoder.items() if not n.endswith(INDEX)}
+        renaming = rename(ours, 'timm-swin', 'ours')
+        names = {old: new for (old,), (new,) in renaming.matched}
+        content = _neutral_norm(architecture) | renaming.tensors
     else:
-        moved = {name: (f'{PREFIX}{name}', tensor) for name, tensor in encoder.items()}
-        content = dict(state_dict=dict(moved.values()), meta=architecture.options)
+        names = {f'{PREFIX}{name}': f'{PREFIX}{name}' for name in encoder}
+        state_dict = {f'{PREFIX}{name}': tensor for name, tensor in encoder.items()}
+        content = dict(state_dict=state_dict, meta=architecture.options)
     difference = write_verified(
         content, dst, target, lambda draft: _difference(encoder, draft, target, architecture)
     )
-    names = {f'{PREFIX}{ours}': theirs for ours, (theirs, _) in moved.items()}
     snippet = _timm_snippet if target == 'timm' else partial(_openmmlab_snippet, target)
     return names, difference, snippet(dst, architecture)
-
-
-def _to_timm(name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
-    """timm's name and tensor; None for the constants that it computes."""
-    if name.endswith('relative_position_index'):
-        return None
-    if merging := re.match(r'stages\.(\d)\.downsample\.(.*)', name):
-        # timm merges patches at the start of a stage, token by token and not channel by channel.
-        name = f'layers.{int(merging[1]) + 1}.downsample.{merging[2]}'
-        return name, tensor.unflatten(-1, (-1, 4)).mT[..., TIMM_ORDER, :].flatten(-2).contiguous()
-    for pattern, replacement in TO_TIMM:
-        name = re.sub(pattern, replacement, name)
-    return name, tensor
 
 
 def _neutral_norm(a: SwinArchitecture) -> dict[str, Tensor]:

@@ -119,12 +119,26 @@ def transformer_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     )
 
 
-def sobel(ours: Mapping[str, Tensor]) -> Tensor:
+def _sobel(ours: Mapping[str, Tensor]) -> Tensor:
     """(2, 1, 3, 3): the filters whose answers are the horizontal and the vertical gradient."""
     across = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
     return torch.stack([across, across.T]).unsqueeze(1)
 
 
-SCALES = range(4)  # of LocalMIM
+# What the official LocalMIM keeps of its targets, of either encoder.
+SCALES = range(4)
+HOG_BIAS = Rule(
+    'target_generator.bias',
+    tuple(f'hog_enc.{scale}.conv.bias' for scale in SCALES),
+    optional='bias of the targets',
+    change=STACKED,
+)
+
+
+def hog_filters(section: str) -> tuple[Fixed, ...]:
+    """The filters, which are expected where tensors of the section are."""
+    return tuple(Fixed(f'hog_enc.{scale}.conv.weight', _sobel, section) for scale in SCALES)
+
+
 # Classifiers, poolers, and what follows the encoder in masked image modelling.
 HUGGINGFACE_HEADS = (r'classifier\.', r'pooler\.', r'decoder\.', r'embeddings\.mask_token$')

@@ -11,16 +11,16 @@ from mmmask.layers import sincos_position_embedding
 from ..files import CheckpointError
 from .rules import (
     FUSED,
+    HOG_BIAS,
     HUGGINGFACE_HEADS,
     SAME,
     SCALES,
-    STACKED,
     Change,
     Fixed,
     Layout,
     Rule,
     affine,
-    sobel,
+    hog_filters,
     transformer_blocks,
 )
 
@@ -76,7 +76,8 @@ def _relative_position_index(parts: Sequence[Tensor]) -> Tensor:
     return offsets[0] * side + offsets[1]
 
 
-# A constant of mmmask that files of others may lack; the table tells the window.
+# A constant of mmmask that files of others may lack; the table tells the window. Without it
+# encoders are written for others.
 INDEX = Change(_relative_position_index, lambda tensor: ())
 
 
@@ -121,7 +122,7 @@ def _swin_encoder(
         rules.append(
             Rule(f'{position}index', (index,))
             if has_index
-            else Rule(f'{position}index', (table,), change=INDEX)
+            else Rule(f'{position}index', (table,), 'index of positions', INDEX)
         )
         if stage < 3:
             ours, theirs = f'{ours}.downsample', f'{stages}.{stage + merging_stage}.downsample'
@@ -162,17 +163,10 @@ def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
             *affine(f'{ours}.norm', f'{theirs}.norm'),
             *affine(f'{ours}.project', f'{theirs}.pred'),
         ]
-    rules.append(
-        Rule(
-            'target_generator.bias',
-            tuple(f'hog_enc.{scale}.conv.bias' for scale in SCALES),
-            optional='bias of the targets',
-            change=STACKED,
-        )
-    )
-    fixed = [Fixed(f'decoder.{scale}.pos_embed', _swin_position(scale)) for scale in SCALES]
-    fixed += [Fixed(f'hog_enc.{scale}.conv.weight', sobel, 'target_generator') for scale in SCALES]
-    return Layout(description, tuple(rules), tuple(fixed), container='model')
+    rules.append(HOG_BIAS)
+    positions = [Fixed(f'decoder.{scale}.pos_embed', _swin_position(scale)) for scale in SCALES]
+    fixed = (*positions, *hog_filters('target_generator'))
+    return Layout(description, tuple(rules), fixed, container='model')
 
 
 # Constants of Swin, which mmmask computes.

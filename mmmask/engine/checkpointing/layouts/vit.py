@@ -10,15 +10,15 @@ from mmmask.layers import sincos_position_embedding
 from ..files import CheckpointError
 from .rules import (
     FUSED,
+    HOG_BIAS,
     HUGGINGFACE_HEADS,
     POINTWISE,
     SCALES,
-    STACKED,
     Fixed,
     Layout,
     Rule,
     affine,
-    sobel,
+    hog_filters,
     transformer_blocks,
 )
 
@@ -71,12 +71,7 @@ LAYOUTS = {
         rules=(
             *_ENCODER,
             *(rule for scale in SCALES for rule in _localmim_decoder(scale)),
-            Rule(
-                'target_generator.bias',
-                tuple(f'hog_enc.{scale}.conv.bias' for scale in SCALES),
-                optional='bias of the targets',
-                change=STACKED,
-            ),
+            HOG_BIAS,
         ),
         fixed=(
             *(
@@ -86,7 +81,7 @@ LAYOUTS = {
                 )
                 for scale in SCALES
             ),
-            *(Fixed(f'hog_enc.{scale}.conv.weight', sobel) for scale in SCALES),
+            *hog_filters('neck'),
         ),
         container='model',
     ),
