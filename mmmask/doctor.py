@@ -361,9 +361,8 @@ def check_imports(
         # Built in isolation, or taken from a cache, it would come without ops again.
         flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
         provider, *_ = providers(BY_MODULE['mmcv'], versions)
-        wanted = pin(BY_MODULE['mmcv'])
-        if provider in ORIGINALS:
-            wanted = f'mmcv=={versions[provider]}'
+        is_original = provider in ORIGINALS
+        wanted = f'mmcv=={versions[provider]}' if is_original else pin(BY_MODULE['mmcv'])
         remedy = installer.install(flags, wanted)
         if provider == 'mmcv-lite':
             remedy = f'{installer.uninstall(provider)} && {remedy}'

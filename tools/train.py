@@ -99,8 +99,9 @@ def main() -> None:
         )
     except (ConfigError, FileNotFoundError) as error:
         sys.exit(f'{arguments.config}: {error}')
+    run = describe_run if arguments.dry_run else train
     try:
-        describe_run(cfg) if arguments.dry_run else train(cfg)
+        run(cfg)
     except CheckpointError as error:
         sys.exit(f'{arguments.config}: {error}')
 

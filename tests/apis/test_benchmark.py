@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from rich.console import Console
 from torch import nn
 
@@ -289,7 +290,7 @@ def test_a_component_is_compared_with_its_alternatives(clock, monkeypatch):
 
 
 def test_the_model_of_mmpretrain():
-    steps.init_default_scope('mmmask')
+    init_default_scope('mmmask')
     model = MODELS.build(steps.read_config(benchmark.MMPRETRAIN_MAE).model)
     assert type(model).__module__ == 'mmpretrain.models.selfsup.mae'
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

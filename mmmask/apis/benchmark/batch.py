@@ -20,15 +20,8 @@ def synthetic_batch(model: BaseModel, images: Tensor) -> dict:
     if isinstance(model, BaseClassifier):
         samples = [DataSample().set_gt_label(0) for _ in images]
         return dict(inputs=images, data_samples=samples)
-    library = next(
-        (
-            name
-            for name in ('mmdet', 'mmseg')
-            if any(kind.__module__.startswith(f'{name}.') for kind in type(model).__mro__)
-        ),
-        None,
-    )
-    if library == 'mmdet':
+    libraries = {kind.__module__.partition('.')[0] for kind in type(model).__mro__}
+    if 'mmdet' in libraries:
         from mmdet.testing import demo_mm_inputs
 
         shapes, objects = [list(image.shape) for image in images], [OBJECTS] * len(images)
@@ -36,7 +29,7 @@ def synthetic_batch(model: BaseModel, images: Tensor) -> dict:
         for sample in batch['data_samples']:
             sample.gt_instances.labels.zero_()  # the class that every detector has
         return model.data_preprocessor(batch, training=True)
-    if library == 'mmseg':
+    if 'mmseg' in libraries:
         from mmseg.structures import SegDataSample
 
         labels = images.new_zeros((1, *images.shape[2:])).long()

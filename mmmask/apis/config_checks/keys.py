@@ -146,18 +146,17 @@ def check_names(cfg: dict, nodes: list[Node]) -> Iterator[str]:
     """Keys that are no arguments: the names of default hooks, and ``paramwise_cfg``."""
     hooks = cfg.get('default_hooks')
     for key, hook in hooks.items() if isinstance(hooks, dict) else ():
-        if isinstance(hook, dict) and 'type' not in hook:
+        if not isinstance(hook, dict):
+            continue
+        close = difflib.get_close_matches(key, DEFAULT_HOOKS, n=1, cutoff=0.8)
+        if 'type' not in hook:
             remedy = (
                 'a new hook needs a type, and those of custom_hooks are changed by number, as '
                 f'custom_hooks.0; {nearest(key, hooks.keys() - {key})}'
             )
             yield tell(f'default_hooks.{key}', hook, remedy)
-    for node in nodes:
-        place, _, key = node.path.rpartition('.')
-        if place == 'default_hooks' and key not in DEFAULT_HOOKS:
-            close = difflib.get_close_matches(key, DEFAULT_HOOKS, n=1, cutoff=0.8)
-            if close:
-                yield tell(node.path, node.config, f"unknown key, did you mean '{close[0]}'?")
+        elif key not in DEFAULT_HOOKS and close:
+            yield tell(f'default_hooks.{key}', hook, f"unknown key, did you mean '{close[0]}'?")
     options = value_at(cfg, 'optim_wrapper.paramwise_cfg')
     if isinstance(options, dict) and value_at(cfg, 'optim_wrapper.constructor') is None:
         for key, value in options.items():

@@ -40,8 +40,10 @@ def as_list(value) -> list:
 
 def tell(path: str, value, remedy: str) -> str:
     """One line of the message; what is long and no name of a file is cut."""
-    is_short = isinstance(value, str) or len(repr(value)) <= 60
-    return f'{path} = {repr(value) if is_short else repr(value)[:57] + "..."}: {remedy}'
+    text = repr(value)
+    if len(text) > 60 and not isinstance(value, str):
+        text = f'{text[:57]}...'
+    return f'{path} = {text}: {remedy}'
 
 
 def tell_key(node: Node, key: str, remedy: str) -> str:
