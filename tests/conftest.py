@@ -1,14 +1,21 @@
 """What the suites share."""
 
+import argparse
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
 from torch.nn import functional as F
 
 import mmmask.models  # noqa: F401  enters everything into the registry
+from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +35,50 @@ def build_model(config: str | Path, seed: int = 0, **model):
 def trainable(module: torch.nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def documented_ablations(readme: Path, heading: str) -> list[str]:
+    """The options in the tables below a heading; `=x` repeats the option before it."""
+    text = readme.read_text().split(heading)[1]
+    cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
+    options = []
+    for code in (code for cell in cells for code in re.findall(r'`([^`]+)`', cell)):
+        if code.startswith('='):
+            options.append(options[-1].rsplit('=', 1)[0] + code)
+        elif '=' in code:
+            options.append(code)
+    return sorted(options)
+
+
+def with_options(cfg: Config, options: str) -> Config:
+    """The config with ``--cfg-options`` as on the command line, which must change it."""
+    before = cfg.to_dict()
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    cfg.merge_from_dict(parser.parse_args(['--cfg-options', *shlex.split(options)]).cfg_options)
+    assert cfg.to_dict() != before
+    return cfg
+
+
+def errors_but_for_data(cfg: Config) -> list[str]:
+    """What is wrong with a config, apart from images that are not on this machine."""
+    try:
+        validate_config(cfg)
+    except ConfigError as error:
+        lines = [line.removeprefix('  - ') for line in str(error).splitlines()[1:]]
+        return [line for line in lines if 'give a folder or a .zip of images' not in line]
+    return []
+
+
+@contextmanager
+def signals_taken_back() -> Iterator[None]:
+    """Signals that tell a training to stop do afterwards what they did before."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,14 @@
 """MaskDeep's recipes, its ladder and its ablations, value by value."""
 
-import argparse
-import re
-import shlex
 from contextlib import nullcontext
 
 import pytest
 import torch
-from conftest import ROOT
-from mmengine.config import Config, DictAction
+from conftest import ROOT, documented_ablations, errors_but_for_data, with_options
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from mmmask.apis.train import scale_learning_rate
-from mmmask.apis.validate import ConfigError, validate_config
 
 FOLDER = ROOT / 'configs/maskdeep'
 TINY = '{}_resnet-18_1xb256-amp-coslr-200e_tiny-imagenet-64px'
@@ -129,35 +125,12 @@ def test_the_second_linear_probe_is_mocos():
     assert cfg.train_cfg.max_epochs == 100 and cfg.model.backbone.frozen_stages == 4
 
 
-def documented_ablations():
-    """The options of the README's table; `=x` repeats the option before it."""
-    text = (FOLDER / 'README.md').read_text().split('## Ablations')[1]
-    cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
-    previous = ''
-    for code in (code for cell in cells for code in re.findall(r'`([^`]+)`', cell)):
-        if code.startswith('='):
-            yield previous.rsplit('=', 1)[0] + code
-        elif '=' in code:
-            previous = code
-            yield code
-
-
-@pytest.mark.parametrize('options', sorted(documented_ablations()))
+@pytest.mark.parametrize('options', documented_ablations(FOLDER / 'README.md', '## Ablations'))
 def test_documented_ablations_fit_together(options, on_meta, monkeypatch):
     # There is no autocast without memory, nor need of it.
     monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())
-    cfg = read('maskdeep_resnet-50_8xb64-amp-coslr-200e_in1k')
-    before = cfg.to_dict()
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    changes = parser.parse_args(['--cfg-options', *shlex.split(options)]).cfg_options
-    cfg.merge_from_dict(changes)
-    assert cfg.to_dict() != before
-    try:
-        validate_config(cfg)
-    except ConfigError as error:  # ImageNet is not here
-        lines = str(error).splitlines()[1:]
-        assert [line for line in lines if 'give a folder or a .zip of images' not in line] == []
+    cfg = with_options(read('maskdeep_resnet-50_8xb64-amp-coslr-200e_in1k'), options)
+    assert errors_but_for_data(cfg) == []
     views = sum(cfg.train_dataloader.dataset.pipeline[0].num_views)
     assert views == (3 if 'num_views' in options else 4)
     losses = on_meta(cfg.model)([torch.empty(2, 3, 224, 224, device='meta')] * views, mode='loss')

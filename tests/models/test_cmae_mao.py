@@ -1,19 +1,23 @@
 """CMAE of Mao et al.: counts of the full size, and the arithmetic of a tiny model of 64 patches."""
 
-import argparse
 import copy
 import math
-import re
 
 import pytest
 import torch
-from conftest import ROOT, build_model, trainable
-from mmengine.config import Config, DictAction
+from conftest import (
+    ROOT,
+    build_model,
+    documented_ablations,
+    errors_but_for_data,
+    trainable,
+    with_options,
+)
+from mmengine.config import Config
 from torch import nn
 from torch.nn import functional as F
 
 from mmmask.apis.train import scale_learning_rate
-from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.datasets import ContrastiveCrop
 from mmmask.engine.hooks.refresh_crops import is_due
 from mmmask.layers import sincos_position_embedding
@@ -58,34 +62,13 @@ def total(losses):
     return sum(value for name, value in losses.items() if 'loss' in name)
 
 
-def documented_ablations():
-    """The options of the README's table; `=x` repeats the option before it."""
-    text = (FOLDER / 'README.md').read_text().split('## Mao: ablations')[1]
-    cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
-    previous = ''
-    for code in (code for cell in cells for code in re.findall(r'`([^`]+)`', cell)):
-        if code.startswith('='):
-            code = previous.rsplit('=', 1)[0] + code
-        if '=' in code:
-            previous = code
-            yield code
-
-
-@pytest.mark.parametrize('options', sorted(documented_ablations()))
+@pytest.mark.parametrize('options', documented_ablations(FOLDER / 'README.md', '## Mao: ablations'))
 def test_documented_ablations_train(options, views):
     plain = NATIVE.replace('cmae-mao', 'cmae-mao-plain-crops')
     is_about_plain_crops = 'type=mmmask.ContrastiveCrop' in options
     config = FOLDER / plain if is_about_plain_crops else ROOT / 'configs/demo' / DEMO
-    cfg = Config.fromfile(config)
-    before = cfg.to_dict()
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options.split()]).cfg_options)
-    assert cfg.to_dict() != before
-    try:
-        validate_config(cfg)
-    except ConfigError as error:  # the photographs may not be here
-        assert [line for line in str(error).splitlines()[1:] if 'does not exist' not in line] == []
+    cfg = with_options(Config.fromfile(config), options)
+    assert errors_but_for_data(cfg) == []
     if not is_about_plain_crops:
         losses = MODELS.build(cfg.model)(views, mode='loss')
         assert all(loss.isfinite() for loss in losses.values())

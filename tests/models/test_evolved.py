@@ -1,13 +1,11 @@
 """Evolved masks in whole models: equal to MAE where they must be, and composed with LocalMIM."""
 
-import argparse
 import copy
-import re
 
 import pytest
 import torch
-from conftest import ROOT, build_model
-from mmengine.config import Config, DictAction
+from conftest import ROOT, build_model, documented_ablations, with_options
+from mmengine.config import Config
 from torch.nn import functional as F
 
 from mmmask.apis.validate import validate_config
@@ -242,33 +240,16 @@ def test_it_is_short():
     assert set(vars(EvolvedMIM)) & {'loss', 'forward', 'reconstruct', 'draw_mask'} == set()
 
 
-def documented_ablations():
-    """The options of the README's table of ablations; `=x` repeats the option before it."""
-    text = (ROOT / 'configs' / 'evolved' / 'README.md').read_text().split('## Ablations')[1]
-    previous = ''
-    cells = [line.split('|')[2] for line in text.splitlines() if line.count('|') == 3]
-    for cell in cells:
-        for code in re.findall(r'`([^`]+)`', cell):
-            if code.startswith('='):
-                yield previous.rsplit('=', 1)[0] + code
-            elif code.startswith(('model.', 'default_hooks.')):
-                previous = code
-                yield code
-
-
-@pytest.mark.parametrize('options', sorted(documented_ablations()))
+@pytest.mark.parametrize(
+    'options', documented_ablations(ROOT / 'configs/evolved/README.md', '## Ablations')
+)
 def test_documented_ablations_train(options, images):
     config = EHM
     if options in ('model.masking.exponent=0.2',):
         config = EPM
     if 'layers=6' in options or 'layers=-6' in options:
         options = options.replace('6', '3')  # of the six blocks of the demo
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-    cfg = Config.fromfile(ROOT / 'configs' / config)
-    before = cfg.to_dict()
-    cfg.merge_from_dict(parser.parse_args(['--cfg-options', *options.split()]).cfg_options)
-    assert cfg.to_dict() != before
+    cfg = with_options(Config.fromfile(ROOT / 'configs' / config), options)
     validate_config(cfg)
     model = MODELS.build(cfg.model)
     model.masking.set_progress(0.5)
