@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from mmmask.engine.checkpointing import open_checkpoint
+from mmmask.checkpoints import open_checkpoint
 
 FAULT = r'''
 import os, time

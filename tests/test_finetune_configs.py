@@ -12,8 +12,8 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
 from mmmask.apis.train import scale_learning_rate
+from mmmask.checkpoints import load_backbone
 from mmmask.datasets import ImageFolder
-from mmmask.engine.checkpointing import load_backbone
 from mmmask.registry import DATASETS, MODELS
 
 FOLDER = ROOT / 'configs/downstream/imagenet'

@@ -22,9 +22,9 @@ from PIL import Image
 from torch.utils.data import BatchSampler
 
 import mmmask.engine  # noqa: F401  enters everything into the registry
-from mmmask.apis.digits_on_photographs import make_digits_on_photographs
-from mmmask.apis.soak import compare, read_run
 from mmmask.apis.train import load_config, set_defaults
+from mmmask.lab.digits_on_photographs import make_digits_on_photographs
+from mmmask.lab.soak import compare, read_run
 from mmmask.registry import HOOKS
 
 METHODS = [path for path in DEMOS if path.stem.endswith('digits')]  # each has one on digits

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from mmmask.apis.benchmark import (
+from mmmask.lab.benchmark import (
     COMPONENTS,
     DTYPES,
     MMPRETRAIN_MAE,

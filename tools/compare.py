@@ -9,8 +9,8 @@ sets of the config's OnlineKNNHook. A run that is done is not repeated; one cut 
 import argparse
 import sys
 
-from mmmask.apis.compare import compare_runs, comparison_table, console
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
+from mmmask.lab.compare import compare_runs, comparison_table, console
 
 
 def parse_arguments() -> argparse.Namespace:

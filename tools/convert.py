@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from mmmask.apis import convert_checkpoint
-from mmmask.engine.checkpointing import LAYOUTS
+from mmmask.checkpoints import LAYOUTS
 
 DESCRIPTIONS = {name: layout.description for name, layout in LAYOUTS.items()}
 DESCRIPTIONS['mmmask'] = 'checkpoints of this project'

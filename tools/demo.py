@@ -8,7 +8,7 @@ images and a picture of images, masks, targets and predictions.
 import argparse
 import sys
 
-from mmmask.apis.demo import run_demo
+from mmmask.lab.demo import run_demo
 
 
 def parse_arguments() -> argparse.Namespace:

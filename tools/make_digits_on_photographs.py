@@ -15,7 +15,7 @@ OUT/preview.png                               some images with their boxes and m
 import argparse
 import sys
 
-from mmmask.apis.digits_on_photographs import make_digits_on_photographs
+from mmmask.lab.digits_on_photographs import make_digits_on_photographs
 
 
 def parse_arguments() -> argparse.Namespace:

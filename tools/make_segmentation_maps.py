@@ -8,7 +8,7 @@ file. The smaller one of two overlapping instances is in front.
 import argparse
 import sys
 
-from mmmask.apis.segmentation_maps import write_segmentation_maps
+from mmmask.lab.segmentation_maps import write_segmentation_maps
 
 
 def parse_arguments() -> argparse.Namespace:

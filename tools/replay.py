@@ -4,8 +4,8 @@
 import argparse
 import sys
 
-from mmmask.apis.replay import PRECISIONS, replay
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
+from mmmask.lab.replay import PRECISIONS, replay
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,7 +14,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from mmmask.apis.soak import soak
+from mmmask.lab.soak import soak
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from mmmask.apis.train import build_runner, load_config
 from mmmask.apis.validate import ConfigError
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
 
 
 def parse_arguments() -> argparse.Namespace:

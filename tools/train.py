@@ -17,7 +17,7 @@ from mmmask.apis.train import (
     train,
 )
 from mmmask.apis.validate import ConfigError
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
 from mmmask.engine.hooks import leave_when_told
 
 

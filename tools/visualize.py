@@ -14,7 +14,7 @@ import sys
 from mmengine.config import Config, DictAction
 
 from mmmask.apis.visualize import visualize, visualize_boxes, visualize_evolution
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,7 +1,8 @@
 """What the command lines in ``tools/`` call."""
 
-from .convert import convert_checkpoint
-from .export import export_backbone
+from mmmask.checkpoints.convert import convert_checkpoint
+from mmmask.checkpoints.export import export_backbone
+
 from .validate import ConfigError, validate_config
 
 __all__ = ['ConfigError', 'convert_checkpoint', 'export_backbone', 'validate_config']

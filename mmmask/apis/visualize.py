@@ -11,8 +11,8 @@ from mmengine.dataset import Compose, default_collate
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
 from mmmask.datasets import ImageFolder, decode_image
-from mmmask.engine.checkpointing import CheckpointError, find_tensors, open_checkpoint
 from mmmask.engine.hooks import (
     BoxStage,
     RefreshCropsHook,

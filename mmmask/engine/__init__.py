@@ -1,5 +1,5 @@
 """What surrounds a model while it trains."""
 
-from . import hooks, loops, optimizers, test_loops
+from . import frozen_evaluation, hooks, loops, optimizers
 
-__all__ = ['hooks', 'loops', 'optimizers', 'test_loops']
+__all__ = ['frozen_evaluation', 'hooks', 'loops', 'optimizers']

@@ -21,7 +21,7 @@ from mmmask.apis.train import (
     scale_learning_rate,
     set_precision,
 )
-from mmmask.engine.checkpointing import find_tensors, open_checkpoint
+from mmmask.checkpoints import find_tensors, open_checkpoint
 
 DIGITS = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
 LARGE = 'localmim/localmim_vit-large-p16_8xb128-accum4-amp-coslr-800e_in1k.py'

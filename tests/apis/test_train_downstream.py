@@ -11,10 +11,10 @@ from mmengine.config import Config
 from PIL import Image
 from pycocotools import mask as run_lengths
 
-from mmmask.apis.digits_on_photographs import make_digits_on_photographs
-from mmmask.apis.segmentation_maps import write_segmentation_maps
 from mmmask.apis.train import load_config, scale_learning_rate, set_defaults, set_precision, train
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
+from mmmask.lab.digits_on_photographs import make_digits_on_photographs
+from mmmask.lab.segmentation_maps import write_segmentation_maps
 
 DIGITS = ROOT / 'configs/downstream/digits_on_photographs'
 DETECTOR = DIGITS / 'mask-rcnn_vit-tiny-p8_1xb4-400i_digits-on-photographs.py'

@@ -17,7 +17,7 @@ from mmmask.apis.visualize import (
     visualize,
     visualize_boxes,
 )
-from mmmask.engine.checkpointing import CheckpointError
+from mmmask.checkpoints import CheckpointError
 from mmmask.engine.hooks import (
     BoxStage,
     draw_box_stages,

@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
-from mmmask.engine.checkpointing import (
+from mmmask.checkpoints import (
     CheckpointError,
     checksum_of,
     loading,
@@ -262,4 +262,4 @@ class TestStrangers:
 
 def test_every_way_of_mmengine_is_led_through_these_loaders():
     loaders = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
-    assert loaders == {'mmmask.engine.checkpointing.loading'}
+    assert loaders == {'mmmask.checkpoints.loading'}

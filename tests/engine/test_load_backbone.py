@@ -13,7 +13,7 @@ from mmseg.models.backbones import ResNet as SegmentationResNet
 from mmseg.models.backbones import SwinTransformer as SegmentationSwin
 from mmseg.models.backbones import VisionTransformer as SegmentationViT
 
-from mmmask.engine.checkpointing import CheckpointError, load_backbone
+from mmmask.checkpoints import CheckpointError, load_backbone
 from mmmask.models import WindowVisionTransformer
 
 TINY = dict(embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512)

@@ -7,7 +7,7 @@ from conftest import build_model
 from mmpretrain.models.backbones import VisionTransformer, ViTSAM
 from torch import nn
 
-from mmmask.engine.checkpointing import load_backbone
+from mmmask.checkpoints import load_backbone
 from mmmask.models import SimpleFeaturePyramid, WindowVisionTransformer
 from mmmask.models.necks import average_pool_pyramid
 

@@ -6,9 +6,7 @@ from mmengine import dist
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
-from mmmask.registry import HOOKS
-
-from ..checkpointing import (
+from mmmask.checkpoints import (
     UNFINISHED,
     CheckpointError,
     checksum_of,
@@ -16,6 +14,8 @@ from ..checkpointing import (
     write_file,
     write_with_checksum,
 )
+from mmmask.registry import HOOKS
+
 from .random_state import get_random_state, set_random_state
 
 KEPT = 'kept_checkpoints'

@@ -4,9 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmmask.checkpoints import load_backbone
 from mmmask.registry import HOOKS
-
-from ..checkpointing import load_backbone
 
 
 @HOOKS.register_module()

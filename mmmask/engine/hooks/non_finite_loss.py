@@ -12,9 +12,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmmask.checkpoints import write_checkpoint
 from mmmask.registry import HOOKS
 
-from ..checkpointing import write_checkpoint
 from .random_state import get_random_state
 
 

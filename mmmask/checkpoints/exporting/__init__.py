@@ -1,0 +1,1 @@
+"""One module for each encoder family that is exported."""

@@ -1,0 +1,1 @@
+"""Experiments with mmmask itself: benchmarks, comparisons, the demo, soak tests, synthetic data."""

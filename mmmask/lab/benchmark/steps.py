@@ -1,0 +1,237 @@
+"""Whole training steps of configs, side by side."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import Runner
+from rich.progress import track
+from torch import Tensor
+from torch.profiler import record_function
+
+import mmmask.models  # noqa: F401  registers them, and before any memory is measured
+from mmmask.apis.config_checks import image_sizes
+from mmmask.apis.config_nodes import find_nodes
+from mmmask.apis.train import set_defaults, set_precision
+from mmmask.registry import MODELS
+
+from .batch import synthetic_batch
+from .measuring import (
+    count_flops,
+    describe_machine,
+    interleave,
+    matrix_multiplication,
+    peak_memory,
+    profile_call,
+    resolve_device,
+    synchronize,
+    utilization,
+    waiting_share,
+)
+from .report import Report, Result
+
+DTYPES = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
+
+# mmpretrain's own masked autoencoder, with what mmmask's configs give their optimiser (fused).
+MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'
+_MMPRETRAIN_MAE_CONFIG = dict(
+    model=dict(
+        type='mmpretrain.MAE',
+        data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
+        backbone=dict(
+            type='mmpretrain.MAEViT', arch='b', img_size=224, patch_size=16, mask_ratio=0.75
+        ),
+        neck=dict(
+            type='mmpretrain.MAEPretrainDecoder',
+            patch_size=16,
+            in_chans=3,
+            embed_dim=768,
+            decoder_embed_dim=512,
+            decoder_depth=8,
+            decoder_num_heads=16,
+            mlp_ratio=4.0,
+        ),
+        head=dict(
+            type='mmpretrain.MAEPretrainHead',
+            norm_pix=True,
+            patch_size=16,
+            loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
+        ),
+    ),
+    optim_wrapper=dict(
+        type='OptimWrapper',
+        optimizer=dict(type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
+    ),
+)
+
+
+class TrainingStep:
+    """One optimiser step of a config on the same synthetic batch: loss, backward, update.
+
+    Args:
+        cfg: config with ``model`` and ``optim_wrapper``.
+        images: (B, C, H, W) on the device to train on, as the network sees them.
+        amp: one of ``DTYPES``.
+    """
+
+    def __init__(self, cfg: Config, images: Tensor, amp: str = 'off') -> None:
+        # bf16 needs no gradient scaler, which mmengine's wrapper would build and CPUs lack.
+        set_precision(cfg, 'fp16' if amp == 'fp16' else 'off')
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
+            self.model = MODELS.build(cfg.model)
+        self.model.init_weights()
+        self.model.to(images.device).train()
+        # Masks that evolve are those of half the training, so that their parser has to run.
+        for module in self.model.modules():
+            if hasattr(module, 'set_progress'):
+                module.set_progress(0.5)
+        self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        self.batch = synthetic_batch(self.model, images)
+        self.device = images.device
+        self.autocast = partial(
+            torch.autocast, images.device.type, DTYPES[amp], enabled=amp != 'off'
+        )
+
+    def loss(self, batch: dict) -> Tensor:
+        """Preprocessed batch -> scalar loss."""
+        with self.autocast():
+            losses = self.model(**batch, mode='loss')
+        return self.model.parse_losses(losses)[0]
+
+    def __call__(self, batch: dict | None = None) -> None:
+        with record_function('step: loss'):
+            loss = self.loss(batch or self.batch)
+        with record_function('step: backward'):
+            self.optim_wrapper.backward(loss)
+        with record_function('step: update'):
+            self.optim_wrapper.step()
+            self.optim_wrapper.zero_grad()
+
+    def on_raw_batch(self, batch: dict) -> None:
+        """One step on what a data loader gives, including its way to the device."""
+        self(self.model.data_preprocessor(batch, training=True))
+
+    def count_flops(self) -> int:
+        """Floating-point operations of loss and backward."""
+        flops = count_flops(lambda: self.loss(self.batch).backward())
+        self.optim_wrapper.zero_grad()
+        return flops
+
+
+def benchmark_configs(
+    configs: Sequence[str],
+    batch_size: int = 16,
+    img_size: int | None = None,
+    iters: int = 10,
+    warmup: int = 2,
+    amp: str = 'off',
+    device: str = 'auto',
+    data: bool = False,
+    profiled: bool = False,
+) -> Report:
+    """Time full training steps of several configs in turn, and a matrix multiplication with them.
+
+    In every round each config takes one step, so a machine that slows down slows down all alike and
+    the ratios stay honest.
+
+    Args:
+        configs: config files, or ``MMPRETRAIN_MAE`` for mmpretrain's own model.
+        batch_size: images a step; with ``data`` the loaders use it too.
+        img_size: side of the images; the backbone's ``img_size`` by default.
+        iters: rounds that count.
+        warmup: rounds before them.
+        amp: ``'off'``, ``'bf16'`` or ``'fp16'``.
+        device: ``'cpu'``, ``'cuda'``, or ``'auto'`` for a GPU where there is one.
+        data: also run each config's own data loader and measure the time spent waiting for it.
+        profiled: also profile one step of each.
+
+    Raises:
+        ValueError: for fp16 on a CPU.
+    """
+    device = resolve_device(device)
+    if amp == 'fp16' and device.type == 'cpu':
+        raise ValueError("amp='fp16' needs a GPU: choose 'bf16' or 'off' on a CPU.")
+    init_default_scope('mmmask')
+    MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
+    read = [read_config(name, img_size) for name in configs]
+    # Libraries that load on first use must not count as memory of the first candidate.
+    TrainingStep(read[0], torch.randn(2, 3, *image_size(read[0]), device=device), amp)()
+    steps, memory = [], []
+    for cfg in track(read, 'building and first steps'):
+        images = torch.randn(batch_size, 3, *image_size(cfg), device=device)
+
+        def build(cfg=cfg, images=images) -> None:
+            steps.append(TrainingStep(cfg, images, amp))
+            for _ in range(2):  # the second has the optimiser's state from its start
+                steps[-1]()
+
+        memory.append(peak_memory(build, device))
+    flops = [step.count_flops() for step in steps]
+
+    multiply, multiply_flops = matrix_multiplication(device, DTYPES[amp])
+    *timings, (multiply_seconds, _) = interleave([*steps, multiply], iters, warmup, device)
+    ceiling = multiply_flops / multiply_seconds
+    results = [
+        Result(
+            Path(name).stem,
+            *timing,
+            batch_size / timing.seconds,
+            memory[index],
+            flops[index],
+            utilization(flops[index], timing.seconds, ceiling),
+            measure_waiting(read[index], steps[index], batch_size, iters, warmup) if data else None,
+            profile_call(steps[index], device) if profiled else None,
+        )
+        for index, (name, timing) in enumerate(zip(configs, timings, strict=True))
+    ]
+    settings = dict(batch_size=batch_size, amp=amp, image_sizes=[image_size(cfg) for cfg in read])
+    return Report(results, describe_machine(device) | settings, ceiling)
+
+
+def read_config(name: str, img_size: int | None = None) -> Config:
+    """A config file, or mmpretrain's masked autoencoder, for images of another size if given."""
+    cfg = Config(_MMPRETRAIN_MAE_CONFIG) if name == MMPRETRAIN_MAE else Config.fromfile(name)
+    if img_size:
+        owner = cfg.model.backbone if 'img_size' in cfg.model.backbone else cfg
+        owner.img_size = img_size
+    return cfg
+
+
+def image_size(cfg: Config) -> tuple[int, int]:
+    """(H, W) that the backbone of a config is built for.
+
+    Raises:
+        ValueError: if the backbone does not say.
+    """
+    size = cfg.model.backbone.get('img_size') or cfg.get('img_size')
+    if size is None:  # of an encoder for images of any size
+        size = next(iter(image_sizes(find_nodes(dict(cfg.items()))).values()), None)
+    if size is None:
+        raise ValueError('model.backbone.img_size is not set: give --img-size.')
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def measure_waiting(
+    cfg: Config, step: TrainingStep, batch_size: int, iters: int, warmup: int
+) -> float | None:
+    """Share of the time of real training that waits for the config's own data loader."""
+    if 'train_dataloader' not in cfg:
+        return None
+    set_defaults(cfg)
+    cfg.train_dataloader.batch_size = batch_size
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
+        loader = Runner.build_dataloader(cfg.train_dataloader)
+    # What the workers prefetched while the first batch was on its way says nothing of their speed.
+    prefetched = loader.num_workers * (loader.prefetch_factor or 0)
+    device = step.device
+
+    def run(batch: dict) -> None:
+        step.on_raw_batch(batch)
+        synchronize(device)
+
+    return waiting_share(loader, run, iters, max(warmup, prefetched))
