@@ -2,6 +2,8 @@
 
 from mmengine import registry as root
 
+from . import upstream  # noqa: F401
+
 
 def _child(name: str, *locations: str) -> root.Registry:
     parent = getattr(root, name)

@@ -1,9 +1,6 @@
 """A linear classifier on frozen features."""
 
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 
@@ -20,6 +17,10 @@ def linear_probe(
     mean and deviation, minimising the **mean** log loss + ``regularization``/2 · ‖W‖². Per mean, so
     one value serves any number of images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     inverse_strength = 1 / (regularization * len(train_features))
     probe = make_pipeline(
         StandardScaler(), LogisticRegression(C=inverse_strength, max_iter=max_iterations)
