@@ -1,4 +1,4 @@
-"""One of two processes dies: its traceback, the end of the other, and a second start."""
+"""If one of two processes dies, its traceback is shown, the other ends, and both restart."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from mmmask.registry import HOOKS
 
 if os.environ['TORCHELASTIC_RESTART_COUNT'] == '1' and os.environ['RANK'] == '0':
-    time.sleep(4)  # the other looks for this one, and must not find its dead predecessor
+    time.sleep(4)  # the other process must wait and not connect to the dead predecessor
 
 @HOOKS.register_module()
 class FaultHook(Hook):
@@ -54,9 +54,9 @@ def is_running(process: int) -> bool:
 
 
 @pytest.mark.skipif(
-    torch.cuda.is_available(), reason='is about processes, and takes two GPUs there'
+    torch.cuda.is_available(), reason='tests processes only, and would need two GPUs'
 )
-def test_all_end_with_the_traceback_and_start_again(tmp_path):
+def test_all_processes_end_with_the_traceback_and_restart(tmp_path):
     (tmp_path / 'fault.py').write_text(FAULT)
     (tmp_path / 'config.py').write_text(CONFIG)
     work_dir = tmp_path / 'work'

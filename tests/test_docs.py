@@ -1,4 +1,4 @@
-"""What the documents name is there: links, files, and make's targets."""
+"""Everything that the documentation refers to exists: links, files, options, make targets."""
 
 import re
 
@@ -12,7 +12,7 @@ documents = pytest.mark.parametrize(
 )
 LINK = re.compile(r'\]\((?!https?://|mailto:|#)([^)\s#]+)')
 TOOL = re.compile(r'(?<![\w./-])tools/(\w+)\.(?:py|sh)\b([^`\n;|&#]*)')
-PASSED_ON = dict(dist_train='train', slurm_train='train')  # what takes the arguments of another
+PASSED_ON = dict(dist_train='train', slurm_train='train')  # launchers that forward their arguments
 FILE = re.compile(r'(?<![\w./-])(?:configs|docs|mmmask|requirements|tests|tools)/[\w./-]*\.\w+')
 
 
@@ -53,7 +53,7 @@ def test_tools_take_the_options_that_are_named(document):
 @documents
 def test_make_targets_are_there(document):
     targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE))
-    # In code only: prose may make anything.
+    # Only code is searched, because "make" is also a word of prose.
     code = ' ; '.join(re.findall(r'```.*?```|`[^`\n]+`', document.read_text(), re.DOTALL))
     assert set(re.findall(r'\bmake ([a-z-]+)', code)) - targets == set()
 

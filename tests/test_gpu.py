@@ -1,4 +1,4 @@
-"""What may differ on a GPU: every method's loss, its masks, its training in bf16, and HOG."""
+"""Results that may differ on a GPU: losses, masks, training in bf16, HOG and attention."""
 
 import pytest
 import torch
@@ -14,14 +14,14 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device'),
 ]
-# MaskDeep hides positions of maps, not patches.
+# MaskDeep hides positions of feature maps instead of patches.
 PATCHES = [path for path in DEMOS if not path.stem.startswith('maskdeep')]
 demo_configs = pytest.mark.parametrize('config', DEMOS, ids=lambda path: path.stem)
 patch_configs = pytest.mark.parametrize('config', PATCHES, ids=lambda path: path.stem)
 
 
 class FixedMask(nn.Module):
-    """Gives one mask, drawn before, on any device."""
+    """Return the same given mask in every call, on any device."""
 
     needs_evidence = False
 
@@ -43,13 +43,13 @@ def exact_matrix_products():
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    """(8, 3, 64, 64): smooth blobs."""
+    """(8, 3, 64, 64) smooth images."""
     noise = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return nn.functional.interpolate(noise, size=64, mode='bicubic')
 
 
 def views(images):
-    """Two views of each image; methods with one view take the first."""
+    """Return two views of each image; methods with one view use the first."""
     return [images, images.flip(-1)]
 
 
@@ -58,7 +58,7 @@ def total(losses):
 
 
 @patch_configs
-def test_the_loss_is_the_cpu_s(config, images):
+def test_loss_equals_the_loss_on_the_cpu(config, images):
     model = build_model(config).eval()
     model.masking = FixedMask(model.draw_mask(images))
     expected = model(views(images), mode='loss')
@@ -69,7 +69,7 @@ def test_the_loss_is_the_cpu_s(config, images):
 
 
 @patch_configs
-def test_masks_are_drawn_on_the_gpu(config, images):
+def test_masks_are_sampled_on_the_gpu(config, images):
     model = build_model(config).eval().to(DEVICE)
     mask = model.draw_mask(images.to(DEVICE))
     assert {part.device.type for part in mask} == {DEVICE}
@@ -81,7 +81,7 @@ def test_masks_are_drawn_on_the_gpu(config, images):
     assert torch.equal(ids_restore.gather(1, ids_keep), positions)
 
 
-def test_deep_masking_predicts_the_same(images):
+def test_predictions_of_maskdeep_equal_those_on_the_cpu(images):
     model = build_model('demo/maskdeep_resnet-tiny_digits.py').eval()
     with torch.no_grad():
         groups = model.draw_groups(model.encode(images))
@@ -112,8 +112,8 @@ def test_the_loss_falls_in_bf16(config, images):
     assert history[-4:].sum() < 0.8 * history[:4].sum()
 
 
-def test_hog_under_autocast_is_the_cpu_s(photographs):
-    """A pixel on the border of two bins may fall on the other side, hence the small share."""
+def test_hog_under_autocast_equals_hog_on_the_cpu(photographs):
+    """A pixel at the border of two bins may change bins, so a small fraction may differ."""
     target = HOGTarget()
     expected = target(photographs)
     with torch.autocast(DEVICE, torch.bfloat16):
@@ -124,7 +124,7 @@ def test_hog_under_autocast_is_the_cpu_s(photographs):
 
 
 def test_fused_attention_with_relative_positions_equals_the_explicit_one():
-    """In fp32 and in half precision, global and in windows."""
+    """Both agree in fp32 and in half precision, for global and for window attention."""
     arch = dict(
         embed_dims=128, num_layers=2, num_heads=2, feedforward_channels=128,
         global_attn_indexes=[1],

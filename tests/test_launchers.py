@@ -1,4 +1,4 @@
-"""What dist_train.sh and slurm_train.sh start, with a program in torch's or srun's place."""
+"""The commands that the launchers run, with other programs in place of Python and srun."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ SPY = '#!/bin/sh\nfor argument in "$@"; do echo "$argument"; done\n'
 
 @pytest.fixture
 def launch(tmp_path):
-    """Run a launcher with a spy as the interpreter and as srun; give the process back."""
+    """Return a function that runs a launcher with ``SPY`` as the interpreter and as srun."""
     for name in ('python', 'srun'):
         (tmp_path / name).write_text(SPY)
         (tmp_path / name).chmod(0o755)
@@ -37,7 +37,7 @@ def launch(tmp_path):
 
 
 def values(process) -> dict[str, str]:
-    """Arguments and the ones that follow them."""
+    """Map each printed argument to the argument that follows it."""
     words = process.stdout.split('\n')
     return dict(zip(words, words[1:], strict=False))
 
@@ -72,6 +72,7 @@ def test_one_machine(launch):
 
 
 def test_torchrun_of_older_pytorch(launch, tmp_path):
+    """Older versions do not have the option ``--signals-to-handle``."""
     write_program(tmp_path / 'python', '[ "$1" = -c ] && exit 1\n' + SPY.split('\n', 1)[1])
     words = launch('dist_train.sh', CONFIG, '2', PORT='29501').stdout.splitlines()
     assert words[words.index('--max-restarts') :][2:4] == [str(ROOT / 'tools/train.py'), CONFIG]
@@ -88,7 +89,7 @@ def test_several_machines_share_a_port(launch):
 
 
 def test_a_free_port_by_default(launch, tmp_path):
-    """The interpreter is asked for one; this one answers, and then echoes."""
+    """The launcher asks the interpreter for a free port; this interpreter answers 4711."""
     answer = '#!/bin/sh\n[ "$1" = -c ] && { echo 4711; exit; }\n' + SPY.split('\n', 1)[1]
     (tmp_path / 'python').write_text(answer)
     assert values(launch('dist_train.sh', CONFIG, '1'))['--master_port'] == '4711'
@@ -142,7 +143,7 @@ def test_slurm_with_less_than_a_machine(launch):
     assert {'--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2'} <= set(words)
 
 
-def test_wheels_are_not_gathered_for_an_answer_about_it(launch):
+def test_help_of_gather_wheels_gathers_nothing(launch):
     process = launch('gather_wheels.sh', '--help')
     assert (process.returncode, process.stdout) == (2, '')
     assert process.stderr.startswith('usage: tools/gather_wheels.sh')
@@ -175,11 +176,11 @@ def test_the_exit_code_is_that_of_the_run(launch, tmp_path, code):
     [('TERM', 'TERM', 0), ('USR1', 'USR1', 0), ('TERM', 'TERM', 1), ('USR1', 'TERM', 1)],
 )
 def test_signals_reach_the_processes_and_end_in_75(tmp_path, name, passed_on, is_old):
-    """torchrun's place is taken by a program that saves for a while and then fails, as it does."""
+    """A program in place of torchrun saves for a while and then fails, as torchrun does."""
     log = tmp_path / 'log'
     write_program(
         tmp_path / 'python',
-        f'[ "$1" = -c ] && exit {is_old}\n'  # whether torchrun knows what to do with SIGUSR1
+        f'[ "$1" = -c ] && exit {is_old}\n'  # reports whether torchrun forwards SIGUSR1
         f'trap "sleep 0.3; echo saved >> {log}; exit 1" {passed_on}\n'
         f'echo ready >> {log}\nwhile :; do sleep 0.1; done',
     )
@@ -195,8 +196,8 @@ def test_signals_reach_the_processes_and_end_in_75(tmp_path, name, passed_on, is
     assert log.read_text() == 'ready\nsaved\n'
 
 
-def test_slurm_starts_a_stopped_run_again(launch, tmp_path):
-    """srun ends with 75 twice, and then well; from the second start on the run resumes."""
+def test_slurm_restarts_a_stopped_run(launch, tmp_path):
+    """srun exits with 75 twice and then with 0; every start after the first one resumes."""
     write_program(
         tmp_path / 'srun',
         f'echo "$@" >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt 2 ] || exit 75',

@@ -1,4 +1,4 @@
-"""The wheel: configs and tools travel inside it, and neither OpenMMLab family is a hard need."""
+"""The wheel contains configs and tools, and neither OpenMMLab family is a hard requirement."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ OPENMMLAB = re.compile(r'(onedl-)?mm(engine|cv|pretrain|det|detection|seg|segmen
 
 
 def build(kind: str, folder: Path) -> Path:
-    """Build a wheel or a source archive from a copy, with neither isolation nor network."""
+    """Build a wheel or a source archive from a copy, without build isolation or network."""
     source = folder / 'source'
     source.mkdir()
     for name in SOURCES:
@@ -43,7 +43,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def described(wheel):
+def metadata(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith('.dist-info/METADATA')]
     return message_from_bytes(wheel.read(name))
 
@@ -71,7 +71,7 @@ def test_every_module_and_nothing_else_is_in_the_wheel(wheel):
     assert others == modules
 
 
-def test_a_config_of_the_wheel_loads_from_where_it_lies(wheel, tmp_path):
+def test_a_config_of_the_wheel_loads_in_place(wheel, tmp_path):
     from mmengine.config import Config
 
     wheel.extractall(tmp_path)
@@ -80,8 +80,8 @@ def test_a_config_of_the_wheel_loads_from_where_it_lies(wheel, tmp_path):
     assert inside.to_dict() == Config.fromfile(ROOT / 'configs' / name).to_dict()
 
 
-def test_neither_family_is_a_hard_need(described):
-    needs = described.get_all('Requires-Dist')
+def test_neither_family_is_a_hard_requirement(metadata):
+    needs = metadata.get_all('Requires-Dist')
     hard = [need for need in needs if 'extra ==' not in need]
     assert [need for need in hard if OPENMMLAB.match(need)] == []
     assert {re.match(r'[\w-]+', need).group() for need in hard} == {
@@ -105,17 +105,17 @@ def test_neither_family_is_a_hard_need(described):
         ('retrieval', {'faiss-cpu'}),
     ],
 )
-def test_what_an_extra_installs(described, extra, names):
-    needs = [need for need in described.get_all('Requires-Dist') if f'"{extra}"' in need]
+def test_what_an_extra_installs(metadata, extra, names):
+    needs = [need for need in metadata.get_all('Requires-Dist') if f'"{extra}"' in need]
     assert {re.match(r'[\w-]+', need).group() for need in needs} == names
 
 
-def test_metadata(described):
-    assert described['Name'] == 'mmmask'
-    assert described['Version'] == mmmask.__version__
-    assert described['License-Expression'] == 'Apache-2.0'
-    assert described['Requires-Python'] == '>=3.10'
-    readme = described.get_payload(decode=True).decode()
+def test_metadata(metadata):
+    assert metadata['Name'] == 'mmmask'
+    assert metadata['Version'] == mmmask.__version__
+    assert metadata['License-Expression'] == 'Apache-2.0'
+    assert metadata['Requires-Python'] == '>=3.10'
+    readme = metadata.get_payload(decode=True).decode()
     assert readme.strip() == (ROOT / 'README.md').read_text().strip()
 
 
@@ -124,8 +124,8 @@ def test_the_citation_has_the_version():
     assert version == mmmask.__version__
 
 
-def test_a_wheel_comes_out_of_the_source_archive(wheel, tmp_path):
-    """What setup.py reads is in the archive too, so it builds to the same files."""
+def test_a_wheel_can_be_built_from_the_source_archive(wheel, tmp_path):
+    """The archive contains everything that setup.py reads, so the wheel has the same files."""
     archive = build('sdist', tmp_path)
     shutil.unpack_archive(archive, tmp_path / 'unpacked')
     (source,) = (tmp_path / 'unpacked').iterdir()

@@ -1,8 +1,8 @@
-"""A run that is stopped within an epoch and resumed is the run that was never stopped.
+"""A run that is stopped within an epoch and resumed equals a run that was never stopped.
 
-Over the configs of configs/demo on digits, hence every method, with one and with two processes:
-weights, momentum copies, optimizer, schedules, random states, boxes, and every line of the log, bit
-by bit.
+The tests run every config on digits in configs/demo, and therefore every method, with one and with
+two processes. They compare weights, momentum copies, optimizer, schedules, random states, crop
+boxes and every line of the log bit by bit.
 """
 
 import copy
@@ -21,19 +21,20 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch.utils.data import BatchSampler
 
-import mmmask.engine  # noqa: F401  enters everything into the registry
+import mmmask.engine  # noqa: F401  registers everything
 from mmmask.apis.train import load_config, set_defaults
 from mmmask.lab.digits_on_photographs import make_digits_on_photographs
 from mmmask.lab.soak import compare, read_run
 from mmmask.registry import HOOKS
 
-METHODS = [path for path in DEMOS if path.stem.endswith('digits')]  # each has one on digits
+# Every method has a config on digits.
+METHODS = [path for path in DEMOS if path.stem.endswith('digits')]
 WATCHERS = {'mmmask.OnlineKNNHook', 'mmmask.ReconstructionHook'}
 
 
 @HOOKS.register_module(force=True)
 class SignalHook(Hook):
-    """Sends a signal to its own process within an iteration."""
+    """Send SIGUSR1 to its own process at the start of an iteration."""
 
     def __init__(self, iteration):
         self.iteration = iteration
@@ -45,7 +46,7 @@ class SignalHook(Hook):
 
 @DATA_SAMPLERS.register_module(force=True)
 class ByParity(BatchSampler):
-    """Batches of even or of odd indices, as detectors group images by their shapes."""
+    """Form batches of even or of odd indices, as detectors group images by aspect ratio."""
 
     def __init__(self, sampler, batch_size):
         super().__init__(sampler, batch_size, drop_last=False)
@@ -62,16 +63,16 @@ class ByParity(BatchSampler):
 
 @pytest.fixture(scope='module')
 def photographs_folder(tmp_path_factory):
-    """16 smooth images of 80 px."""
-    folder, draws = tmp_path_factory.mktemp('photographs'), np.random.default_rng(0)
+    """A folder with 16 smooth images of 80 px."""
+    folder, generator = tmp_path_factory.mktemp('photographs'), np.random.default_rng(0)
     for number in range(16):
-        blobs = Image.fromarray(draws.integers(0, 256, (10, 10, 3), dtype=np.uint8))
+        blobs = Image.fromarray(generator.integers(0, 256, (10, 10, 3), dtype=np.uint8))
         blobs.resize((80, 80), Image.Resampling.BICUBIC).save(folder / f'{number:02}.png')
     return folder
 
 
 def read_from(value, folder):
-    """Let every data set in a config read the images of a folder."""
+    """Make every data set in a config read the images of a folder."""
     if isinstance(value, list | tuple):
         for item in value:
             read_from(item, folder)
@@ -85,7 +86,7 @@ def read_from(value, folder):
 
 
 def train(path, folder, work_dir, stop_at=None, batch_size=4, workers=0, **options):
-    """Two epochs of four iterations, going on from what is in the work directory."""
+    """Train two epochs of four iterations, resuming from the work directory if possible."""
     cfg = Config.fromfile(path)
     read_from(cfg._cfg_dict, folder)
     cfg.train_dataloader.update(batch_size=batch_size, num_workers=workers)
@@ -126,7 +127,7 @@ def test_every_method_within_an_epoch(path, photographs_folder, tmp_path):
 
 
 def run_pair(rank, folder, tmp_path):
-    torch.set_num_threads(1)  # the threads of the parent do not survive the fork
+    torch.set_num_threads(1)  # the threads of the parent process do not survive the fork
     torch.distributed.init_process_group(
         'gloo', init_method=f'file://{tmp_path}/rendezvous', rank=rank, world_size=2
     )
@@ -138,7 +139,7 @@ def run_pair(rank, folder, tmp_path):
 
 
 def test_every_method_with_two_processes(photographs_folder, tmp_path):
-    """The signal reaches one process after iteration 2; both leave after iteration 3."""
+    """One process receives the signal after iteration 2; both stop after iteration 3."""
     torch.multiprocessing.start_processes(
         run_pair, args=(photographs_folder, tmp_path), nprocs=2, start_method='fork'
     )
@@ -151,7 +152,7 @@ def test_every_method_with_two_processes(photographs_folder, tmp_path):
 
 
 class TestLoading:
-    """What one method shows for all."""
+    """Data loading and checkpoints, which do not depend on the method."""
 
     path = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
     small = {
@@ -167,7 +168,10 @@ class TestLoading:
         assert compare(*runs, 'some') == []
 
     def test_accumulated_gradients(self, photographs_folder, tmp_path):
-        """An epoch of four iterations ends within a step of three: its checkpoint waits for 6."""
+        """An optimizer step takes three iterations and an epoch four.
+
+        The first epoch ends within a step, so its checkpoint is delayed until iteration 6.
+        """
         options = self.small | {'optim_wrapper.accumulative_counts': 3}
         train(self.path, photographs_folder, tmp_path / 'whole', **options)
         train(self.path, photographs_folder, tmp_path / 'stopped', stop_at=7, **options)
@@ -182,7 +186,7 @@ class TestLoading:
 
     @pytest.mark.parametrize('batches', [None, dict(type='ByParity')], ids=['', 'grouped'])
     def test_training_by_iterations(self, photographs_folder, tmp_path, batches):
-        """Stopped in the second pass over the data, with prefetched batches on their way."""
+        """The run is stopped in the second pass over the data while batches are prefetched."""
         loop, schedule = 'mmmask.ResumableIterTrainLoop', dict(by_epoch=False, end=8)
         options = self.small | {
             'train_cfg': dict(_delete_=True, type=loop, max_iters=8),
@@ -203,7 +207,7 @@ class TestLoading:
         with pytest.raises(ValueError, match="write 'mmmask.ResumableInfiniteSampler'"):
             train(self.path, photographs_folder, tmp_path / 'epochs', **options)
 
-    def test_what_was_seen_is_skipped_without_being_read(
+    def test_images_of_finished_iterations_are_skipped_without_being_read(
         self, photographs_folder, tmp_path, monkeypatch
     ):
         from mmmask.datasets import image_folder
@@ -215,10 +219,11 @@ class TestLoading:
             image_folder, 'read_file', lambda *names: (read.append(names[-1]), original(*names))[1]
         )
         train(self.path, photographs_folder, tmp_path, **self.small)
-        assert len(read) == 4 + 16  # one iteration of the first epoch, and all of the second
+        # The last iteration of the first epoch, and the whole second epoch.
+        assert len(read) == 4 + 16
 
     def test_another_batch_size(self, photographs_folder, tmp_path):
-        """Goes on after an epoch, and refuses within one."""
+        """A new batch size is accepted at the end of an epoch and refused within one."""
         train(self.path, photographs_folder, tmp_path / 'middle', stop_at=3, **self.small)
         with pytest.raises(ValueError, match="middle of an epoch with .*'batch_size': 4.* 8"):
             train(self.path, photographs_folder, tmp_path / 'middle', batch_size=8, **self.small)
@@ -251,7 +256,7 @@ class TestLoading:
 
 @pytest.mark.parametrize('name', ['mask-rcnn_resnet-18_fpn', 'upernet_vit-tiny-p8'])
 def test_detectors_and_segmentors(name, tmp_path):
-    """Stopped at iteration 4 of 6, behind a validation, and resumed from there."""
+    """The run is stopped at iteration 4 of 6, after a validation, and resumed from there."""
     if 'mask-rcnn' in name:
         pytest.importorskip('mmcv.ops')
     folder = ROOT / 'configs' / 'downstream' / 'digits_on_photographs'
@@ -277,7 +282,8 @@ def test_detectors_and_segmentors(name, tmp_path):
         cut_short(tmp_path / 'stopped', dict(type='mmmask.SignalHook', iteration=4))
     cut_short(tmp_path / 'stopped')
     whole, stopped = (read_run(tmp_path / run) for run in ('whole', 'stopped'))
-    for run in (whole, stopped):  # validations are logged under the same steps
+    # Validations are logged under the same steps as losses, so their lines are dropped.
+    for run in (whole, stopped):
         for step, lines in run['log'].items():
             run['log'][step] = [line for line in lines if 'loss' in line]
     assert compare(whole, stopped, 'stopped') == []

@@ -1,4 +1,4 @@
-"""The set-up behind `make`: compiled wheels are kept once, whole, and never without ops."""
+"""The set-up that `make` runs: complete wheels with compiled ops are cached, no others."""
 
 import os
 import subprocess
@@ -38,9 +38,10 @@ python.symlink_to({sys.executable!r})
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A function that makes ``tiny==1.0`` the package to compile, in a cache of its own."""
+    """Return a function that creates the package ``tiny==1.0`` to compile, with its own cache."""
     monkeypatch.setattr(setup_environment, 'PYTHON', Path(sys.executable))
-    monkeypatch.setattr(setup_environment, 'PROBE', 'print("key_cpu")')  # the real one loads torch
+    # The real probe imports torch, which takes seconds.
+    monkeypatch.setattr(setup_environment, 'PROBE', 'print("key_cpu")')
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     monkeypatch.setenv('PIP_NO_INDEX', '1')
     monkeypatch.setenv('PIP_FIND_LINKS', str(tmp_path / 'links'))
@@ -98,7 +99,7 @@ def test_a_wheel_without_ops_is_not_kept(tiny):
     assert [path.suffix for path in cache.iterdir()] == ['.log']
 
 
-def test_what_the_compiler_says_is_shown(tiny):
+def test_the_message_of_the_compiler_is_shown(tiny):
     cache = tiny(source='#error "no such luck"')
     with pytest.raises(setup_environment.SetupError, match='no such luck'):
         setup_environment.compiled_wheel('tiny==1.0')
@@ -161,7 +162,7 @@ def test_every_requirement_file_is_there():
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A function that runs make in a small checkout whose set-up only tells that it ran."""
+    """Return a function that runs make in a small checkout whose set-up only prints a line."""
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'requirements').mkdir()
     (tmp_path / 'requirements' / 'demo.txt').write_text('numpy\n')
@@ -201,7 +202,7 @@ def test_changed_requirements_repeat_the_set_up(checkout):
     assert len(stamps) == 1
 
 
-def test_what_is_set_up_for_tests_does_for_the_demo(checkout):
+def test_the_set_up_for_tests_also_serves_the_demo(checkout):
     checkout('demo')
     stamps = [line for line in checkout('-n', 'lint') if 'setup_environment' in line]
     assert stamps == ['python3 tools/setup_environment.py test']
@@ -218,7 +219,10 @@ def test_help_names_every_target(checkout):
 
 
 def test_the_compiled_ops_compute():
-    """Non-maximum suppression: the second box overlaps the first by 81/119, the third not."""
+    """In non-maximum suppression, the second box has an IoU of 81/119 with the first.
+
+    The third box overlaps neither.
+    """
     pytest.importorskip('mmcv._ext', reason='mmcv has no compiled ops: `make test` installs them')
     from mmcv.ops import nms
 
