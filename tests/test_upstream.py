@@ -8,7 +8,7 @@ import pytest
 
 from mmmask.upstream import absent
 
-MEANWHILE = [
+OTHERS = [
     'mmdet',
     'mmseg',
     'transformers',
