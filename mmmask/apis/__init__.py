@@ -1,7 +1,7 @@
 """What the command lines in ``tools/`` call."""
 
 from mmmask.checkpoints.convert import convert_checkpoint
-from mmmask.checkpoints.export import export_backbone
+from mmmask.checkpoints.exporting import export_backbone
 
 from .validate import ConfigError, validate_config
 

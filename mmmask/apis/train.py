@@ -17,6 +17,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
+from mmmask.checkpoints import read_checkpoints_as_data
+
 from .validate import validate_config
 
 AMP_CHOICES = ('auto', 'bf16', 'fp16', 'off')
@@ -166,6 +168,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
 
 def build_runner(cfg: Config) -> tuple[Runner, str]:
     """Build a runner whose learning rate fits the real batch; also returns the arithmetic."""
+    read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     world_size = _launched_world_size(cfg.launcher)
     trains = cfg.get('optim_wrapper') is not None

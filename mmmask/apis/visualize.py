@@ -11,7 +11,12 @@ from mmengine.dataset import Compose, default_collate
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
+from mmmask.checkpoints import (
+    CheckpointError,
+    find_tensors,
+    open_checkpoint,
+    read_checkpoints_as_data,
+)
 from mmmask.datasets import ImageFolder, decode_image
 from mmmask.engine.hooks import (
     BoxStage,
@@ -41,6 +46,7 @@ def build_model(cfg: Config, checkpoint: str | os.PathLike | None = None, seed: 
     torch.manual_seed(seed)
     model = MODELS.build(cfg.model)
     if checkpoint is None:
+        read_checkpoints_as_data()  # for an init_cfg of type Pretrained
         model.init_weights()
         return model.eval()
     tensors = find_tensors(open_checkpoint(checkpoint), checkpoint)

@@ -1,12 +1,5 @@
 """Checkpoint files: opened without executing them, renamed between layouts, loaded by part."""
 
-from .architecture import (
-    Architecture,
-    SwinArchitecture,
-    describe_backbone,
-    read_architecture,
-    read_swin_architecture,
-)
 from .backbone import load_backbone
 from .files import (
     UNFINISHED,
@@ -20,24 +13,19 @@ from .files import (
     write_with_checksum,
 )
 from .layouts import LAYOUTS
-from .loading import load_from_file
+from .loading import read_checkpoints_as_data
 from .renaming import Renaming, rename
 
 __all__ = [
     'LAYOUTS',
     'UNFINISHED',
-    'Architecture',
     'CheckpointError',
     'Renaming',
-    'SwinArchitecture',
-    'describe_backbone',
     'checksum_of',
     'find_tensors',
     'load_backbone',
-    'load_from_file',
     'open_checkpoint',
-    'read_architecture',
-    'read_swin_architecture',
+    'read_checkpoints_as_data',
     'rename',
     'why_not_intact',
     'write_checkpoint',

@@ -11,7 +11,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from .architecture import describe_backbone
+from .description import describe_backbone
 from .files import CheckpointError, find_tensors, open_checkpoint
 from .renaming import fitting_layouts
 

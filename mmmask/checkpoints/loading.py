@@ -1,9 +1,4 @@
-"""mmengine's ways to a checkpoint, led through :func:`open_checkpoint`.
-
-mmengine falls back to executing a pickle that it cannot read as data. Importing this module
-replaces its loaders, hence ``load_from``, ``--resume``, ``init_cfg`` of type ``Pretrained`` and
-mmengine's own functions open checkpoints as data or not at all.
-"""
+"""mmengine's loaders of checkpoints, replaced by ones that use :func:`open_checkpoint`."""
 
 import os
 from pathlib import Path
@@ -71,7 +66,7 @@ def load_from_nowhere(path: str, map_location=None) -> dict:
     raise CheckpointError(f'{path} lies in a storage that is not read here: copy it to a file.')
 
 
-for loader, prefixes in (
+LOADERS = (
     (load_from_file, ''),
     (load_from_url, ('http://', 'https://')),
     (
@@ -79,5 +74,15 @@ for loader, prefixes in (
         ('torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://'),
     ),
     (load_from_nowhere, ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')),
-):
-    CheckpointLoader.register_scheme(prefixes, loader, force=True)
+)
+
+
+def read_checkpoints_as_data() -> None:
+    """Replace mmengine's loaders for the rest of the process; call this before a runner runs.
+
+    mmengine executes a pickle that it cannot read as data. Afterwards ``load_from``, ``--resume``,
+    ``init_cfg`` of type ``Pretrained`` and mmengine's own functions open checkpoints as data or
+    not at all.
+    """
+    for loader, prefixes in LOADERS:
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)

@@ -8,11 +8,11 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
+from mmmask.checkpoints.export import LIBRARIES
 from mmpretrain.models.backbones import VisionTransformer
 
 from mmmask.apis import export_backbone
 from mmmask.checkpoints import CheckpointError, open_checkpoint
-from mmmask.checkpoints.export import LIBRARIES
 from mmmask.models import MaskedVisionTransformer
 
 OPENMMLAB = ('mmpretrain', 'mmdet', 'mmseg')

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from mmmask.checkpoints.export import export_backbone
 
 from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
-from mmmask.checkpoints.export import export_backbone
 from mmmask.checkpoints.exporting.resnet import without_biases
 from mmmask.registry import MODELS
 

@@ -1,1 +1,63 @@
-"""One module for each encoder family that is exported."""
+"""Pre-trained backbones in the layout of other libraries, checked by running them there.
+
+An encoder family is a module with a :class:`Family`; to add one, write it and enter it in
+``FAMILIES``.
+"""
+
+from pathlib import Path
+
+from ..files import CheckpointError, find_tensors, open_checkpoint
+from .family import OPENMMLAB, PREFIX, Export, Family, Plan
+from .resnet import ResNetFamily
+from .swin import SwinFamily
+from .vit import ViTFamily
+
+__all__ = ['FAMILIES', 'TARGETS', 'Export', 'Family', 'Plan', 'export_backbone']
+FAMILIES: tuple[Family, ...] = (ViTFamily(), SwinFamily(), ResNetFamily())
+TARGETS = tuple(dict.fromkeys(target for family in FAMILIES for target in family.targets))
+
+
+def export_backbone(
+    src: str | Path, dst: str | Path, target: str = 'mmpretrain', num_heads: int | None = None
+) -> Export:
+    """Write the backbone of the mmmask checkpoint ``src`` to ``dst`` for another library.
+
+    The file is loaded into the library's own network, strictly, and that network must give the
+    same features as mmmask for the same images; otherwise nothing is written.
+
+    Args:
+        src: checkpoint of a pre-training; only the tensors of its ``backbone`` are used, and for
+            mmdet those of a ResNet's feature pyramid.
+        dst: file to write, ``.pth`` or, for timm and Hugging Face, ``.safetensors``.
+        target: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'`` or ``'huggingface'``.
+        num_heads: attention heads of a layer of a vision transformer, which are in no tensor.
+            Needed only if neither the config in the checkpoint nor a standard architecture of this
+            size gives them.
+
+    Raises:
+        ValueError: for an unknown target.
+        CheckpointError: if a tensor of the backbone has no place in the target, if the number of
+            heads is unknown, or if the features differ.
+        ModuleNotFoundError: if the target is not installed.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target='{target}' is not one of {', '.join(TARGETS)}.")
+    dst = Path(dst)
+    if target in OPENMMLAB and dst.suffix != '.pth':
+        raise CheckpointError(
+            f"{dst}: mmengine reads .pth files only, so target='{target}' needs such a name."
+        )
+    checkpoint = open_checkpoint(src)
+    tensors = find_tensors(checkpoint, src)
+    meta = dict(checkpoint.get('meta') or {}) | (dict(num_heads=num_heads) if num_heads else {})
+    for family in FAMILIES:
+        if family.matches(tensors):
+            return family.export(tensors, meta, dst, target)
+    if any(name.startswith(PREFIX) for name in tensors):
+        names = ', '.join(family.name for family in FAMILIES)
+        raise CheckpointError(f'the backbone of {src} belongs to no known family: {names}.')
+    parts = sorted({name.partition('.')[0] for name in tensors})
+    raise CheckpointError(
+        f"{src} has no tensors named '{PREFIX}*', only {', '.join(parts[:10])}: convert it "
+        'with tools/convert.py first.'
+    )

@@ -1,20 +1,18 @@
 """ResNets, and the feature pyramids trained with them, for OpenMMLab's libraries."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from mmengine.config import Config
 from mmpretrain.models.backbones import ResNet
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmask.models.necks import FeaturePyramid
 
 from ..files import CheckpointError, find_tensors, open_checkpoint
-from ..verified import relative_difference, write_verified
+from .family import OPENMMLAB, PREFIX, Family, Plan, openmmlab_snippet, part, run
 
-TARGETS = ('mmpretrain', 'mmdet', 'mmseg')
-BACKBONE, PYRAMID, NECK = 'backbone.', 'fpn.', 'neck.'
-NORM = dict(type='BN')  # whose tensors are those of SyncBN
+PYRAMID, NECK = 'fpn.', 'neck.'
+NORM = dict(type='BN')  # has the same tensors as SyncBN
 # Blocks of each stage, and whether they are bottlenecks -> depth.
 DEPTHS = {
     ((2, 2, 2, 2), False): 18,
@@ -25,76 +23,76 @@ DEPTHS = {
 }
 
 
-def is_resnet(tensors: dict[str, Tensor]) -> bool:
-    """Whether the backbone of a checkpoint is a ResNet."""
-    return {f'{BACKBONE}conv1.weight', f'{BACKBONE}layer4.0.conv1.weight'} <= tensors.keys()
+class ResNetFamily(Family):
+    """For mmdet the pyramid is exported as well, as ``neck``."""
 
+    name = 'ResNet'
+    targets = OPENMMLAB
+    alternative = ' Apart from the prefix, the names in such a file are those of timm too.'
 
-def export_resnet(tensors: dict[str, Tensor], dst: Path, target: str) -> tuple[float, str]:
-    """Write backbone, and for mmdet the pyramid as ``neck``, checked by running them there.
+    def matches(self, tensors: Mapping[str, Tensor]) -> bool:
+        return {f'{PREFIX}conv1.weight', f'{PREFIX}layer4.0.conv1.weight'} <= tensors.keys()
 
-    mmdet's pyramid has no bias before a norm: the norm's mean takes it over, which changes nothing.
-
-    Args:
-        tensors: of the checkpoint, by name.
-        dst: file to write, ``.pth``.
-        target: one of ``TARGETS``.
-
-    Returns:
-        The largest difference of the features relative to the largest feature, and a config that
-        loads the file.
-
-    Raises:
-        CheckpointError: for another target or architecture, or if the features differ.
-    """
-    if target not in TARGETS:
-        raise CheckpointError(
-            f"the backbone is a ResNet, which target='{target}' is not written for: use one of "
-            f'{", ".join(TARGETS)}, whose names timm and torchvision share but for a few.'
+    def plan(self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str) -> Plan:
+        backbone = part(tensors)
+        pyramid = part(tensors, PYRAMID) if target == 'mmdet' else {}
+        neck = without_biases(pyramid)
+        width, in_channels = backbone['conv1.weight'].shape[:2]
+        options = dict(
+            depth=_depth(backbone),
+            in_channels=in_channels,
+            base_channels=width,
+            stem_channels=width,
+            out_indices=(0, 1, 2, 3),
         )
-    backbone = _part(tensors, BACKBONE)
-    pyramid = _part(tensors, PYRAMID) if target == 'mmdet' else {}
-    depth, width = _depth(backbone), len(backbone['conv1.weight'])
-    arguments = dict(
-        depth=depth, base_channels=width, stem_channels=width, out_indices=(0, 1, 2, 3)
-    )
-    network = nn.ModuleList([ResNet(**arguments)])
-    network[0].load_state_dict(backbone)
-    exported = {f'{BACKBONE}{name}': tensor for name, tensor in backbone.items()}
-    options = {}
-    if pyramid:
-        laterals = [
-            pyramid[f'lateral_convs.{level}.conv.weight']
-            for level in range(sum(name.endswith('conv.weight') for name in pyramid) // 2)
-        ]
-        options = dict(in_channels=[w.shape[1] for w in laterals], out_channels=len(laterals[0]))
-        network.append(FeaturePyramid(**options, norm_cfg=NORM))
-        network[1].load_state_dict(pyramid)
-        exported |= {f'{NECK}{name}': tensor for name, tensor in without_biases(pyramid).items()}
+        content = {f'{PREFIX}{name}': tensor for name, tensor in backbone.items()}
+        matched = [((name,), (name,)) for name in content]
+        for name in neck:
+            bias = name.replace('bn.running_mean', 'conv.bias')
+            names = [name] if bias not in pyramid or bias == name else [name, bias]
+            matched.append((tuple(f'{PYRAMID}{n}' for n in names), (f'{NECK}{name}',)))
+        content |= {f'{NECK}{name}': tensor for name, tensor in neck.items()}
+        levels = _levels(pyramid)
 
-    difference = write_verified(
-        dict(state_dict=exported, meta={}),
-        dst,
-        target,
-        lambda draft: _difference(network, draft, target, arguments, options),
-    )
-    return difference, _snippet(dst, target, depth, options)
+        def expected(images: Tensor) -> list[Tensor]:
+            maps = run(ResNet(**options), backbone, images)
+            if not pyramid:
+                return maps
+            return [*maps, *run(FeaturePyramid(**levels, norm_cfg=NORM), pyramid, maps)]
 
+        def features(path: Path, images: Tensor) -> list[Tensor]:
+            theirs = find_tensors(open_checkpoint(path))
+            maps = run(_network(target)(**options), part(theirs), images)
+            if not pyramid:
+                return maps
+            from mmdet.models import FPN
 
-def without_biases(pyramid: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convolutions lose their bias b to the norm behind: (x + b) − mean = x − (mean − b)."""
-    kept = dict(pyramid)
-    for name in [name for name in pyramid if name.endswith('conv.bias')]:
-        mean = f'{name.removesuffix("conv.bias")}bn.running_mean'
-        kept[mean] = pyramid[mean] - kept.pop(name)
-    return kept
+            network = FPN(**levels, num_outs=len(maps), norm_cfg=NORM)
+            return [*maps, *run(network, part(theirs, NECK), maps)]
+
+        return Plan(
+            matched,
+            dict(state_dict=content, meta={}),
+            (in_channels, 64, 96),
+            expected,
+            features,
+            _snippet(dst, target, options['depth'], levels),
+            'Every stage is given, so choose out_indices.',
+        )
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _network(target: str) -> type:
+    """The ResNet of a library."""
+    if target == 'mmdet':
+        from mmdet.models import ResNet as Theirs
+    elif target == 'mmseg':
+        from mmseg.models.backbones import ResNet as Theirs
+    else:
+        Theirs = ResNet
+    return Theirs
 
 
-def _depth(backbone: dict[str, Tensor]) -> int:
+def _depth(backbone: Mapping[str, Tensor]) -> int:
     blocks = tuple(
         sum(f'layer{stage}.{block}.conv1.weight' in backbone for block in range(40))
         for stage in (1, 2, 3, 4)
@@ -103,51 +101,36 @@ def _depth(backbone: dict[str, Tensor]) -> int:
     if depth is None or backbone['conv1.weight'].shape[2] != 7:
         raise CheckpointError(
             f'a ResNet of {blocks} blocks with a stem of {backbone["conv1.weight"].shape[2]} px is '
-            'none of the standard ones that the libraries build: load it as it is, its names are '
-            "those of mmpretrain's ResNet."
+            'none of the standard ones that the libraries build: load the checkpoint as it is, '
+            "because its names are those of mmpretrain's ResNet."
         )
     return depth
 
 
-@torch.no_grad()
-def _difference(
-    network: nn.ModuleList, path: Path, target: str, arguments: dict, options: dict
-) -> float:
-    """Largest difference of the file's features from the network's, relative to the largest."""
-    if target == 'mmdet':
-        from mmdet.models import FPN
-        from mmdet.models import ResNet as Theirs
-    elif target == 'mmseg':
-        from mmseg.models.backbones import ResNet as Theirs
-    else:
-        Theirs = ResNet
-    tensors = find_tensors(open_checkpoint(path))
-    with torch.random.fork_rng(devices=[]):
-        images = torch.randn(2, 3, 64, 96)
-        theirs = nn.ModuleList([Theirs(**arguments)])
-        if options:
-            theirs.append(FPN(**options, num_outs=len(options['in_channels']), norm_cfg=NORM))
-    for module, prefix in zip(theirs, (BACKBONE, NECK), strict=False):
-        module.load_state_dict(_part(tensors, prefix), strict=True)
-    return relative_difference(_run(theirs, images), _run(network, images))
+def _levels(pyramid: Mapping[str, Tensor]) -> dict:
+    """Widths of a pyramid's levels, as its constructor takes them; empty without a pyramid."""
+    laterals = [n for n in sorted(pyramid) if n.startswith('lateral_') and 'conv.weight' in n]
+    weights = [pyramid[name] for name in laterals]
+    if not weights:
+        return {}
+    return dict(in_channels=[w.shape[1] for w in weights], out_channels=len(weights[0]))
 
 
-def _run(network: nn.ModuleList, images: Tensor) -> list[Tensor]:
-    """Maps of the backbone, and of the pyramid if there is one."""
-    network.eval()
-    maps = network[0](images)
-    return [*maps, *(network[1](maps) if len(network) > 1 else ())]
+def without_biases(pyramid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """mmdet's convolutions before a norm have no bias b: (x + b) − mean = x − (mean − b)."""
+    kept = dict(pyramid)
+    for name in [name for name in pyramid if name.endswith('conv.bias')]:
+        mean = f'{name.removesuffix("conv.bias")}bn.running_mean'
+        kept[mean] = pyramid[mean] - kept.pop(name)
+    return kept
 
 
-def _snippet(path: Path, target: str, depth: int, options: dict) -> str:
-    checkpoint = dict(type='Pretrained', checkpoint=str(path), prefix=BACKBONE)
-    config = dict(backbone=dict(type=f'{target}.ResNet', depth=depth, init_cfg=checkpoint))
-    if options:
-        config['neck'] = dict(
-            type='mmdet.FPN',
-            **options,
-            num_outs=len(options['in_channels']) + 1,
-            norm_cfg=dict(type='SyncBN', requires_grad=True),
-            init_cfg=checkpoint | dict(prefix=NECK),
-        )
-    return Config(config).pretty_text
+def _snippet(path: Path, target: str, depth: int, levels: Mapping) -> str:
+    neck = dict(
+        type='mmdet.FPN',
+        **levels,
+        num_outs=len(levels.get('in_channels', ())) + 1,
+        norm_cfg=dict(type='SyncBN', requires_grad=True),
+    )
+    backbone = dict(type=f'{target}.ResNet', depth=depth)
+    return openmmlab_snippet(path, backbone, neck if levels else None)

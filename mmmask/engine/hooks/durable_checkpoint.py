@@ -10,6 +10,7 @@ from mmmask.checkpoints import (
     UNFINISHED,
     CheckpointError,
     checksum_of,
+    read_checkpoints_as_data,
     why_not_intact,
     write_file,
     write_with_checksum,
@@ -30,9 +31,6 @@ class DurableBackend(LocalBackend):
     def remove(self, filepath: str | Path) -> None:
         super().remove(filepath)
         checksum_of(filepath).unlink(missing_ok=True)
-
-
-register_backend('durable', DurableBackend, force=True)
 
 
 @HOOKS.register_module()
@@ -64,6 +62,7 @@ class DurableCheckpointHook(CheckpointHook):
     # Resuming
 
     def before_run(self, runner) -> None:
+        read_checkpoints_as_data()
         if not runner._resume:
             return
         if runner._load_from is None:
@@ -96,6 +95,7 @@ class DurableCheckpointHook(CheckpointHook):
         meta['iter'] = meta['epoch'] * now['iterations_per_epoch']
 
     def before_train(self, runner) -> None:
+        register_backend('durable', DurableBackend, force=True)
         super().before_train(runner)
         self._remove_old(runner)
         if dist.is_main_process():

@@ -1,5 +1,6 @@
 """A clean end when the scheduler wants the machine back."""
 
+import functools
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ SIGNALS = ('SIGTERM', 'SIGUSR1')
 
 def leave_when_told() -> None:
     """Exit with code 75 on SIGTERM and SIGUSR1, until training begins and its hook takes them."""
+    _let_children_die()
     for name in SIGNALS:
         signal.signal(signal.Signals[name], _leave)
 
@@ -67,6 +69,7 @@ class PreemptionHook(Hook):
         if dist.get_world_size() > 1:
             self._group = torch.distributed.new_group(backend='gloo')
         if threading.current_thread() is threading.main_thread():
+            _let_children_die()
             self._former = {number: signal.signal(number, self._note) for number in self.signals}
 
     def _note(self, number: int, frame) -> None:
@@ -111,12 +114,14 @@ class PreemptionHook(Hook):
         self._former, self._pending = {}, None
 
 
+@functools.cache  # once for a process, as it cannot be taken back
+def _let_children_die() -> None:
+    """Let forked processes die of SIGTERM again, by which pools of processes end theirs."""
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
 def _forget_in_child() -> None:
-    """Let a forked process die of SIGTERM again, by which pools of processes end theirs."""
     for number in signal.valid_signals():
         handler = signal.getsignal(number)
         if handler is _leave or isinstance(getattr(handler, '__self__', None), PreemptionHook):
             signal.signal(number, signal.SIG_DFL)
-
-
-os.register_at_fork(after_in_child=_forget_in_child)

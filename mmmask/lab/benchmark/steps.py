@@ -18,6 +18,7 @@ import mmmask.models  # noqa: F401  registers them, and before any memory is mea
 from mmmask.apis.config_checks import image_sizes
 from mmmask.apis.config_nodes import find_nodes
 from mmmask.apis.train import set_defaults, set_precision
+from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.registry import MODELS
 
 from .batch import synthetic_batch
@@ -84,6 +85,7 @@ class TrainingStep:
         set_precision(cfg, 'fp16' if amp == 'fp16' else 'off')
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
             self.model = MODELS.build(cfg.model)
+        read_checkpoints_as_data()  # for an init_cfg of type Pretrained
         self.model.init_weights()
         self.model.to(images.device).train()
         # Masks that evolve are those of half the training, so that their parser has to run.
