@@ -1,5 +1,6 @@
 """Imports point one way, and the rooms of PyTorch only load without OpenMMLab."""
 
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,55 @@ sys.meta_path.insert(0, Blocked())
 room = importlib.import_module('{room}')
 for module in pkgutil.walk_packages(getattr(room, '__path__', []), '{room}.'):
     importlib.import_module(module.name)
+"""
+
+# What other packages do when they are imported happens before the first look.
+GLOBALS = """
+import atexit, importlib, json, os, signal, sys, warnings
+import cv2, mmpretrain.datasets, mmpretrain.evaluation, mmpretrain.models, PIL.ImageFile, torch
+import matplotlib, numpy, rich.progress, safetensors.torch, torch.profiler
+from mmengine.fileio.backends.registry_utils import backends, prefix_to_backends
+from mmengine.runner import CheckpointLoader
+from torchvision.transforms import v2
+
+at_fork = []
+os.register_at_fork = lambda **functions: at_fork.append(functions)
+
+def process():
+    return dict(
+        loaders=repr(CheckpointLoader._schemes),
+        backends=repr([backends, prefix_to_backends]),
+        warnings=repr(warnings.filters),
+        warn=repr([warnings.warn, warnings.showwarning]),
+        pixels=PIL.Image.MAX_IMAGE_PIXELS,
+        truncated=PIL.ImageFile.LOAD_TRUNCATED_IMAGES,
+        atexit=atexit._ncallbacks(),
+        at_fork=repr(at_fork),
+        signals=repr([signal.getsignal(number) for number in signal.valid_signals()]),
+        threads=[torch.get_num_threads(), torch.get_num_interop_threads(), cv2.getNumThreads()],
+        dtype=repr([torch.get_default_dtype(), torch.get_default_device()]),
+        backends_of_torch=repr([
+            torch.backends.cudnn.benchmark,
+            torch.backends.cuda.matmul.allow_tf32,
+            torch.get_float32_matmul_precision(),
+        ]),
+        random=[torch.initial_seed(), numpy.random.get_state()[1].tolist()],
+        numpy=repr(numpy.geterr()),
+        matplotlib=matplotlib.get_backend(auto_select=False),
+        environment=dict(os.environ),
+        hooks=repr([sys.excepthook, sys.displayhook, sys.meta_path, sys.path_hooks]),
+        path=sys.path,
+        recursion=sys.getrecursionlimit(),
+        method=torch.multiprocessing.get_start_method(allow_none=True),
+        folder=os.getcwd(),
+    )
+
+before = process()
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+after = process()
+changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+print(json.dumps(changed))
 """
 
 
@@ -74,6 +124,22 @@ def test_an_import_the_wrong_way_is_found(tmp_path, file, line, broken):
     assert broken in ' '.join(process.stdout.split())
 
 
+def test_an_import_changes_nothing_in_the_process():
+    """Loaders, file backends, filters, handlers and limits are set by calls, when a run starts."""
+    files = [path.relative_to(ROOT).with_suffix('') for path in (ROOT / 'mmmask').rglob('*.py')]
+    names = sorted('.'.join(file.parts).removesuffix('.__init__') for file in files)
+    assert 'mmmask.checkpoints.loading' in names
+    process = subprocess.run(
+        [sys.executable, '-c', GLOBALS, json.dumps(names)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout.splitlines()[-1]) == {}
+
+
 @pytest.mark.parametrize('room', ['layers', 'masking', 'targets', 'losses'])
 def test_a_room_of_pytorch_only_loads_without_openmmlab(room):
     code = IMPORT_BLOCKED.format(blocked=OPENMMLAB, room=f'mmmask.{room}')
@@ -106,7 +172,10 @@ def test_everything_loads_with_the_packages_of_the_demo(demo_packages):
     code = IMPORT_BLOCKED.format(blocked=('nothing',), room='mmmask')
     process = subprocess.run(
         # -S leaves out the packages of this interpreter.
-        [sys.executable, '-S', '-c', f'{code}\nassert "mmdet" not in sys.modules'],
+        [
+            *(sys.executable, '-S', '-W', 'error:Fail to import ``MultiScale'),
+            *('-c', f'{code}\nassert "mmdet" not in sys.modules'),
+        ],
         cwd=ROOT,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(demo_packages)])},
         capture_output=True,

@@ -1,5 +1,7 @@
 """Checkpoint files: opened without executing them, renamed between layouts, loaded by part."""
 
+from mmmask import upstream  # noqa: F401
+
 from .backbone import load_backbone
 from .files import (
     UNFINISHED,

@@ -11,10 +11,10 @@ from mmmask.checkpoints import (
     CheckpointError,
     find_tensors,
     open_checkpoint,
-    read_architecture,
     rename,
     write_checkpoint,
 )
+from mmmask.checkpoints.exporting.vit import read_architecture
 
 WEIGHTS = {'layer.weight': torch.arange(6.0).reshape(2, 3), 'layer.bias': torch.ones(2)}
 

@@ -8,16 +8,17 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
-from mmmask.checkpoints.export import LIBRARIES
 from mmpretrain.models.backbones import VisionTransformer
 
 from mmmask.apis import export_backbone
 from mmmask.checkpoints import CheckpointError, open_checkpoint
+from mmmask.checkpoints.exporting import TARGETS
+from mmmask.checkpoints.exporting.vit import ViTFamily
 from mmmask.models import MaskedVisionTransformer
 
 OPENMMLAB = ('mmpretrain', 'mmdet', 'mmseg')
 FILES = [
-    *((target, '.pth') for target in LIBRARIES),
+    *((target, '.pth') for target in TARGETS),
     ('timm', '.safetensors'),
     ('huggingface', '.safetensors'),
 ]
@@ -169,7 +170,7 @@ def test_without_a_config_a_non_square_table_is_an_error(tmp_path):
         export_backbone(src, tmp_path / 'dst.pth', 'mmseg', num_heads=4)
 
 
-@pytest.mark.parametrize('target', LIBRARIES)
+@pytest.mark.parametrize('target', TARGETS)
 def test_every_encoder_tensor_must_match(tmp_path, target):
     extra = {'backbone.layers.0.gamma': torch.ones(1), 'backbone.ln1.weight': torch.ones(32)}
     src = save(backbone(), tmp_path / 'src.pth', extra=extra)
@@ -178,7 +179,7 @@ def test_every_encoder_tensor_must_match(tmp_path, target):
     assert '1 unknown: backbone.layers.0.gamma' in str(error.value)
 
 
-@pytest.mark.parametrize('target', LIBRARIES)
+@pytest.mark.parametrize('target', TARGETS)
 def test_half_an_encoder_is_an_error(tmp_path, target):
     network = backbone()
     del network.layers[3].attn.proj
@@ -189,15 +190,19 @@ def test_half_an_encoder_is_an_error(tmp_path, target):
     assert f'2 missing: {names}' in str(error.value)
 
 
-@pytest.mark.parametrize('target', LIBRARIES)
+@pytest.mark.parametrize('target', TARGETS)
 def test_other_features_mean_that_nothing_is_written(tmp_path, monkeypatch, target):
-    honest = LIBRARIES[target]
+    honest = ViTFamily.plan
 
-    def shifted(tensors, architecture):
+    def shifted(*arguments):
+        plan = honest(*arguments)
+        tensors = plan.content.get('state_dict', plan.content)
         name = next(name for name in tensors if 'qkv' in name or 'key' in name)
-        return honest.pack(tensors | {name: tensors[name] * 1.01}, architecture)
+        shifted = tensors | {name: tensors[name] * 1.01}
+        content = dict(state_dict=shifted) if 'state_dict' in plan.content else shifted
+        return plan._replace(content=content)
 
-    monkeypatch.setitem(LIBRARIES, target, honest._replace(pack=shifted))
+    monkeypatch.setattr(ViTFamily, 'plan', shifted)
     (tmp_path / 'dst.pth').write_text('an older export')
     src = save(backbone(), tmp_path / 'src.pth')
     with pytest.raises(

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from mmmask.checkpoints.export import export_backbone
 
 from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
+from mmmask.checkpoints.exporting import export_backbone
 from mmmask.checkpoints.exporting.resnet import without_biases
 from mmmask.registry import MODELS
 
@@ -54,6 +54,9 @@ def test_backbone_and_pyramid_run_in_mmdet(checkpoint, tmp_path):
     assert not [name for name in names if name.endswith('conv.bias')]
     assert "type='mmdet.FPN'" in result.snippet and 'num_outs=5' in result.snippet
     assert any(name.startswith('target.') for name in result.renaming.left_out)
+    assert not any(name.startswith('fpn.') for name in result.renaming.left_out)
+    fused = ('fpn.lateral_convs.0.bn.running_mean', 'fpn.lateral_convs.0.conv.bias')
+    assert (fused, ('neck.lateral_convs.0.bn.running_mean',)) in result.renaming.matched
 
 
 @pytest.mark.parametrize('target', ['mmpretrain', 'mmseg'])
@@ -81,7 +84,7 @@ def test_the_mean_takes_the_bias():
 
 
 def test_other_targets_and_architectures_are_told(checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match="target='timm' is not written for"):
+    with pytest.raises(CheckpointError, match="cannot be exported to target='timm': use one of mm"):
         export_backbone(checkpoint, tmp_path / 'x.pth', target='timm')
     tensors = find_tensors(open_checkpoint(checkpoint))
     tensors.pop('backbone.layer2.1.conv1.weight')

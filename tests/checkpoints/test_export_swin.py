@@ -9,7 +9,8 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 
 from mmmask.apis import export_backbone
-from mmmask.checkpoints import CheckpointError, read_swin_architecture
+from mmmask.checkpoints import CheckpointError
+from mmmask.checkpoints.exporting.swin import read_swin_architecture
 from mmmask.models import MaskedSwinTransformer
 
 LAYER_NORM = dict(type='LN', eps=1e-6)
@@ -137,8 +138,10 @@ def test_the_libraries_own_swin_takes_the_file(network, checkpoint, tmp_path, li
 
 
 def test_refusals(network, checkpoint, tmp_path):
-    with pytest.raises(CheckpointError, match="target='huggingface' is not written for: use one"):
+    with pytest.raises(CheckpointError, match="cannot be exported to target='huggingface': use"):
         export_backbone(checkpoint, tmp_path / 'a.safetensors', 'huggingface')
+    with pytest.raises(CheckpointError, match='num_heads=4 is for vision transformers'):
+        export_backbone(checkpoint, tmp_path / 'a.pth', 'timm', num_heads=4)
     tensors = {
         f'backbone.{n}': t for n, t in network.state_dict().items() if not n.startswith('stages.3')
     }

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
+from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from mmengine.runner.checkpoint import load_from_local
 from torch import nn
 
+from mmmask.apis.train import build_runner, set_defaults
 from mmmask.checkpoints import (
     CheckpointError,
     checksum_of,
     loading,
     open_checkpoint,
+    read_checkpoints_as_data,
     why_not_intact,
     write_checkpoint,
     write_with_checksum,
@@ -198,6 +203,11 @@ def test_the_former_best_goes_after_the_new_one_is_there(tmp_path, metrics):
 class TestStrangers:
     """Whatever way mmengine takes to a file, nothing in it is executed."""
 
+    @pytest.fixture(autouse=True)
+    def as_data(self, monkeypatch):
+        monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+        read_checkpoints_as_data()
+
     @pytest.fixture
     def evil(self, tmp_path):
         path, trace = tmp_path / 'evil.pth', tmp_path / 'trace'
@@ -259,7 +269,30 @@ class TestStrangers:
         load_checkpoint(other, str(tmp_path / 'x.safetensors'))
         assert torch.equal(other.weight, network.weight) and torch.equal(other.bias, network.bias)
 
+    def test_every_way_of_mmengine_uses_these_loaders(self):
+        loaders = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
+        assert loaders == {'mmmask.checkpoints.loading'}
 
-def test_every_way_of_mmengine_is_led_through_these_loaders():
-    loaders = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
-    assert loaders == {'mmmask.checkpoints.loading'}
+
+@pytest.mark.parametrize('kind', ['plain', 'init_cfg', 'load_from', 'resume'])
+def test_every_run_reads_checkpoints_as_data(tmp_path, monkeypatch, kind):
+    """Also a run of mmengine's own runner, whose default hook is ours."""
+    path, trace = tmp_path / 'evil.pth', tmp_path / 'trace'
+    torch.save({'state_dict': {'x': Reduced(os.system, f'touch {trace}')}}, path)
+    monkeypatch.setattr(CheckpointLoader, '_schemes', {'': load_from_local})
+    cfg = Config.fromfile(ROOT / 'configs/demo/mae_vit-tiny_digits.py')
+    cfg.work_dir, cfg.launcher = str(tmp_path / 'run'), 'none'
+    set_defaults(cfg)
+    if kind == 'init_cfg':
+        cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    elif kind != 'plain':
+        cfg.load_from, cfg.resume = str(path), kind == 'resume'
+    if kind == 'plain':
+        build_runner(cfg)
+        loaders = {loader.__module__ for loader in CheckpointLoader._schemes.values()}
+        assert loaders == {'mmmask.checkpoints.loading'}
+    else:
+        runner = Runner.from_cfg(cfg)
+        with pytest.raises(CheckpointError, match='was refused'):
+            runner.train()
+    assert not trace.exists()

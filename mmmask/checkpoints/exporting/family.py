@@ -126,10 +126,8 @@ class Family(ABC):
             )
         exported = {name for names, _ in plan.matched for name in names}
         left_out = [name for name in tensors if name not in exported]
-        written = find_tensors(plan.content, dst)
-        return Export(
-            Renaming(written, plan.matched, left_out), difference, plan.snippet, plan.note
-        )
+        renaming = Renaming(find_tensors(plan.content, dst), plan.matched, left_out)
+        return Export(renaming, difference, plan.snippet, plan.note)
 
 
 def write_verified(

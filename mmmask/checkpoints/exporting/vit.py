@@ -139,7 +139,7 @@ class ViTFamily(Family):
 
     def plan(self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str) -> Plan:
         encoder = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
-        # The names of OpenMMLab are mmmask's own; timm's table still finds unknown and missing ones.
+        # OpenMMLab's names are mmmask's own; timm's table still finds unknown and missing ones.
         renaming = rename(encoder, 'timm' if target in OPENMMLAB else target, 'ours')
         a = read_architecture(encoder, meta, meta.get('num_heads'))
         matched, content = renaming.matched, renaming.tensors

@@ -57,6 +57,7 @@ class PreemptionHook(Hook):
     def __init__(self, signals: Sequence[str] = SIGNALS) -> None:
         self.signals = [signal.Signals[name] for name in signals]
         self._former, self._pending = {}, None
+        _let_children_die()
 
     def before_train(self, runner) -> None:
         writers = [hook for hook in runner.hooks if isinstance(hook, DurableCheckpointHook)]
@@ -69,7 +70,6 @@ class PreemptionHook(Hook):
         if dist.get_world_size() > 1:
             self._group = torch.distributed.new_group(backend='gloo')
         if threading.current_thread() is threading.main_thread():
-            _let_children_die()
             self._former = {number: signal.signal(number, self._note) for number in self.signals}
 
     def _note(self, number: int, frame) -> None:
