@@ -126,10 +126,10 @@ def _mask_problem(segmentation, size: list[int]) -> str | None:
             f'has run lengths of the size {segmentation.get("size")}, and the image has {size} '
             '(height, width): correct whichever is wrong.'
         )
-    if isinstance(counts, list):
-        whole = all(isinstance(count, int) and count >= 0 for count in counts)
-        if not whole or sum(counts) != size[0] * size[1]:
-            return f'has run lengths that do not add up to {size[0]} x {size[1]}: export again.'
+    counts = decompress(counts) if isinstance(counts, str) else counts
+    whole = all(isinstance(count, int) and count >= 0 for count in counts)
+    if not whole or sum(counts) != size[0] * size[1]:
+        return f'has run lengths that do not add up to {size[0]} x {size[1]}: export again.'
     return None
 
 
@@ -140,3 +140,22 @@ def _is_polygon(points) -> bool:
         return bool(np.isfinite(np.asarray(points, float)).all())
     except (TypeError, ValueError):
         return False
+
+
+def decompress(text: str) -> list[int]:
+    """COCO's compressed run lengths -> the run lengths.
+
+    A character holds five bits, the lowest first; from the fourth number on, a number is the
+    difference to the one two before it. pycocotools reads these too, but past the end of its memory
+    if they do not add up.
+    """
+    counts, value, shift = [], 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:  # the last character of a number; its highest bit is the sign
+            value -= (bits & 16) << (shift - 4)
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts

@@ -117,7 +117,7 @@ def test_an_image_without_annotations_is_background(write):
         (dict(segmentation='x'), 'is neither a list of polygons nor run lengths'),
         (dict(segmentation=dict(size=[20, 10], counts=[200])), r'size \[20, 10\], and .* \[10, 20'),
         (dict(segmentation=dict(size=[10, 20], counts=[50, 50])), 'do not add up to 10 x 20'),
-        (dict(segmentation=dict(size=[10, 20], counts='zzz')), 'lengths that cannot be decoded'),
+        (dict(segmentation=dict(size=[10, 20], counts='zzz')), 'do not add up to 10 x 20'),
         (dict(category_id=99), "no category has the 'category_id' 99: add the category or remove"),
         (dict(category_id='3'), "no category has the 'category_id' '3': write it as .*, 3"),
         (dict(image_id='1'), "no image has the 'image_id' '1': write it as in that entry, 1"),
