@@ -20,7 +20,10 @@ def requirements(*names: str) -> list[str]:
 
 
 class BuildWithMim(build_py):
-    """Put configs and tools into ``mmmask/.mim``, where OpenMMLab's ``mim`` looks for them."""
+    """Put configs and tools into ``mmmask/.mim``, where OpenMMLab's ``mim`` looks for them.
+
+    The tested versions go there too: ``mmmask.doctor`` recommends them.
+    """
 
     def run(self) -> None:
         super().run()
@@ -33,6 +36,7 @@ class BuildWithMim(build_py):
 
     def _mim_sources(self) -> list[Path]:
         found = [*ROOT.glob('configs/**/*.py'), *ROOT.glob('tools/*.py'), *ROOT.glob('tools/*.sh')]
+        found.append(ROOT / 'requirements' / 'constraints.txt')
         return sorted(path.relative_to(ROOT) for path in found)
 
 

@@ -1,6 +1,7 @@
-"""``python -m mmmask.doctor``: what is installed, what is wrong with it, and what mends it.
+"""``python -m mmmask.doctor``: what is installed, what is wrong with it, and how to fix it.
 
-Only the standard library is imported here, so that it runs where nothing else does.
+Only the standard library is imported here, so that it runs where nothing else does. Which versions
+are allowed is read from what mmmask requires, and the tested ones from the constraints.
 """
 
 from __future__ import annotations
@@ -10,83 +11,67 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 ERROR, WARNING = 'error', 'warning'
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
+HERE = Path(__file__).resolve().parent
+# An installed package carries the constraints; in a checkout they are beside it.
+ROOT = HERE / '.mim' if (HERE / '.mim').is_dir() else HERE.parent
 
 
 class Package(NamedTuple):
-    """An import name, the distributions that can provide it, and the versions that are known.
+    """An import name and the distributions that can provide it.
 
     Attributes:
         module: import name.
-        distributions: distributions that fill it; what is recommended comes first.
-        lowest, below: known versions of the first distribution, as ``lowest <= version < below``.
-        tried: the version of the first distribution that the tests run with.
-        purpose: what needs it; ``'pre-training'`` cannot be done without.
+        distributions: distributions that provide it; the recommended one comes first.
+        purpose: what needs it; ``'pre-training'`` is impossible without.
     """
 
     module: str
     distributions: tuple[str, ...]
-    lowest: str
-    below: str
-    tried: str
     purpose: str = 'pre-training'
+
+    @property
+    def needed(self) -> bool:
+        return self.purpose == 'pre-training'
 
 
 PACKAGES = (
-    Package('torch', ('torch',), '2.5', '2.12', '2.11.0'),
-    Package('torchvision', ('torchvision',), '0.20', '0.27', '0.26.0'),
-    Package('numpy', ('numpy',), '1.24', '2.6', '2.4.6'),
-    Package(
-        'cv2',
-        ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python'),
-        '4.5',
-        '4.13',
-        '4.11.0.86',
-    ),
-    Package('PIL', ('pillow',), '9.4', '14', '13.0.0'),
-    Package('rich', ('rich',), '13', '16', '15.0.0'),
-    Package('safetensors', ('safetensors',), '0.4', '1', '0.8.0'),
-    Package(
-        'mmengine', ('onedl-mmengine', 'mmengine', 'mmengine-lite'), '0.10.12', '0.11', '0.10.12'
-    ),
-    Package('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full'), '2.3.6', '2.4', '2.3.6'),
-    Package('mmpretrain', ('onedl-mmpretrain', 'mmpretrain'), '1.3.6', '1.4', '1.3.6'),
-    Package('mmdet', ('onedl-mmdetection', 'mmdet'), '3.5.1', '3.6', '3.5.1', 'detection'),
-    Package(
-        'mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), '1.4.2', '1.5', '1.4.2', 'segmentation'
-    ),
-    Package('pycocotools', ('pycocotools',), '2.0.6', '2.1', '2.0.11', 'detection'),
-    Package('timm', ('timm',), '1.0', '1.1', '1.0.31', 'export'),
-    Package('transformers', ('transformers',), '4.53', '5', '4.57.6', 'export'),
-    Package('faiss', ('faiss-cpu',), '1.8', '1.16', '1.15.1', 'retrieval'),
-    Package('mlxtend', ('mlxtend',), '0.23.4', '0.26', '0.25.0', 'demo'),
-    Package('skimage', ('scikit-image',), '0.22', '0.27', '0.26.0', 'demo'),
-    Package('sklearn', ('scikit-learn',), '1.4', '1.10', '1.9.1', 'demo'),
-    Package('matplotlib', ('matplotlib',), '3.7', '3.12', '3.11.2', 'demo'),
-    Package('kornia', ('kornia',), '0.9', '0.10', '0.9.0', 'augment'),
-    Package('tensorboard', ('tensorboard',), '2.15', '2.22', '2.21.0', 'demo'),
+    Package('torch', ('torch',)),
+    Package('torchvision', ('torchvision',)),
+    Package('numpy', ('numpy',)),
+    Package('cv2', ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python')),
+    Package('PIL', ('pillow',)),
+    Package('rich', ('rich',)),
+    Package('safetensors', ('safetensors',)),
+    Package('mmengine', ('onedl-mmengine', 'mmengine', 'mmengine-lite')),
+    Package('mmcv', ('onedl-mmcv', 'mmcv', 'mmcv-lite', 'mmcv-full')),
+    Package('mmpretrain', ('onedl-mmpretrain', 'mmpretrain')),
+    Package('mmdet', ('onedl-mmdetection', 'mmdet'), 'detection'),
+    Package('mmseg', ('onedl-mmsegmentation', 'mmsegmentation'), 'segmentation'),
+    Package('pycocotools', ('pycocotools',), 'detection'),
+    Package('timm', ('timm',), 'export'),
+    Package('transformers', ('transformers',), 'export'),
+    Package('faiss', ('faiss-cpu',), 'retrieval'),
+    Package('mlxtend', ('mlxtend',), 'demo'),
+    Package('skimage', ('scikit-image',), 'demo'),
+    Package('sklearn', ('scikit-learn',), 'demo'),
+    Package('matplotlib', ('matplotlib',), 'demo'),
+    Package('kornia', ('kornia',), 'augment'),
+    Package('tensorboard', ('tensorboard',), 'demo'),
 )
 BY_MODULE = {package.module: package for package in PACKAGES}
-# The releases of the original OpenMMLab packages that the plugin is written for.
-ORIGINALS = {
-    'mmengine': ('0.10.3', '0.11'),
-    'mmengine-lite': ('0.10.3', '0.11'),
-    'mmcv': ('2.0.1', '2.3'),
-    'mmcv-lite': ('2.0.1', '2.3'),
-    'mmpretrain': ('1.2', '1.3'),
-    'mmdet': ('3.3', '3.4'),
-    'mmsegmentation': ('1.2.2', '1.3'),
-}
 
 # Parts that may fail to import where the package itself does not.
 DEEPER = (('mmpretrain', 'models'), ('mmcv', 'ops'))
 
-# Each import in turn, one line of JSON each, so that a crash still tells what came before.
+# Each import in turn, one line of JSON each, so that a crash does not hide what came before.
 PROBE = """
 import importlib, json, sys
 for name in sys.argv[1:]:
@@ -100,7 +85,6 @@ try:
     import torch
     found = torch.cuda.is_available()
     print('\\n' + json.dumps({
-        'torch': torch.__version__,
         'cuda': torch.cuda.get_device_name() if found else None,
         'bf16': found and torch.cuda.is_bf16_supported(),
     }))
@@ -110,7 +94,7 @@ except Exception:
 
 
 class Finding(NamedTuple):
-    """Something wrong, how bad it is, and the command that mends it."""
+    """Something that is wrong, its severity, and the command that fixes it."""
 
     severity: str
     problem: str
@@ -118,10 +102,10 @@ class Finding(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What importing for real has shown.
+    """The result of importing everything.
 
     Attributes:
-        errors: message of each import that was tried; None for one that works.
+        errors: message of each import that was tried; None if it worked.
         cuda: name of the CUDA device, or None.
         bf16: whether that device computes in bfloat16.
     """
@@ -160,221 +144,199 @@ def within(version: str, lowest: str, below: str) -> bool:
     return release(lowest) <= release(version) < release(below)
 
 
+def read_tested(text: str, python: tuple[int, ...]) -> dict[str, str]:
+    """Lines of constraints -> the tested version of each distribution for a version of Python."""
+    line = r'^([\w-]+)==([^;\s]+)(?:; python_version (>=|<) "([\d.]+)")?'
+    return {
+        name: version
+        for name, version, sign, bound in re.findall(line, text, re.MULTILINE)
+        if not sign or (python >= release(bound)) == (sign == '>=')
+    }
+
+
+def read_allowed(requirements: Iterable[str], tested: Mapping[str, str]) -> dict:
+    """Requirements -> ``(lowest, below)`` for each distribution: ``lowest <= version < below``.
+
+    A requirement without an upper bound allows what was tested, up to the next minor version.
+    """
+    allowed = {}
+    for line in requirements:
+        name = re.match(r'[\w-]*', line).group()
+        bounds = dict(re.findall(r'(>=|<)([\d.]+)', line.partition(';')[0]))
+        if '>=' in bounds and name in tested:
+            major, minor = release(tested[name])[:2]
+            bounds.setdefault('<', f'{major}.{minor + 1}')
+        if {'>=', '<'} <= bounds.keys():
+            allowed[name] = bounds['>='], bounds['<']
+    return allowed
+
+
+def own_requirements() -> list[str]:
+    """What mmmask and its extras require; a checkout that is not installed has files of it."""
+    try:
+        return metadata.requires('mmmask') or []
+    except metadata.PackageNotFoundError:
+        files = sorted((ROOT / 'requirements').glob('*.txt'))
+        return [line for file in files for line in file.read_text().splitlines()]
+
+
+TESTED = read_tested((ROOT / 'requirements' / 'constraints.txt').read_text(), sys.version_info[:2])
+ALLOWED = read_allowed(own_requirements(), TESTED)
+
+
+def allowed_versions(distribution: str) -> tuple[str, str] | None:
+    """``lowest, below`` of a distribution; None if mmmask does not require it itself."""
+    return ALLOWED.get(re.sub('-(lite|full)$', '', distribution))  # these hold a part of another
+
+
 def installed_versions() -> dict[str, str]:
     """Version of each known distribution that is installed."""
     versions = {}
-    for package in PACKAGES:
-        for name in package.distributions:
-            try:
-                versions[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                continue
+    for name in (name for package in PACKAGES for name in package.distributions):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return versions
 
 
 def providers(package: Package, versions: Mapping[str, str]) -> list[str]:
-    """The installed distributions that fill a package's folder."""
+    """The installed distributions that provide a package."""
     return [name for name in package.distributions if name in versions]
 
 
-def known_versions(package: Package, distribution: str) -> tuple[str, str]:
-    """``lowest, below`` for the distribution that provides a package."""
-    return ORIGINALS.get(distribution, (package.lowest, package.below))
+def pin(distribution: str) -> str:
+    """The tested version as a requirement, such as ``onedl-mmcv==2.3.6``."""
+    return f'{distribution}=={TESTED[distribution]}' if distribution in TESTED else distribution
 
 
-def pin(package: Package) -> str:
-    """The recommended requirement, such as ``onedl-mmcv==2.3.6``."""
-    return f'{package.distributions[0]}=={package.tried}'
+def recommended(module: str) -> str:
+    """The requirement for an import name: ``'mmcv'`` -> ``'onedl-mmcv==2.3.6'``."""
+    return pin(BY_MODULE[module].distributions[0])
 
 
-def check_python(python: tuple[int, ...]) -> list[Finding]:
+def check_python(python: tuple[int, ...]) -> Iterator[Finding]:
     """The interpreter itself."""
     found = '.'.join(map(str, python[:2]))
+    remedy = 'rm -rf .venv && make demo PYTHON=python3.{}'
     if python[:2] < OLDEST_PYTHON:
-        return [
-            Finding(
-                ERROR,
-                f'Python {found} is too old: the OpenMMLab packages need 3.10 or newer',
-                'rm -rf .venv && make demo PYTHON=python3.11',
-            )
-        ]
+        problem = f'Python {found} is too old: the OpenMMLab packages need 3.10 or newer'
+        yield Finding(ERROR, problem, remedy.format(11))
     if python[:2] > NEWEST_PYTHON:
-        return [
-            Finding(
-                WARNING,
-                f'Python {found} is newer than 3.12, the newest that was tried',
-                'rm -rf .venv && make demo PYTHON=python3.12',
-            )
-        ]
-    return []
+        problem = f'Python {found} is newer than 3.12, the newest that was tested'
+        yield Finding(WARNING, problem, remedy.format(12))
 
 
-def check_missing(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
-    """Packages that pre-training cannot do without."""
-    missing = [
-        package
-        for package in PACKAGES
-        if package.purpose == 'pre-training' and not providers(package, versions)
-    ]
-    if not missing:
-        return []
-    names = ', '.join(package.module for package in missing)
-    return [Finding(ERROR, f'not installed: {names}', installer.install(*map(pin, missing)))]
+def check_missing(versions: Mapping[str, str], installer: Installer) -> Iterator[Finding]:
+    """Packages without which pre-training is impossible."""
+    missing = [p.module for p in PACKAGES if p.needed and not providers(p, versions)]
+    if missing:
+        remedy = installer.install(*map(recommended, missing))
+        yield Finding(ERROR, f'not installed: {", ".join(missing)}', remedy)
 
 
-def check_versions(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
-    """Versions outside the known range: older ones break, newer ones were not seen yet."""
-    findings = []
-    for package in PACKAGES:
-        for name in providers(package, versions):
-            lowest, below = known_versions(package, name)
-            if within(versions[name], lowest, below):
-                continue
-            old = release(versions[name]) < release(lowest)
-            findings.append(
-                Finding(
-                    ERROR if old and package.purpose == 'pre-training' else WARNING,
-                    f'{name} {versions[name]} is {"older" if old else "newer"} than the known '
-                    f'versions, >={lowest},<{below}',
-                    installer.install(f'"{name}>={lowest},<{below}"'),
-                )
-            )
-    return findings
-
-
-def check_clashes(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
-    """Distributions that fill the same folder, so that the last one installed wins."""
-    findings = []
-    for package in PACKAGES:
-        found = providers(package, versions)
-        # OpenCV's builds may lie on top of each other as long as they are of one version.
-        if len(found) < 2 or (package.module == 'cv2' and len({versions[n] for n in found}) == 1):
+def check_versions(versions: Mapping[str, str], installer: Installer) -> Iterator[Finding]:
+    """Versions that are not allowed: older ones break, newer ones were not tested."""
+    for package, name in ((p, name) for p in PACKAGES for name in providers(p, versions)):
+        allowed = allowed_versions(name)
+        if allowed is None or within(versions[name], *allowed):
             continue
-        findings.append(
-            Finding(
-                WARNING if package.module == 'cv2' else ERROR,
-                f'{" and ".join(found)} both fill the folder {package.module}/',
-                f'{installer.uninstall(*found)} && {installer.install(pin(package))}',
-            )
-        )
-    return findings
+        wanted = '>={},<{}'.format(*allowed)
+        old = release(versions[name]) < release(allowed[0])
+        problem = f'{name} {versions[name]} is {"older" if old else "newer"} than the known '
+        problem += f'versions, {wanted}'
+        severity = ERROR if old and package.needed else WARNING
+        yield Finding(severity, problem, installer.install(f'"{name}{wanted}"'))
 
 
-def check_families(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
-    """OpenMMLab's two families mixed, and the original one on a torch that it cannot serve."""
+def check_clashes(versions: Mapping[str, str], installer: Installer) -> Iterator[Finding]:
+    """Distributions with the same folder, in which the one installed last overwrites the other."""
+    for package in PACKAGES:
+        found, is_opencv = providers(package, versions), package.module == 'cv2'
+        # OpenCV's builds may be installed over each other if they are of one version.
+        if len(found) > 1 and not (is_opencv and len({versions[name] for name in found}) == 1):
+            problem = f'{" and ".join(found)} both fill the folder {package.module}/'
+            again = installer.install(recommended(package.module))
+            remedy = f'{installer.uninstall(*found)} && {again}'
+            yield Finding(WARNING if is_opencv else ERROR, problem, remedy)
+
+
+def check_families(versions: Mapping[str, str], installer: Installer) -> Iterator[Finding]:
+    """OpenMMLab's two families mixed, and the original one with a torch too new for it."""
     family = {
         package.module: providers(package, versions)[0]
         for package in PACKAGES
-        if package.distributions[0].startswith('onedl-') and providers(package, versions)
+        if is_fork(package.distributions[0]) and providers(package, versions)
     }
-    original = sorted(name for name in family.values() if not name.startswith('onedl-'))
-    forks = [pin(package) for package in PACKAGES if family.get(package.module) in original]
-    swap = f'{installer.uninstall(*original)} && {installer.install(*forks)}'
-    findings = []
+    original = {module: name for module, name in family.items() if not is_fork(name)}
+    names = sorted(original.values())
+    again = installer.install(*map(recommended, original))
+    swap = f'{installer.uninstall(*names)} && {again}'
     if original and len(original) < len(family):
-        findings.append(
-            Finding(WARNING, f'{", ".join(original)} beside packages of the onedl family', swap)
-        )
-    engine = versions.get(family.get('mmengine', ''), '')
-    torch_new = 'torch' in versions and release(versions['torch']) >= (2, 6)
-    if family.get('mmengine') in original and torch_new and release(engine) <= (0, 10, 7):
-        findings.append(
-            Finding(
-                ERROR,
-                f'mmengine {engine} cannot load its own checkpoints on torch {versions["torch"]}',
-                swap,
-            )
-        )
-    return findings
+        yield Finding(WARNING, f'{", ".join(names)} beside packages of the onedl family', swap)
+    torch, engine = versions.get('torch', '0'), versions.get(original.get('mmengine', ''))
+    if engine and release(torch) >= (2, 6) and release(engine) <= (0, 10, 7):
+        problem = f'mmengine {engine} cannot load its own checkpoints on torch {torch}'
+        yield Finding(ERROR, problem, swap)
 
 
-def check_pairs(versions: Mapping[str, str], installer: Installer) -> list[Finding]:
-    """Packages whose versions do not go together."""
-    findings = []
-    both = installer.install(pin(BY_MODULE['torch']), pin(BY_MODULE['torchvision']))
+def is_fork(distribution: str) -> bool:
+    """Whether a distribution is one of the maintained forks of OpenMMLab's packages."""
+    return distribution.startswith('onedl-')
+
+
+def check_pairs(versions: Mapping[str, str], installer: Installer) -> Iterator[Finding]:
+    """Packages whose versions do not fit together."""
     if 'torch' in versions and 'torchvision' in versions:
         torch, vision = versions['torch'], versions['torchvision']
+        both = installer.install(recommended('torch'), recommended('torchvision'))
+        minor = release(torch)[1] + 15  # torchvision 0.16 belongs to torch 2.1, and so on
         if ('+cpu' in torch) != ('+cpu' in vision):
-            findings.append(
-                Finding(
-                    ERROR,
-                    f'torch {torch} and torchvision {vision}: one is a CPU build, the other not',
-                    both,
-                )
-            )
-        # torchvision 0.16 belongs to torch 2.1, and so on.
-        elif release(torch)[0] == 2 and release(vision)[:2] != (0, release(torch)[1] + 15):
-            findings.append(
-                Finding(
-                    ERROR,
-                    f'torchvision {vision} was not built for torch {torch}, which needs '
-                    f'torchvision 0.{release(torch)[1] + 15}',
-                    both,
-                )
-            )
-    numpy = versions.get('numpy')
-    for name in BY_MODULE['cv2'].distributions:
-        if numpy and within(versions.get(name, '0'), '4.12', '4.13') and release(numpy) >= (2, 3):
-            findings.append(
-                Finding(
-                    WARNING,
-                    f'{name} {versions[name]} wants numpy < 2.3, found {numpy}',
-                    installer.install(f'{name}=={BY_MODULE["cv2"].tried}'),
-                )
-            )
-    if numpy and release(versions.get('mlxtend', '0')) >= (0, 25) and release(numpy) < (2, 3, 5):
-        findings.append(
-            Finding(
-                WARNING,
-                f'mlxtend {versions["mlxtend"]} wants numpy >= 2.3.5, found {numpy}',
-                installer.install('mlxtend==0.23.4'),
-            )
-        )
-    return findings
+            problem = f'torch {torch} and torchvision {vision}: one is a CPU build, the other not'
+            yield Finding(ERROR, problem, both)
+        elif release(torch)[0] == 2 and release(vision)[:2] != (0, minor):
+            problem = f'torchvision {vision} was not built for torch {torch}, which needs '
+            yield Finding(ERROR, f'{problem}torchvision 0.{minor}', both)
+    wants = [(name, '4.12', '4.13', '< 2.3', pin(name)) for name in BY_MODULE['cv2'].distributions]
+    wants.append(('mlxtend', '0.25', '1', '>= 2.3.5', 'mlxtend==0.23.4'))
+    for name, lowest, below, wanted, other in wants:
+        if 'numpy' in versions and within(versions.get(name, '0'), lowest, below):
+            numpy, (sign, bound) = versions['numpy'], wanted.split()
+            if (release(numpy) < release(bound)) != (sign == '<'):
+                problem = f'{name} {versions[name]} wants numpy {wanted}, found {numpy}'
+                yield Finding(WARNING, problem, installer.install(other))
 
 
 def check_imports(
     versions: Mapping[str, str], machine: Machine, installer: Installer
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Packages that are installed but do not import, and mmcv's compiled ops."""
-    findings = []
+    errors = machine.errors
     for package in PACKAGES:
-        error = machine.errors.get(package.module)
-        if not error or not providers(package, versions):
-            continue
-        remedy = installer.install('--force-reinstall', '--no-deps', pin(package))
-        if package.module == 'cv2' and '.so' in error:
-            headless = f'opencv-python-headless=={package.tried}'
-            remedy = installer.install('--force-reinstall', '--no-deps', headless)
-        severity = ERROR if package.purpose == 'pre-training' else WARNING
-        findings.append(Finding(severity, f'{package.module} does not import: {error}', remedy))
-    error = machine.errors.get('mmpretrain.models')
-    if error and not machine.errors.get('mmpretrain'):
-        # mmpretrain's multi-modal models want transformers 4, and load where both are installed.
-        multimodal = {'pycocotools', 'transformers'} <= set(versions)
-        if multimodal and release(versions['transformers']) >= (5,):
+        error = errors.get(package.module)
+        if error and providers(package, versions):
+            # A server without a screen lacks libGL, which the headless build does not need.
+            headless = package.module == 'cv2' and '.so' in error
+            wanted = pin('opencv-python-headless') if headless else recommended(package.module)
+            remedy = installer.install('--force-reinstall', '--no-deps', wanted)
+            severity = ERROR if package.needed else WARNING
+            yield Finding(severity, f'{package.module} does not import: {error}', remedy)
+    error = errors.get('mmpretrain.models')
+    if error and not errors.get('mmpretrain'):
+        remedy = installer.install(recommended('mmpretrain'), recommended('mmcv'))
+        # mmpretrain's multi-modal models need transformers 4, and load if both are installed.
+        if 'pycocotools' in versions and release(versions.get('transformers', '0')) >= (5,):
             remedy = installer.install('"transformers<5"')
-        else:
-            remedy = installer.install(pin(BY_MODULE['mmpretrain']), pin(BY_MODULE['mmcv']))
-        findings.append(Finding(ERROR, f'mmpretrain.models does not import: {error}', remedy))
-    if machine.errors.get('mmcv.ops') and not machine.errors.get('mmcv'):
+        yield Finding(ERROR, f'mmpretrain.models does not import: {error}', remedy)
+    if errors.get('mmcv.ops') and not errors.get('mmcv'):
         # Built in isolation, or taken from a cache, it would come without ops again.
         flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
-        provider, *_ = providers(BY_MODULE['mmcv'], versions)
-        is_original = provider in ORIGINALS
-        wanted = f'mmcv=={versions[provider]}' if is_original else pin(BY_MODULE['mmcv'])
+        name, *_ = providers(BY_MODULE['mmcv'], versions)
+        wanted = recommended('mmcv') if is_fork(name) else f'mmcv=={versions[name]}'
         remedy = installer.install(flags, wanted)
-        if provider == 'mmcv-lite':
-            remedy = f'{installer.uninstall(provider)} && {remedy}'
-        findings.append(
-            Finding(
-                WARNING,
-                "mmcv's compiled ops are missing: only detection needs them "
-                '(compiling takes about 20 CPU minutes; `make test` keeps the result)',
-                remedy,
-            )
-        )
-    return findings
+        if name == 'mmcv-lite':
+            remedy = f'{installer.uninstall(name)} && {remedy}'
+        problem = "mmcv's compiled ops are missing: only detection needs them "
+        problem += '(compiling takes about 20 CPU minutes; `make test` keeps the result)'
+        yield Finding(WARNING, problem, remedy)
 
 
 def find_problems(
@@ -399,7 +361,7 @@ def examine_machine(versions: Mapping[str, str]) -> Machine:
     modules += [f'{name}.{part}' for name, part in DEEPER if name in modules]
     command = [sys.executable, '-c', PROBE, *modules]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
-    # Some packages print while they are imported.
+    # Some packages print something when they are imported.
     lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"')]
     errors = {line['import']: line['error'] for line in lines if 'import' in line}
     crashed = next((name for name in modules if name not in errors), None)
@@ -414,24 +376,23 @@ def table(versions: Mapping[str, str], machine: Machine) -> list[tuple[str, ...]
     rows = []
     for package in PACKAGES:
         found = providers(package, versions)
-        lowest, below = known_versions(package, found[0] if found else '')
+        allowed = allowed_versions(found[0] if found else package.distributions[0])
         if not found:
-            status = 'MISSING' if package.purpose == 'pre-training' else 'not installed'
+            status = 'MISSING' if package.needed else 'not installed'
         elif machine.errors.get(package.module):
             status = 'DOES NOT IMPORT'
-        elif not within(versions[found[0]], lowest, below):
-            status = 'not tried'
         else:
-            status = 'ok'
+            tested = allowed is None or within(versions[found[0]], *allowed)
+            status = 'ok' if tested else 'not tested'
         version = versions[found[0]] if found else '-'
+        known = '>={},<{}'.format(*allowed) if allowed else '-'
         provider = ' + '.join(found) or '-'
-        known = f'>={lowest},<{below}'
         rows.append((package.module, version, provider, known, package.purpose, status))
     return rows
 
 
 def report(versions: Mapping[str, str], machine: Machine, findings: list[Finding]) -> str:
-    """What is printed."""
+    """The text that is printed."""
     header = ('package', 'version', 'provided by', 'known versions', 'needed for', 'status')
     rows = [header, *table(versions, machine)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -447,19 +408,19 @@ def report(versions: Mapping[str, str], machine: Machine, findings: list[Finding
         '',
         f'Python {sys.version.split()[0]}: {sys.executable}',
         f'device: {device}; default precision {precision}',
-        f"mmcv's compiled ops: {'there' if ops else 'not there'}",
+        f"mmcv's compiled ops: {'installed' if ops else 'missing'}",
         '',
     ]
     for severity, problem, remedy in findings:
-        lines += [f'{severity}: {problem}', f'    mend it with: {remedy}']
+        lines += [f'{severity}: {problem}', f'    fix: {remedy}']
     broken = any(finding.severity == ERROR for finding in findings)
     lines.append('Something pre-training needs is broken.' if broken else 'Ready for pre-training.')
     return '\n'.join(lines)
 
 
 def main() -> int:
-    """Print the report; 0 if pre-training can start, 1 if not."""
-    print('importing every package, which takes some seconds ...\n', file=sys.stderr, flush=True)
+    """Print the report; returns 0 if pre-training can start and 1 if not."""
+    print('importing every package, which takes a few seconds ...\n', file=sys.stderr, flush=True)
     versions = installed_versions()
     machine = examine_machine(versions)
     findings = find_problems(versions, sys.version_info[:3], machine, Installer.find())

@@ -1,4 +1,4 @@
-"""The doctor on faked installations: what it finds, and the exact command that mends it."""
+"""The doctor on faked installations: what it finds, and the exact command that fixes it."""
 
 import re
 import subprocess
@@ -104,6 +104,11 @@ def test_mlxtend_and_numpy():
             'pip install mlxtend==0.23.4',
         )
     ]
+
+
+def test_wishes_for_numpy_without_numpy():
+    findings = problems({'mlxtend': '0.25.0', 'opencv-python': '4.12.0.88'}, without=('numpy',))
+    assert [finding.problem for finding in findings] == ['not installed: numpy']
 
 
 def test_python_versions():
@@ -243,7 +248,7 @@ def test_errors_come_before_warnings():
     assert [finding.severity for finding in found] == [ERROR, WARNING, WARNING]
 
 
-def test_uv_is_told_which_python(monkeypatch):
+def test_uv_gets_the_python_to_install_into(monkeypatch):
     monkeypatch.setattr(doctor.shutil, 'which', lambda name: '/bin/uv')
     uv = Installer.find()
     assert uv.install('a==1') == f'uv pip install --python {sys.executable} a==1'
@@ -263,10 +268,10 @@ def test_the_report():
     assert status['numpy'] == 'ok'
     assert status['mmengine'] == 'DOES NOT IMPORT'
     assert status['mmdet'] == 'not installed'
-    assert status['timm'] == 'not tried'
+    assert status['timm'] == 'not tested'
     assert 'device: H100; default precision bf16' in text
-    assert "mmcv's compiled ops: there" in text
-    assert 'error: not installed: torch\n    mend it with: pip install torch==2.11.0\n' in text
+    assert "mmcv's compiled ops: installed" in text
+    assert 'error: not installed: torch\n    fix: pip install torch==2.11.0\n' in text
     assert text.endswith('Something pre-training needs is broken.')
 
 
@@ -298,7 +303,7 @@ def test_it_runs_where_nothing_is_installed():
     assert 'no CUDA device' in process.stdout
 
 
-def test_a_crash_while_importing_is_told(monkeypatch, tmp_path):
+def test_a_crash_while_importing_is_reported(monkeypatch, tmp_path):
     """A package that ends the interpreter does not take the doctor with it."""
     (tmp_path / 'timm.py').write_text("print('noise', end='')\nimport os\nos._exit(3)\n")
     (tmp_path / 'sklearn.py').write_text('raise ImportError("first\\nsecond")\n')
@@ -309,26 +314,67 @@ def test_a_crash_while_importing_is_told(monkeypatch, tmp_path):
     assert machine.errors == {'sklearn': 'ImportError: first'}
 
 
-def pins() -> dict[str, list[str]]:
-    """Versions in the constraints by distribution."""
-    lines = (ROOT / 'requirements' / 'constraints.txt').read_text()
-    found = {}
-    for name, version in re.findall(r'^([a-z][\w-]*)==([^;\s]+)', lines, re.MULTILINE):
-        found.setdefault(name, []).append(version)
-    return found
+CONSTRAINTS = """
+# numpy==1.0 is not a line of its own
+numpy==2.4.6; python_version >= "3.11"
+numpy==2.2.6; python_version < "3.11"
+kornia==0.9.0; python_version >= "3.11"
+torch==2.11.0
+"""
+
+
+def test_tested_versions_depend_on_python():
+    new = {'numpy': '2.4.6', 'kornia': '0.9.0', 'torch': '2.11.0'}
+    assert doctor.read_tested(CONSTRAINTS, (3, 12)) == new
+    assert doctor.read_tested(CONSTRAINTS, (3, 11)) == new
+    assert doctor.read_tested(CONSTRAINTS, (3, 10)) == {'numpy': '2.2.6', 'torch': '2.11.0'}
+
+
+def test_requirements_without_an_upper_bound_allow_what_was_tested():
+    requirements = [
+        'torch>=2.5',
+        'onedl-mmcv<2.4,>=2.3.6; extra == "onedl"',
+        'kornia>=0.9; python_version >= "3.11" and extra == "augment"',
+        'pytest>=8; extra == "test"',
+        'numpy==2.4.6',
+        '# a comment',
+    ]
+    assert doctor.read_allowed(requirements, {'torch': '2.11.0', 'kornia': '0.9.0'}) == {
+        'torch': ('2.5', '2.12'),
+        'onedl-mmcv': ('2.3.6', '2.4'),
+        'kornia': ('0.9', '0.10'),
+    }
+
+
+def test_versions_are_those_of_the_requirement_files(monkeypatch):
+    """The same from the metadata of an installed mmmask and from a checkout."""
+    files = (ROOT / 'requirements').glob('*.txt')
+    lines = [line for file in sorted(files) for line in file.read_text().splitlines()]
+    declared = doctor.read_allowed(lines, doctor.TESTED)
+    assert declared['torch'][0] == '2.5' and declared['mmcv'] == ('2.0.1', '2.3')
+    names = {name for package in doctor.PACKAGES for name in package.distributions}
+    installed = {name: doctor.ALLOWED.get(name) for name in names}
+    assert installed == {name: declared.get(name) for name in names}
+
+    def not_installed(name):
+        raise doctor.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, 'requires', not_installed)
+    assert doctor.own_requirements() == lines
 
 
 @pytest.mark.parametrize('package', doctor.PACKAGES, ids=lambda package: package.module)
-def test_the_pins_and_the_known_versions_agree(package):
+def test_the_recommended_distribution_has_a_tested_version_that_is_allowed(package):
     name = package.distributions[0]
-    assert package.tried == pins()[name][0]
-    assert all(doctor.within(version, package.lowest, package.below) for version in pins()[name])
+    if name == 'kornia' and sys.version_info < (3, 11):
+        pytest.skip('kornia needs Python 3.11')
+    allowed = doctor.allowed_versions(name)
+    assert (allowed is None) == (package.module in ('cv2', 'pycocotools'))  # needs of others
+    assert doctor.pin(name) == f'{name}=={doctor.TESTED[name]}'
+    if allowed:
+        assert doctor.within(doctor.TESTED[name], *allowed)
 
 
-@pytest.mark.parametrize('file', ['onedl', 'openmmlab', 'detection', 'segmentation'])
-def test_the_extras_and_the_known_versions_agree(file):
-    lines = (ROOT / 'requirements' / f'{file}.txt').read_text().split()
-    packages = {name: package for package in doctor.PACKAGES for name in package.distributions}
-    for line in lines:
-        name, lowest, below = re.fullmatch(r'([\w-]+)>=([\d.]+),<([\d.]+)', line).groups()
-        assert doctor.known_versions(packages[name], name) == (lowest, below)
+def test_distributions_without_ops_have_the_versions_of_those_with():
+    assert doctor.allowed_versions('mmcv-lite') == doctor.allowed_versions('mmcv')
+    assert doctor.allowed_versions('mmengine-lite') == doctor.allowed_versions('mmengine')

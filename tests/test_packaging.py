@@ -49,7 +49,7 @@ def metadata(wheel):
 
 
 def test_every_config_and_tool_is_in_the_wheel(wheel):
-    patterns = ('configs/**/*.py', 'tools/*.py', 'tools/*.sh')
+    patterns = ('configs/**/*.py', 'tools/*.py', 'tools/*.sh', 'requirements/constraints.txt')
     expected = {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
     inside = {name for name in wheel.namelist() if name.startswith('mmmask/.mim/')}
     assert inside == {f'mmmask/.mim/{path.as_posix()}' for path in expected}
