@@ -111,6 +111,8 @@ def test_contracts_are_kept():
         ('targets/pixels.py', 'import mmmask.masking', 'mmmask.targets is not allowed'),
         ('models/heads/regression.py', 'import mmmask.apis', 'mmmask.models is not allowed'),
         ('doctor.py', 'import mmmask.losses', 'mmmask.doctor is not allowed'),
+        ('apis/train.py', 'import mmmask.lab', 'mmmask.apis is not allowed'),
+        ('upstream.py', 'import mmmask.lab', 'mmmask.upstream is not allowed'),
     ],
 )
 def test_an_import_the_wrong_way_is_found(tmp_path, file, line, broken):
