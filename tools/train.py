@@ -18,7 +18,7 @@ from mmmask.apis.train import (
 )
 from mmmask.apis.validate import ConfigError
 from mmmask.checkpoints import CheckpointError
-from mmmask.engine.hooks import leave_when_told
+from mmmask.engine.hooks.preemption import leave_when_told
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,6 +8,7 @@ model = dict(
 )
 default_hooks = dict(
     momentum=dict(type='mmmask.MomentumUpdateHook'),
-    progress=dict(type='mmmask.ProgressHook', log_interval=10),
+    progress=dict(type='mmmask.ProgressHook'),
+    mask_statistics=dict(interval=10),
     evolution=dict(type='mmmask.EvolutionHook', interval=6, dataset={{_base_.labelled_val}}),
 )

@@ -18,9 +18,9 @@ from mmmask.checkpoints import (
     read_checkpoints_as_data,
 )
 from mmmask.datasets import ImageFolder, decode_image
-from mmmask.engine.hooks import (
+from mmmask.engine.hooks import RefreshCropsHook
+from mmmask.pictures import (
     BoxStage,
-    RefreshCropsHook,
     divide_and_mask,
     draw_box_stages,
     draw_stages,
@@ -199,10 +199,8 @@ def visualize_boxes(
     for path in sorted(checkpoints, key=lambda path: epochs[path] or 0):
         model = build_model(cfg, path)
         batch = choose_images(cfg, images, pipeline, num_images)
-        with torch.no_grad():
-            heat_maps, boxes = hook.find(model, batch)
         title = Path(path).stem if epochs[path] is None else f'epoch {epochs[path]}'
-        stages.append(BoxStage(title, heat_maps, boxes))
+        stages.append(BoxStage(title, *hook.find(model, batch)))
     return write_picture(draw_box_stages(model, batch, stages), out)
 
 

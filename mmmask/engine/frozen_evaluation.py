@@ -1,6 +1,5 @@
-"""Tests of frozen features: nearest neighbours and retrieval. Nothing is trained."""
+"""Evaluation of frozen features by nearest neighbours and retrieval. Nothing is trained."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -8,30 +7,29 @@ import numpy as np
 import torch
 from mmengine import dist
 from mmengine.dataset import default_collate
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from mmmask.evaluation import (
     accuracy,
-    describe_images,
+    describe_dataset,
     describe_layers,
     fit_whitening,
     knn_classify,
     mean_average_precision,
-    pool,
+    pooled,
     rank,
     recall_at,
+    unwrap,
 )
 from mmmask.registry import DATASETS, LOOPS
 from mmmask.visualization import draw_ranking
 
-from .hooks.random_state import preserve_random_state
-
 NOBODY = -1  # label of distractors
+RECALLS = (1, 5)
 
 
 class Described(NamedTuple):
@@ -43,22 +41,22 @@ class Described(NamedTuple):
 
 
 class FrozenTestLoop(BaseLoop):
-    """A test that reads a backbone's features; all processes share the images.
+    """A test of a backbone's features; all processes share the images.
 
-    The config's ``test_evaluator`` is not asked: write an empty list.
+    The config's ``test_evaluator`` is not used: set it to an empty list.
 
     Args:
         dataloader: config of the loader, whose data set subclasses explain.
     """
 
     def __init__(self, runner, dataloader: dict, evaluator=()) -> None:
-        # Processes share the images in their own way, which needs the data set only.
         self.options = {key: dataloader.get(key, 0) for key in ('batch_size', 'num_workers')}
         self.dataset = DATASETS.build(dataloader['dataset'])
-        super().__init__(runner, self._build_loader(self.dataset))
+        loader = DataLoader(self.dataset, collate_fn=default_collate, **self.options)
+        super().__init__(runner, loader)
 
     def run(self) -> dict[str, float]:
-        """Test, print a table, and give its values to the log."""
+        """Test, print a table, and pass its values to the log."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         metrics = self.measure()
@@ -70,45 +68,33 @@ class FrozenTestLoop(BaseLoop):
         raise NotImplementedError
 
     @property
-    def model(self):
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
+    def backbone(self):
+        return unwrap(self.runner.model).backbone
 
-    def _build_loader(self, dataset: Dataset) -> DataLoader:
-        return DataLoader(dataset, collate_fn=default_collate, **self.options)
+    @property
+    def num_extra_tokens(self) -> int:
+        return getattr(self.backbone, 'num_extra_tokens', 0)
 
-    def describe(self, dataset: dict | Dataset, describe: Callable, title: str) -> Described:
-        """Descriptors of all images of a data set, by a function of the taps."""
+    def describe(self, dataset: dict | Dataset, describe, title: str) -> Described:
+        """Descriptors of all images of a data set; see :func:`mmmask.evaluation.describe_dataset`.
+
+        Images without labels get the label of distractors.
+        """
         dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        first, step = dist.get_dist_info()
-        if len(dataset) < step:
-            raise ValueError(f'{title}: {len(dataset)} images are too few for {step} processes.')
-        share = Subset(dataset, range(first, len(dataset), step))
-        with preserve_random_state():
-            descriptors, labels = describe_images(
-                self.model, self._build_loader(share), describe, title if first == 0 else ''
-            )
+        descriptors, labels = describe_dataset(
+            unwrap(self.runner.model), dataset, describe, title, **self.options
+        )
         if labels is None:
-            labels = torch.full((len(share),), NOBODY)
-        descriptors = {name: _gather(part, len(dataset)) for name, part in descriptors.items()}
-        return Described(dataset, descriptors, _gather(labels, len(dataset)))
-
-
-def _gather(share: Tensor, total: int) -> Tensor:
-    """This process's every n-th row -> all rows, on the CPU."""
-    shares = dist.all_gather_object(share.cpu())
-    rows = share.new_empty((total, *share.shape[1:]), device='cpu')
-    for first, part in enumerate(shares):
-        rows[first :: len(shares)] = part
-    return rows
+            labels = torch.full((len(dataset),), NOBODY)
+        return Described(dataset, descriptors, labels)
 
 
 @LOOPS.register_module()
 class KNNTestLoop(FrozenTestLoop):
     """k-nearest-neighbour accuracy of a frozen backbone, for each way of pooling and each k.
 
-    The class token and the mean of the patch tokens are reported apart. Masked image modelling has
-    low k-NN accuracy by nature: it ranks checkpoints of one run, not methods.
+    The class token and the mean of the patch tokens are reported separately. The k-NN accuracy of
+    masked image modelling is low by nature: use it to rank checkpoints of one run, not methods.
 
     Args:
         dataloader: config of a loader of labelled images to classify.
@@ -116,7 +102,7 @@ class KNNTestLoop(FrozenTestLoop):
         k, temperature: see :func:`mmmask.evaluation.knn_classify`.
 
     Raises:
-        ValueError: if images carry no labels, or the bank has fewer than k.
+        ValueError: if images have no labels, or if the bank has fewer than k images.
     """
 
     def __init__(
@@ -134,59 +120,46 @@ class KNNTestLoop(FrozenTestLoop):
 
     def measure(self) -> dict[str, float]:
         """Top-1 in percent, by ``knn<k>/<pooling>``."""
-        num_extra_tokens = getattr(self.model.backbone, 'num_extra_tokens', 0)
-        poolings = ('cls', 'mean') if num_extra_tokens else ('mean',)
-
-        def describe(taps) -> dict[str, Tensor]:
-            return {pooling: pool(taps, pooling, num_extra_tokens) for pooling in poolings}
-
         bank_set = DATASETS.build(self.bank)
         if max(self.k) > len(bank_set):
             raise ValueError(
                 f'test_cfg.k={tuple(self.k)} asks for more neighbours than the {len(bank_set)} '
                 'images of test_cfg.bank: lower it, for instance --cfg-options test_cfg.k="[5]".'
             )
+        poolings = ('cls', 'mean') if self.num_extra_tokens else ('mean',)
+        describe = pooled(unwrap(self.runner.model), *poolings)
         bank = self.describe(bank_set, describe, 'bank')
         query = self.describe(self.dataset, describe, 'queries')
         for name, part in (('bank', bank), ('test_dataloader', query)):
             if (part.labels == NOBODY).any():
-                raise ValueError(f'the images of {name} carry no labels: set with_label=True.')
-        return {
-            f'knn{k}/{pooling}': accuracy(
-                knn_classify(
-                    bank.descriptors[pooling],
-                    bank.labels,
-                    query.descriptors[pooling],
-                    k,
-                    self.temperature,
-                ),
-                query.labels,
-            )
-            for k in self.k
-            for pooling in poolings
-        }
+                raise ValueError(f'the images of {name} have no labels: set with_label=True.')
+
+        def top1(k: int, pooling: str) -> float:
+            sides = bank.descriptors[pooling], bank.labels, query.descriptors[pooling]
+            return accuracy(knn_classify(*sides, k, self.temperature), query.labels)
+
+        return {f'knn{k}/{pooling}': top1(k, pooling) for k in self.k for pooling in poolings}
 
 
 @LOOPS.register_module()
 class RetrievalTestLoop(FrozenTestLoop):
-    """How well a frozen backbone finds, by each of its layers, what belongs to a query.
+    """Image retrieval with the features of each layer of a frozen backbone.
 
-    Relevant is what has the query's label; images with the label −1, or none, are distractors. The
-    descriptors are those of :func:`mmmask.evaluation.describe_layers` for the ``out_indices`` of
-    the backbone, compared by their cosine.
+    An image is relevant if it has the query's label. Images with the label −1, or without a label,
+    are distractors. The descriptors are those of :func:`mmmask.evaluation.describe_layers` for the
+    ``out_indices`` of the backbone, and are compared by their cosine.
 
     Args:
         dataloader: config of a loader of the images that are searched.
-        queries: configs of data sets by name; each is reported apart, and their mean.
-        distractors: config of a data set that is added to what is searched.
-        whitening: config of a data set of unrelated images; descriptors are then centred and
-            whitened with its statistics.
-        top: length of the lists that count; all by default.
-        recalls: report recall at these lengths.
+        queries: configs of data sets by name. Each is reported separately, and their mean.
+        distractors: config of a data set that is added to the images that are searched.
+        whitening: config of a data set of unrelated images, whose statistics centre and whiten
+            the descriptors.
+        top: length of the ranked lists; all images by default.
         num_drawn: rows of the picture of ranked images; 0 draws none.
 
     Raises:
-        ValueError: if a query has no counterpart.
+        ValueError: if no image is relevant to a query.
     """
 
     def __init__(
@@ -199,19 +172,18 @@ class RetrievalTestLoop(FrozenTestLoop):
         distractors: dict | None = None,
         whitening: dict | None = None,
         top: int | None = None,
-        recalls: tuple[int, ...] = (1, 5),
         num_drawn: int = 8,
     ) -> None:
         super().__init__(runner, dataloader)
         self.queries, self.distractors, self.whitening = queries, distractors, whitening
-        self.top, self.recalls, self.num_drawn = top, recalls, num_drawn
+        self.top, self.num_drawn = top, num_drawn
 
     def measure(self) -> dict[str, float]:
         """In percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
         describe = partial(
             describe_layers,
-            layers=layer_names(self.model.backbone),
-            num_extra_tokens=getattr(self.model.backbone, 'num_extra_tokens', 0),
+            layers=layer_names(self.backbone),
+            num_extra_tokens=self.num_extra_tokens,
         )
         described = partial(self.describe, describe=describe)
         database = described(self.dataset, title='database')
@@ -234,7 +206,7 @@ class RetrievalTestLoop(FrozenTestLoop):
                 ranking = rank(whiten[name](bank[name]), whiten[name](part), self.top)
                 row = scores.setdefault(name, {})
                 row[title, 'mAP'] = 100 * mean_average_precision(ranking, relevant)
-                for k in self.recalls:
+                for k in RECALLS:
                     row[title, f'R@{k}'] = 100 * recall_at(ranking, relevant, k)
             if self.num_drawn and title == next(iter(self.queries)):
                 self._draw(query, ranking, relevant, database)
@@ -267,7 +239,7 @@ class RetrievalTestLoop(FrozenTestLoop):
 
 
 def _relevant(labels: Tensor, bank_labels: Tensor, title: str) -> list[set[int]]:
-    """(Q,) and (M,) labels -> the numbers of the database images that each query seeks."""
+    """(Q,) and (M,) labels -> the numbers of the database images relevant to each query."""
     members = {}
     for index, label in enumerate(bank_labels.tolist()):
         members.setdefault(label, set()).add(index)
@@ -287,7 +259,7 @@ def _pixels(sample: dict) -> np.ndarray:
 
 
 def layer_names(backbone) -> tuple[str, ...]:
-    """Names of a backbone's taps, counted from 1: layers of a ViT, stages of others."""
+    """Names of a backbone's feature maps, counted from 1: layers of a ViT, stages of others."""
     kind = 'layer' if hasattr(backbone, 'layers') else 'stage'
     return tuple(f'{kind} {index + 1}' for index in backbone.out_indices)
 

@@ -9,9 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmmask.datasets import ResumableBatchSampler, ResumableInfiniteSampler
+from mmmask.random_state import preserve_random_state
 from mmmask.registry import FUNCTIONS, LOOPS
-
-from .hooks.random_state import preserve_random_state
 
 
 @LOOPS.register_module()

@@ -1,10 +1,10 @@
-"""How good a backbone's features are."""
+"""The quality of a backbone's features."""
 
-from .features import describe_images, evaluation_mode, extract_features, pool
+from .features import describe_dataset, extract_features, pool, pooled, shard
 from .knn import accuracy, knn_classify
 from .linear_probe import linear_probe
+from .observing import observing, unwrap
 from .retrieval import (
-    average_precision,
     describe_layers,
     fit_whitening,
     gem,
@@ -15,17 +15,19 @@ from .retrieval import (
 
 __all__ = [
     'accuracy',
-    'average_precision',
-    'describe_images',
+    'describe_dataset',
     'describe_layers',
-    'evaluation_mode',
     'extract_features',
     'fit_whitening',
     'gem',
     'knn_classify',
     'linear_probe',
     'mean_average_precision',
+    'observing',
     'pool',
+    'pooled',
     'rank',
     'recall_at',
+    'shard',
+    'unwrap',
 ]

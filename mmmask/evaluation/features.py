@@ -1,68 +1,60 @@
-"""From images to one feature vector each."""
+"""One feature vector for each image."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import torch
+from mmengine import dist
+from mmengine.dataset import default_collate
 from rich.progress import track
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from .observing import observing
 
 POOLINGS = ('mean', 'cls')
 
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluate with a model, and give every module its own training mode back after."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+# The feature maps of a backbone for B images -> descriptors (B, D) by name.
+Describe = Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]]
 
 
 def extract_features(
     model: nn.Module, dataloader: Iterable, pooling: str = 'mean', progress: str = ''
 ) -> tuple[Tensor, Tensor | None]:
-    """M images -> (M, D) fp32 features of the last tap, and their (M,) labels.
+    """M images -> (M, D) fp32 features of the last feature map, and their (M,) labels.
 
     See :func:`describe_images` for the arguments, and :func:`pool` for ``pooling``.
     """
+    features, labels = describe_images(model, dataloader, pooled(model, pooling), progress)
+    return features[pooling], labels
+
+
+def pooled(model: nn.Module, *poolings: str) -> Describe:
+    """Descriptors by :func:`pool`, named by the pooling, of a model's last feature map."""
     num_extra_tokens = getattr(getattr(model, 'backbone', model), 'num_extra_tokens', 0)
-
-    def describe(taps) -> dict[str, Tensor]:
-        return dict(features=pool(taps, pooling, num_extra_tokens))
-
-    features, labels = describe_images(model, dataloader, describe, progress)
-    return features['features'], labels
+    return lambda taps: {pooling: pool(taps, pooling, num_extra_tokens) for pooling in poolings}
 
 
-@torch.no_grad()
 def describe_images(
-    model: nn.Module,
-    dataloader: Iterable,
-    describe: Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]],
-    progress: str = '',
+    model: nn.Module, dataloader: Iterable, describe: Describe, progress: str = ''
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """M images -> fp32 descriptors (M, D) by name, nothing hidden, and their (M,) labels.
 
-    The model is used in :func:`evaluation_mode`.
+    The model is used as in :func:`observing`, so a training is not changed.
 
     Args:
         model: a pre-training algorithm or classifier without head, whose data preprocessor then
-            normalises the images, or a bare backbone, which takes them as they come.
+            normalises the images, or a bare backbone, which gets the images unchanged.
         dataloader: of mmengine batches (collated by ``default_collate``), or of pairs
             ``(images, labels)``.
-        describe: what the backbone gives for B images -> descriptors (B, D) by name.
+        describe: the feature maps of B images -> descriptors (B, D) by name.
         progress: title of a progress bar; none when empty.
 
     Returns:
-        Everything on the model's device. Labels are None where the samples carry none.
+        Everything on the model's device. Labels are None if the samples have none.
     """
     parts, labels = [], []
     device = next(model.parameters()).device
-    with evaluation_mode(model):
+    with observing(model) as (model, _):
         for batch in track(dataloader, progress) if progress else dataloader:
             taps, batch_labels = _forward(model, batch, device)
             parts.append({name: value.float() for name, value in describe(taps).items()})
@@ -84,15 +76,56 @@ def _forward(model: nn.Module, batch, device: torch.device):
     return model(batch['inputs'].to(device)), labels
 
 
+def describe_dataset(
+    model: nn.Module, dataset: Dataset, describe: Describe, progress: str = '', **options
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """:func:`describe_images` of a data set, divided among all processes.
+
+    Every process gets the descriptors and labels of all M images, in the order of the data set, on
+    the CPU.
+
+    Args:
+        options: ``batch_size`` and ``num_workers`` of each process's loader.
+
+    Raises:
+        ValueError: if the data set has fewer images than there are processes.
+    """
+    if len(dataset) < dist.get_world_size():
+        raise ValueError(
+            f'{progress or "the data set"}: {len(dataset)} images are too few for '
+            f'{dist.get_world_size()} processes.'
+        )
+    progress = progress if dist.is_main_process() else ''
+    descriptors, labels = describe_images(model, shard(dataset, **options), describe, progress)
+    descriptors = {name: _gather(part, len(dataset)) for name, part in descriptors.items()}
+    return descriptors, None if labels is None else _gather(labels, len(dataset))
+
+
+def shard(dataset: Dataset, **options) -> DataLoader:
+    """A loader of every n-th sample of a data set, for this one of n processes."""
+    first, step = dist.get_rank(), dist.get_world_size()
+    part = Subset(dataset, range(first, len(dataset), step))
+    return DataLoader(part, collate_fn=default_collate, **options)
+
+
+def _gather(part: Tensor, total: int) -> Tensor:
+    """This process's every n-th row -> all rows, on the CPU."""
+    parts = dist.all_gather_object(part.cpu())
+    rows = part.new_empty((total, *part.shape[1:]), device='cpu')
+    for first, one in enumerate(parts):
+        rows[first :: len(parts)] = one
+    return rows
+
+
 def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int = 0) -> Tensor:
-    """Last tap as (B, 1+N, D) tokens, (B, C, H, W) map or (B, D) vector -> (B, D).
+    """Last map as (B, 1+N, D) tokens, (B, C, H, W) map or (B, D) vector -> (B, D).
 
     Args:
         pooling: ``'mean'`` over patches, without the class token, or ``'cls'``.
         num_extra_tokens: tokens before the patches; the first one is the class token.
 
     Raises:
-        ValueError: for another pooling, or ``'cls'`` where there is no class token.
+        ValueError: for another pooling, or for ``'cls'`` without a class token.
     """
     if pooling not in POOLINGS:
         raise ValueError(f'pooling={pooling!r} is not one of {POOLINGS}.')
@@ -101,7 +134,7 @@ def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int 
         return features
     if pooling == 'cls':
         if features.ndim == 4 or num_extra_tokens == 0:
-            raise ValueError("pooling='cls' needs a class token, which is not there: use 'mean'.")
+            raise ValueError("pooling='cls' needs a class token, but there is none: use 'mean'.")
         return features[:, 0]
     if features.ndim == 4:
         return features.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""Retrieval: descriptors of images, their ranking by similarity, and how good a ranking is."""
+"""Image retrieval: descriptors, ranking by similarity, and the quality of a ranking."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmpretrain.evaluation import RetrievalAveragePrecision
 from torch import Tensor
 
 
@@ -22,15 +23,15 @@ def gem(tokens: Tensor, power: float = 4.0, floor: float = 1e-6) -> Tensor:
 def describe_layers(
     taps: Sequence[Tensor], layers: Sequence[str], num_extra_tokens: int = 0
 ) -> dict[str, Tensor]:
-    """Taps as (B, 1+N, D) tokens or (B, D, h, w) maps -> descriptors (B, D) by name.
+    """Feature maps as (B, 1+N, D) tokens or (B, D, h, w) maps -> descriptors (B, D) by name.
 
-    ``'gem <layer>'`` of each tap is the generalised mean of its patches. Where there is a class
-    token, ``'cls'`` is that of the last tap, and ``'cls + gem'`` (B, 2D) puts it before the
-    patches' mean, as copy detection with DINO does (Caron et al., *Emerging Properties in
-    Self-Supervised Vision Transformers*, ICCV 2021, section 4.1.3).
+    ``'gem <layer>'`` of each map is the generalised mean of its patches. With a class token,
+    ``'cls'`` is that of the last map, and ``'cls + gem'`` (B, 2D) puts it before the patches' mean,
+    as in copy detection with DINO (Caron et al., *Emerging Properties in Self-Supervised Vision
+    Transformers*, ICCV 2021, section 4.1.3).
 
     Args:
-        layers: names of the taps.
+        layers: names of the feature maps.
         num_extra_tokens: tokens before the patches; the first one is the class token.
     """
     descriptors = {}
@@ -45,7 +46,7 @@ def describe_layers(
 
 
 class Whitening(NamedTuple):
-    """What centres descriptors and gives their principal components equal weight."""
+    """Centres descriptors and gives their principal components equal weight."""
 
     mean: Tensor
     projection: Tensor
@@ -58,8 +59,8 @@ class Whitening(NamedTuple):
 def fit_whitening(descriptors: Tensor, power: float = 0.5, floor: float = 1e-5) -> Whitening:
     """(M, D) descriptors of unrelated images -> their whitening.
 
-    Components are divided by variance ^ ``power``; variances below ``floor`` of the largest count
-    as that much.
+    Components are divided by variance ^ ``power``. Variances are clamped to at least ``floor``
+    times the largest one.
     """
     mean = descriptors.mean(dim=0)
     variance, components = torch.linalg.eigh((descriptors - mean).T.cov(correction=0))
@@ -70,10 +71,10 @@ def fit_whitening(descriptors: Tensor, power: float = 0.5, floor: float = 1e-5) 
 def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarray:
     """(M, D) database, (Q, D) queries -> (Q, top) numbers of the most similar, best first.
 
-    Similarity is the cosine; faiss compares with every image, none approximately.
+    Similarity is the cosine. The search is exact: faiss compares with every image.
 
     Args:
-        top: length of a list; all of the database by default, and at most.
+        top: length of a list; by default, and at most, the size of the database.
 
     Raises:
         ImportError: if faiss is not installed.
@@ -82,7 +83,7 @@ def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarra
         import faiss
     except ImportError as error:
         raise ImportError(
-            'retrieval ranks images with faiss, which is not installed: '
+            'faiss, which ranks images for retrieval, is not installed: '
             'pip install "mmmask[retrieval]"'
         ) from error
     bank, wanted = (
@@ -94,38 +95,32 @@ def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarra
     return index.search(wanted, min(top or len(bank), len(bank)))[1]
 
 
-def average_precision(hits: np.ndarray, num_relevant: int) -> float:
-    """(K,) whether each place of a list is relevant -> area under precision over recall.
+def mean_average_precision(ranking: np.ndarray, relevant: Sequence[Collection[int]]) -> float:
+    """(Q, K) ranked numbers, and the relevant ones of each query -> mean average precision.
 
-    By the trapezoid rule, as INRIA's Copydays and Holidays are evaluated (Jégou et al., *Hamming
-    Embedding and Weak Geometric Consistency*, ECCV 2008): the n-th hit, n counted from 0, at place
-    r adds the mean of n/r and (n+1)/(r+1). What the list misses adds nothing.
+    The area under precision over recall by the trapezoid rule, as INRIA's Copydays and Holidays
+    are evaluated (Jégou et al., *Hamming Embedding and Weak Geometric Consistency*, ECCV 2008): the
+    n-th relevant image, n counted from 0, at place r adds the mean of n/r and (n+1)/(r+1). Images
+    that are not in the list add nothing.
 
     Raises:
-        ValueError: if nothing is relevant.
+        ValueError: if nothing is relevant to a query.
     """
-    if num_relevant < 1:
-        raise ValueError(f'num_relevant={num_relevant}: a query needs at least one relevant image.')
-    places = np.flatnonzero(hits)
-    found = np.arange(len(places))
-    before = np.divide(found, places, out=np.ones(len(places)), where=places > 0)
-    return float((before + (found + 1) / (places + 1)).sum() / 2 / num_relevant)
-
-
-def mean_average_precision(ranking: np.ndarray, relevant: Sequence[Collection[int]]) -> float:
-    """(Q, K) ranked numbers, and per query those that are relevant -> mean average precision."""
-    return float(
-        np.mean(
-            [
-                average_precision(np.isin(row, list(wanted)), len(wanted))
-                for row, wanted in zip(ranking, relevant, strict=True)
-            ]
-        )
+    if not all(relevant):
+        raise ValueError('every query needs at least one relevant image.')
+    percent = RetrievalAveragePrecision.calculate(
+        list(ranking),
+        [np.array(list(wanted)) for wanted in relevant],
+        topk=ranking.shape[1],
+        pred_indices=True,
+        target_indices=True,
+        mode='integrate',
     )
+    return float(percent) / 100
 
 
 def recall_at(ranking: np.ndarray, relevant: Sequence[Collection[int]], k: int) -> float:
-    """(Q, K) ranked numbers -> share of the queries with a relevant image among the first k."""
+    """(Q, K) ranked numbers -> fraction of the queries with a relevant image among the first k."""
     return float(
         np.mean(
             [

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmask.apis.visualize import build_model, plain_pipeline
-from mmmask.engine.hooks import reconstruct_and_draw, sample_batch
+from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
 
 from .compare import (

@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmmask.checkpoints import CheckpointError, open_checkpoint
-from mmmask.engine.hooks.random_state import set_random_state
+from mmmask.random_state import set_random_state
 from mmmask.registry import MODELS
 
 PARTS = {'iteration', 'losses', 'batch', 'random_state', 'progress', 'model', 'optimizer'}

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mmmask.apis.train import load_config, train
 from mmmask.checkpoints import UNFINISHED, checksum_of, open_checkpoint
-from mmmask.engine.hooks import PREEMPTED, find_intact_checkpoint
+from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
+from mmmask.engine.hooks.preemption import PREEMPTED
 from mmmask.registry import DATASETS
 
 SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGUSR1')

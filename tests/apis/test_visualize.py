@@ -18,11 +18,7 @@ from mmmask.apis.visualize import (
     visualize_boxes,
 )
 from mmmask.checkpoints import CheckpointError
-from mmmask.engine.hooks import (
-    BoxStage,
-    draw_box_stages,
-    reconstruct_and_draw,
-)
+from mmmask.pictures import BoxStage, draw_box_stages, reconstruct_and_draw
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'

@@ -8,8 +8,9 @@ import torch
 from conftest import build_model
 from torch import nn
 
-from mmmask.engine.hooks import CollapseHook, embedding_std
-from mmmask.evaluation import evaluation_mode, pool
+from mmmask.engine.hooks import CollapseHook
+from mmmask.engine.hooks.collapse import embedding_std
+from mmmask.evaluation import observing, pool
 
 
 class Doubled(nn.Module):
@@ -108,8 +109,7 @@ def test_the_encoder_of_any_method(config):
     assert warnings == [] and model.training
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    with evaluation_mode(model), torch.no_grad():
-        data = model.data_preprocessor(batch)['inputs']
+    with observing(model, batch) as (_, data):
         features = pool(model(data), 'mean', getattr(model.backbone, 'num_extra_tokens', 0))
     assert scalars['train/embedding_std'] == pytest.approx(embedding_std(features).item())
 

@@ -5,7 +5,7 @@ import torch
 from conftest import build_model
 
 from mmmask.engine.hooks import DeadMaskHook
-from mmmask.engine.hooks.dead_masks import look_at_masks
+from mmmask.engine.hooks.dead_masks import compare_masks
 from mmmask.masking import Mask, RandomMask
 
 
@@ -70,7 +70,7 @@ def test_healthy(look):
 @pytest.mark.parametrize(
     ('masking', 'told'),
     [
-        (Constant(), '75% of the patches are hidden and 0.00% of them change'),
+        (Constant(), '75% of the patches are hidden and 0.00% of them differ'),
         (Constant(64), '0% of the patches are hidden'),
         (Constant(0), '100% of the patches are hidden'),
     ],
@@ -84,7 +84,7 @@ def test_random_masks(model):
     model.masking, former = RandomMask(0.5), model.masking
     torch.manual_seed(0)
     images = torch.zeros(64, 3, 64, 64)
-    seen = torch.tensor([look_at_masks(model, images) for _ in range(4)])
+    seen = torch.tensor([compare_masks(model, images) for _ in range(4)])
     model.masking = former
     assert seen[:, 1].tolist() == [0.5] * 4
     assert seen[:, 0].mean().item() == pytest.approx(0.5, abs=0.02)

@@ -26,7 +26,8 @@ from mmmask.checkpoints import (
     write_checkpoint,
     write_with_checksum,
 )
-from mmmask.engine.hooks import DurableCheckpointHook, find_intact_checkpoint
+from mmmask.engine.hooks import DurableCheckpointHook
+from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 
 
 class Logger:

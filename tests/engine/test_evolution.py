@@ -9,7 +9,7 @@ from PIL import Image
 from test_evolved_hooks import DATASET, MODEL, MOMENTUM, PROGRESS, train
 
 from mmmask.apis import visualize as apis
-from mmmask.engine.hooks import divide_and_mask, sample_batch
+from mmmask.pictures import divide_and_mask, sample_batch
 from mmmask.registry import DATASETS, MODELS
 from mmmask.visualization import HIDDEN_PATCH, PAPER, draw_evolution
 

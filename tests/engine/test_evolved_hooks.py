@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.models import VisionTransformer
 
 import mmmask.models  # noqa: F401  enters everything into the registry
-from mmmask.engine.hooks import describe_masks
+from mmmask.engine.hooks.mask_statistics import describe_masks
 from mmmask.registry import MODELS
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
@@ -38,6 +38,7 @@ DATASET = dict(
     pipeline=[dict(type='mmpretrain.Resize', scale=32), dict(type='mmpretrain.PackInputs')],
 )
 MOMENTUM, PROGRESS = dict(type='mmmask.MomentumUpdateHook'), dict(type='mmmask.ProgressHook')
+STATISTICS = dict(type='mmmask.MaskStatisticsHook')
 
 
 class Watch(Hook):
@@ -182,7 +183,8 @@ def test_downstream_networks_ignore_the_copy(tmp_path):
 
 
 def test_the_log_says_what_the_masks_are_like(tmp_path):
-    runner, _ = train(tmp_path, MOMENTUM, dict(PROGRESS, log_interval=2, num_images=3), epochs=3)
+    look = dict(STATISTICS, interval=2, num_images=3)
+    runner, _ = train(tmp_path, MOMENTUM, PROGRESS, look, epochs=3)
     history = {
         name: runner.message_hub.get_scalar(f'train/{name}').data[0].tolist()
         for name in ('nodes', 'depth', 'largest_node', 'broken_images', 'parse_ms', 'tree_ms')
@@ -196,8 +198,9 @@ def test_the_log_says_what_the_masks_are_like(tmp_path):
 
 
 def test_looking_changes_nothing(tmp_path):
-    quiet = train(tmp_path / 'quiet', MOMENTUM, dict(PROGRESS, log_interval=0))[1]
-    watched = train(tmp_path / 'watched', MOMENTUM, dict(PROGRESS, log_interval=1))[1]
+    quiet = train(tmp_path / 'quiet', MOMENTUM, PROGRESS)[1]
+    look = dict(STATISTICS, interval=1)
+    watched = train(tmp_path / 'watched', MOMENTUM, PROGRESS, look)[1]
     assert quiet.losses == watched.losses
 
 

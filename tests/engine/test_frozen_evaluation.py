@@ -17,7 +17,7 @@ from torch import nn
 from mmmask.apis.train import build_runner, load_config
 from mmmask.datasets import PartialDuplicates
 from mmmask.engine.frozen_evaluation import NOBODY, _relevant, layer_names
-from mmmask.evaluation import extract_features, knn_classify
+from mmmask.evaluation import extract_features, knn_classify, shard
 from mmmask.registry import DATASETS, MODELS
 
 TINY = dict(embed_dims=32, num_layers=3, num_heads=2, feedforward_channels=32)
@@ -86,7 +86,7 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
     assert list(metrics) == ['knn3/cls', 'knn3/mean', 'knn5/cls', 'knn5/mean']
     loop, loaders = runner.test_loop, {}
     for name, cfg in (('bank', loop.bank), ('query', runner.cfg.test_dataloader.dataset)):
-        loaders[name] = loop._build_loader(DATASETS.build(cfg))
+        loaders[name] = shard(DATASETS.build(cfg), **loop.options)
     saved = torch.load(checkpoint, weights_only=True)['state_dict']
     for name, value in runner.model.state_dict().items():
         if name.startswith('backbone.'):

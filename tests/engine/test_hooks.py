@@ -16,9 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import mmmask.models  # noqa: F401  enters everything into the registry
 from mmmask.datasets import Digits
-from mmmask.engine.hooks import NonFiniteLossHook, reconstruct_and_draw, sample_batch
-from mmmask.engine.hooks.random_state import preserve_random_state
+from mmmask.engine.hooks import NonFiniteLossHook
 from mmmask.evaluation import accuracy, knn_classify
+from mmmask.pictures import reconstruct_and_draw, sample_batch
+from mmmask.random_state import preserve_random_state
 from mmmask.registry import HOOKS
 
 PIPELINE = [dict(type='mmpretrain.Resize', scale=32), dict(type='mmpretrain.PackInputs')]

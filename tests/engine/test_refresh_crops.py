@@ -15,9 +15,10 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmmask.datasets import Digits, ImageFolder, SeededDataset, are_full, find_boxes
-from mmmask.engine.hooks import RefreshCropsHook, draw_box_stages
+from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.engine.hooks.refresh_crops import box_dataset, find_crops, find_datasets, is_due
 from mmmask.models.heat_maps import heat_map
+from mmmask.pictures import draw_box_stages
 from mmmask.registry import DATASETS
 from mmmask.visualization import draw_boxes
 

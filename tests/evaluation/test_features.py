@@ -87,5 +87,5 @@ def test_pool():
     assert pool(tokens[:, 0], 'mean')[0].tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="pooling='max' is not one of"):
         pool(tokens, 'max')
-    with pytest.raises(ValueError, match="class token, which is not there: use 'mean'"):
+    with pytest.raises(ValueError, match="needs a class token, but there is none: use 'mean'"):
         pool(tokens.view(2, 3, 2, 2), 'cls')

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from mmmask.evaluation import (
-    average_precision,
     describe_layers,
     fit_whitening,
     gem,
@@ -28,7 +27,14 @@ from mmmask.evaluation import (
     ],
 )
 def test_average_precision_by_hand(hits, num_relevant, expected):
-    assert average_precision(np.array(hits, bool), num_relevant) == pytest.approx(expected)
+    assert average_precision(hits, num_relevant) == pytest.approx(expected)
+
+
+def average_precision(hits, num_relevant):
+    """That of one list, whose n-th image has the number n; relevant ones may be missing from it."""
+    found = set(np.flatnonzero(hits))
+    missing = range(len(hits), len(hits) + num_relevant - len(found))
+    return mean_average_precision(np.arange(len(hits))[None], [found | set(missing)])
 
 
 def test_average_precision_is_the_area_under_the_polygon():
@@ -43,8 +49,8 @@ def test_average_precision_is_the_area_under_the_polygon():
 
 
 def test_nothing_relevant():
-    with pytest.raises(ValueError, match='num_relevant=0'):
-        average_precision(np.array([False]), 0)
+    with pytest.raises(ValueError, match='query needs at least one relevant image'):
+        mean_average_precision(np.array([[0]]), [set()])
 
 
 def test_mean_and_recall_by_hand():

@@ -10,7 +10,7 @@ from conftest import ROOT
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
-from mmmask.engine.hooks import PREEMPTED
+from mmmask.engine.hooks.preemption import PREEMPTED
 from mmmask.lab import soak as module
 from mmmask.lab.soak import Fault, compare, compare_values, run_process, soak, soak_config
 from mmmask.registry import HOOKS

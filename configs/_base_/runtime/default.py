@@ -8,6 +8,7 @@ default_hooks = dict(
     preemption=dict(type='mmmask.PreemptionHook'),
     collapse=dict(type='mmmask.CollapseHook', interval=500, alarm_below=0.01),
     dead_masks=dict(type='mmmask.DeadMaskHook', interval=500),
+    mask_statistics=dict(type='mmmask.MaskStatisticsHook', interval=50),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook')]

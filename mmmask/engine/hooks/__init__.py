@@ -1,28 +1,27 @@
-"""What happens around the training steps."""
+"""Hooks of the training loop."""
 
 from .channels_last import ChannelsLastHook
-from .collapse import CollapseHook, embedding_std
+from .collapse import CollapseHook
 from .dead_masks import DeadMaskHook
-from .durable_checkpoint import DurableCheckpointHook, find_intact_checkpoint
-from .evolution import EvolutionHook, Stage, divide_and_mask, draw_stages
+from .durable_checkpoint import DurableCheckpointHook
 from .load_backbone import LoadBackboneHook
+from .mask_statistics import MaskStatisticsHook
 from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
 from .online_knn import OnlineKNNHook
-from .preemption import PREEMPTED, PreemptionHook, leave_when_told
-from .progress import ProgressHook, describe_masks
-from .reconstruction import ReconstructionHook, reconstruct_and_draw, sample_batch
-from .refresh_crops import BoxStage, RefreshCropsHook, draw_box_stages
+from .pictures import EvolutionHook, ReconstructionHook
+from .preemption import PreemptionHook
+from .progress import ProgressHook
+from .refresh_crops import RefreshCropsHook
 
 __all__ = [
-    'PREEMPTED',
-    'BoxStage',
     'ChannelsLastHook',
     'CollapseHook',
     'DeadMaskHook',
     'DurableCheckpointHook',
     'EvolutionHook',
     'LoadBackboneHook',
+    'MaskStatisticsHook',
     'MomentumUpdateHook',
     'NonFiniteLossHook',
     'OnlineKNNHook',
@@ -30,14 +29,4 @@ __all__ = [
     'ProgressHook',
     'ReconstructionHook',
     'RefreshCropsHook',
-    'Stage',
-    'describe_masks',
-    'divide_and_mask',
-    'draw_box_stages',
-    'draw_stages',
-    'embedding_std',
-    'find_intact_checkpoint',
-    'leave_when_told',
-    'reconstruct_and_draw',
-    'sample_batch',
 ]

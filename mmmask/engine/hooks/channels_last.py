@@ -2,9 +2,9 @@
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
+from mmmask.evaluation import unwrap
 from mmmask.registry import HOOKS
 
 
@@ -20,7 +20,7 @@ class ChannelsLastHook(Hook):
     """
 
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if model is runner.model:
             model.to(memory_format=torch.channels_last)
         self._listener = model.data_preprocessor.register_forward_hook(_channels_last)

@@ -5,14 +5,11 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor
 
-from mmmask.evaluation import evaluation_mode, pool
+from mmmask.evaluation import observing, pool, unwrap
 from mmmask.registry import HOOKS
-
-from .random_state import preserve_random_state
 
 
 @HOOKS.register_module()
@@ -49,7 +46,7 @@ class CollapseHook(Hook):
         self._spreads: list[tuple[Tensor, int]] = []
 
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         if self.module is None:
             learns_without_labels = isinstance(model.data_preprocessor, SelfSupDataPreprocessor)
             self._encoding_model = model if learns_without_labels else None
@@ -91,12 +88,9 @@ class CollapseHook(Hook):
             )
 
     def _look_at_features(self, data_batch: dict) -> None:
-        model = self._encoding_model
-        with preserve_random_state(), evaluation_mode(model), torch.no_grad():
-            images = model.data_preprocessor(data_batch, False)['inputs']
-            images = (images if isinstance(images, Tensor) else images[0])[:32]
+        with observing(self._encoding_model, data_batch) as (model, images):
             extra = getattr(model.backbone, 'num_extra_tokens', 0)
-            features = pool(model(images, mode='tensor'), 'mean', extra)
+            features = pool(model(images[:32], mode='tensor'), 'mean', extra)
         self._spreads.append((embedding_std(features), features.shape[1]))
 
     def _look(self, module, inputs, output) -> None:

@@ -15,9 +15,8 @@ from mmmask.checkpoints import (
     write_file,
     write_with_checksum,
 )
+from mmmask.random_state import get_random_state, set_random_state
 from mmmask.registry import HOOKS
-
-from .random_state import get_random_state, set_random_state
 
 KEPT = 'kept_checkpoints'
 

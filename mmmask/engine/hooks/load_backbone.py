@@ -1,10 +1,10 @@
 """Start from a pre-trained backbone."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmmask.checkpoints import load_backbone
+from mmmask.evaluation import unwrap
 from mmmask.registry import HOOKS
 
 
@@ -32,6 +32,6 @@ class LoadBackboneHook(Hook):
             self._load(runner)
 
     def _load(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         shared_head = getattr(getattr(model, 'roi_head', None), 'shared_head', None)
         load_backbone(model.backbone, self.checkpoint, self.allow_missing, shared_head)

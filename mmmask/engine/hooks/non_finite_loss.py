@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmmask.checkpoints import write_checkpoint
+from mmmask.evaluation import unwrap
+from mmmask.random_state import get_random_state
 from mmmask.registry import HOOKS
-
-from .random_state import get_random_state
 
 
 class Step(NamedTuple):
@@ -118,7 +117,7 @@ class NonFiniteLossHook(Hook):
     def _tell(self, runner, step: Step, losses: dict[str, float]) -> None:
         self.skipped += 1
         self.in_a_row += 1
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         values = ', '.join(f'{name}={value:g}' for name, value in losses.items())
         place = self._save(runner, model, step, losses)
         message = f'the loss is not finite at iteration {step.iteration}: {values}. {place} '

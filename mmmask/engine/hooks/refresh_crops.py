@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from mmengine import dist
 from mmengine.dataset import BaseDataset, Compose, default_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -24,13 +22,10 @@ from mmmask.datasets import (
     find_boxes,
     full_boxes,
 )
-from mmmask.evaluation import evaluation_mode
+from mmmask.evaluation import observing
 from mmmask.models.heat_maps import HEAT_MAPS, heat_map
+from mmmask.pictures import BoxStage, draw_box_stages, sample_batch
 from mmmask.registry import HOOKS
-from mmmask.visualization import draw_boxes
-
-from .random_state import preserve_random_state
-from .reconstruction import normalization, sample_batch
 
 TOO_LARGE = 0.9  # mean area, or share of full boxes, above which boxes hardly guide the crops
 
@@ -41,14 +36,6 @@ class BoxedDataset(NamedTuple):
     boxes: CropBoxes
     whole: BaseDataset
     size: tuple[int, int]
-
-
-class BoxStage(NamedTuple):
-    """What a model saw in some images: a title, (B, h, w) heat-maps and (B, 4) boxes."""
-
-    title: str
-    heat_maps: Tensor
-    boxes: Tensor
 
 
 @HOOKS.register_module()
@@ -166,20 +153,16 @@ class RefreshCropsHook(Hook):
 
     def find(self, model, batch: dict) -> tuple[Tensor, Tensor]:
         """A batch of B whole images -> (B, h, w) heat-maps and (B, 4) boxes, on the CPU."""
-        images = model.data_preprocessor(batch, False)['inputs']
-        maps = heat_map(model.backbone, images, self.heat_map, self.smooth)
+        with observing(model, batch) as (model, images):
+            maps = heat_map(model.backbone, images, self.heat_map, self.smooth)
         boxes = find_boxes(maps, images.shape[-2:], self.threshold, self.min_side)
         return maps.cpu(), boxes.cpu()
 
     def _refresh(self, runner, epoch_seconds: float) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         start = perf_counter()
-        # In the precision of the training.
         with (
-            preserve_random_state(),
-            evaluation_mode(model),
-            torch.no_grad(),
-            runner.optim_wrapper.optim_context(model),
+            observing(runner.model) as (model, _),
+            runner.optim_wrapper.optim_context(model),  # the precision of the training
         ):
             for one in self.datasets:
                 self._search(runner, model, one)
@@ -243,12 +226,6 @@ class RefreshCropsHook(Hook):
         self.stages.append(BoxStage(f'epoch {runner.epoch + 1}', heat_maps, boxes))
         picture = draw_box_stages(model, batch, self.stages)
         runner.visualizer.add_image('boxes', picture, step=runner.iter)
-
-
-def draw_box_stages(model, batch: dict, stages: list[BoxStage]) -> np.ndarray:
-    """Stages of a batch -> (H, W, 3) uint8 picture."""
-    images = model.data_preprocessor(batch, False)['inputs']
-    return draw_boxes(images, stages, *normalization(model))
 
 
 def count_epochs(number: float, max_epochs: int) -> int:

@@ -1,4 +1,4 @@
-"""Random states: kept in checkpoints, and given back so that watching a run does not change it."""
+"""Random states: saved in checkpoints, and restored so that observing a run does not change it."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 def get_random_state() -> dict:
     """The states of Python, NumPy and PyTorch (CPU and the current GPU), as plain data."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the state that transforms draw from
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the state that transforms sample from
     state = dict(
         python=random.getstate(),
         numpy=(kind, keys.tolist(), *rest),
@@ -22,7 +22,7 @@ def get_random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Go back to what :func:`get_random_state` gave, also after it went through a file."""
+    """Restore a result of :func:`get_random_state`, which may have been saved to a file."""
     random.setstate(state['python'])
     np.random.set_state(state['numpy'])  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())
@@ -32,7 +32,7 @@ def set_random_state(state: dict) -> None:
 
 @contextmanager
 def preserve_random_state() -> Iterator[None]:
-    """Give Python, NumPy and PyTorch (CPU and the current GPU) their random states back after."""
+    """Restore the random states of Python, NumPy and PyTorch when the block ends."""
     state = get_random_state()
     try:
         yield

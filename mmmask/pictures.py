@@ -1,0 +1,86 @@
+"""What a model makes of a batch of images, drawn by :mod:`mmmask.visualization`."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from torch import Tensor
+
+from mmmask.evaluation import observing
+from mmmask.random_state import preserve_random_state
+from mmmask.visualization import draw_boxes, draw_evolution, draw_reconstruction
+
+
+class Stage(NamedTuple):
+    """Some images at one stage of training: a title, (B, h, w) parts, (B, h, w) hidden patches."""
+
+    title: str
+    labels: Tensor
+    hidden: Tensor
+
+
+class BoxStage(NamedTuple):
+    """Some images at one stage of training: a title, (B, h, w) heat maps and (B, 4) boxes."""
+
+    title: str
+    heat_maps: Tensor
+    boxes: Tensor
+
+
+def sample_batch(dataset, num_images: int) -> dict:
+    """A collated batch of images at equal distances in a data set; random states are preserved."""
+    num_images = min(num_images, len(dataset))
+    indices = np.linspace(0, len(dataset) - 1, num_images).round().astype(int)
+    with preserve_random_state():
+        return default_collate([dataset[int(index)] for index in indices])
+
+
+def reconstruct_and_draw(model, batch: dict, mask_seed: int) -> np.ndarray:
+    """Images, masks, targets and predictions of a batch -> (H, W, 3) uint8 picture."""
+    with observing(model, batch) as (model, images):
+        torch.manual_seed(mask_seed)
+        reconstruction = model(images, mode='predict')
+    return draw_reconstruction(reconstruction, model.target_generator, *normalization(model))
+
+
+def divide_and_mask(model, batch: dict, mask_seed: int) -> Stage:
+    """The parts and the masks of a batch, at the current progress of the model's mask generator.
+
+    Raises:
+        ValueError: if the mask generator does not divide images into parts.
+    """
+    with observing(model, batch) as (model, images):
+        if not hasattr(model.masking, 'divide'):
+            raise ValueError(
+                f'{type(model.masking).__name__} does not divide images into parts: choose a model '
+                'with EvolvedHierarchyMask or EvolvedPartMask.'
+            )
+        torch.manual_seed(mask_seed)
+        grid = model.backbone.grid(images)
+        evidence = model.parser(images) if model.masking.needs_evidence else None
+        labels = model.masking.divide(len(images), grid, images.device, evidence)
+        hidden = model.masking.draw(labels, grid).hidden
+    parts = np.mean([len(one.unique()) for one in labels])
+    labels, hidden = (tensor.unflatten(1, grid).cpu() for tensor in (labels, hidden))
+    return Stage(f'{parts:.0f} parts', labels, hidden)
+
+
+def draw_stages(model, batch: dict, stages: list[Stage]) -> np.ndarray:
+    """Stages of a batch -> (H, W, 3) uint8 picture."""
+    with observing(model, batch) as (model, images):
+        return draw_evolution(images, stages, *normalization(model))
+
+
+def draw_box_stages(model, batch: dict, stages: list[BoxStage]) -> np.ndarray:
+    """Stages of a batch -> (H, W, 3) uint8 picture."""
+    with observing(model, batch) as (model, images):
+        return draw_boxes(images, stages, *normalization(model))
+
+
+def normalization(model) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of a model's data preprocessor, for pixels from 0 to 255."""
+    preprocessor = model.data_preprocessor
+    if not hasattr(preprocessor, 'mean'):
+        return [0.0] * 3, [1.0] * 3
+    return preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()
