@@ -16,6 +16,7 @@ def test_both_sides_take_the_same_kind_of_step():
         'CollapseHook',
         'DeadMaskHook',
         'DurableCheckpointHook',
+        'MaskStatisticsHook',
         'NonFiniteLossHook',
         'PreemptionHook',
     }

@@ -30,7 +30,7 @@ def prepare(plain: bool, batch_size: int, img_size: int, device: torch.device) -
     cfg.default_hooks.checkpoint.max_keep_ckpts = 1
     if plain:
         cfg.merge_from_dict(PLAIN)
-        for name in ('preemption', 'collapse', 'dead_masks'):
+        for name in ('preemption', 'collapse', 'dead_masks', 'mask_statistics'):
             cfg.default_hooks.pop(name)
     cfg.visualizer.vis_backends = []
     # The folder goes away with the runner.
