@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Measure training steps of configs, or a component, side by side in one run.
 
-In every round each config takes one full training step (loss, backward, optimiser) on a synthetic
-batch, so that a machine that is slow for a while is slow for all of them and the ratios hold.
+In every round each config takes one full training step (loss, backward, optimizer) on a synthetic
+batch, so that a slow phase of the machine affects all of them and the ratios remain valid.
 """
 
 import argparse
@@ -37,26 +37,26 @@ def parse_arguments() -> argparse.Namespace:
         'configs',
         nargs='*',
         metavar='CONFIG',
-        help=f"config files; '{MMPRETRAIN_MAE}' stands for mmpretrain's own masked autoencoder",
+        help=f"config files; '{MMPRETRAIN_MAE}' is mmpretrain's own masked autoencoder",
     )
     parser.add_argument(
         '--vs-mmpretrain-mae',
         action='store_true',
-        help=f"put '{MMPRETRAIN_MAE}' first, so that all ratios are to it",
+        help=f"put '{MMPRETRAIN_MAE}' first, as the reference of all ratios",
     )
     parser.add_argument(
         '--component', choices=COMPONENTS, help='measure a component instead of configs'
     )
-    parser.add_argument('--batch-size', type=int, default=16, help='images a step (default: 16)')
+    parser.add_argument('--batch-size', type=int, default=16, help='images per step (default: 16)')
     parser.add_argument('--img-size', type=int, help="side of the images (default: the config's)")
-    parser.add_argument('--iters', type=int, default=10, help='rounds that count (default: 10)')
+    parser.add_argument('--iters', type=int, default=10, help='rounds to measure (default: 10)')
     parser.add_argument('--warmup', type=int, default=2, help='rounds before them (default: 2)')
     parser.add_argument('--threads', type=int, help='CPU threads (default: as PyTorch chooses)')
     parser.add_argument(
         '--amp', choices=DTYPES, default='off', help='mixed precision (default: off, fp32)'
     )
     parser.add_argument(
-        '--device', default='auto', help='cpu, cuda, or auto (default) for a GPU where there is one'
+        '--device', default='auto', help='cpu, cuda, or auto (default) for a GPU if there is one'
     )
     parser.add_argument(
         '--data',
@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
         help="also train on the config's own data and report the time spent waiting for it",
     )
     parser.add_argument(
-        '--profile', action='store_true', help='also print which operators take the longest'
+        '--profile', action='store_true', help='also print the operators that take the longest'
     )
     parser.add_argument('--json', metavar='FILE', help='also write all figures to this file')
     arguments = parser.parse_args()

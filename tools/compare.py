@@ -2,8 +2,8 @@
 """Pre-train several configs with the same seeds and compare their backbones.
 
 Each run goes through tools/train.py. Then a k-NN classifier and a linear probe on frozen features,
-the mean of the patches, score the backbone as initialised and as pre-trained, on the labelled data
-sets of the config's OnlineKNNHook. A run that is done is not repeated; one cut off is resumed.
+the mean of the patch tokens, score the backbone before and after pre-training, on the labelled data
+sets of the config's OnlineKNNHook. Finished runs are not repeated; interrupted ones are resumed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir',
         default='work_dirs/compare',
-        help='folder of the runs (%(default)s); take another one for other --cfg-options',
+        help='folder of the runs (%(default)s); use another one for other --cfg-options',
     )
     parser.add_argument(
         '--cfg-options',

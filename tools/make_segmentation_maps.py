@@ -2,7 +2,8 @@
 """Make maps for semantic segmentation from the instance masks of a COCO JSON.
 
 OUT/<file name>.png has 0 for the background and 1, 2, ... for the categories in the order of the
-file. The smaller one of two overlapping instances is in front.
+file. The smaller one of two overlapping instances is in front. Maps of images in sub-folders are in
+the same sub-folders of OUT. Files that this tool did not write are never replaced.
 """
 
 import argparse
@@ -19,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
         '  tools/make_segmentation_maps.py data/nuclei/train.json data/nuclei/maps/train',
     )
     parser.add_argument('annotations', help='COCO JSON with masks')
-    parser.add_argument('out', help='folder to write')
+    parser.add_argument('out', help='output folder')
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Repeat a training step whose loss was not finite, and say which module broke first."""
+"""Repeat a training step with a non-finite loss, and name the module in which it began."""
 
 import argparse
 import sys
@@ -10,21 +10,21 @@ from mmmask.lab.replay import PRECISIONS, replay
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=f'{__doc__} A training writes such steps to nonfinite/ in its work directory: '
-        'batch, weights and random states, so on a CPU the losses come out as they did then.',
+        description=f'{__doc__} A training saves such steps in nonfinite/ of its work directory, '
+        'with batch, weights and random states, so that a CPU reproduces the losses.',
         epilog='Example: tools/replay.py work_dirs/mae_vit-tiny_digits/mae_vit-tiny_digits.py '
         'work_dirs/mae_vit-tiny_digits/nonfinite/iter_310.pth',
     )
     parser.add_argument(
         'config',
-        help='config of the pre-training: the copy in its work directory has its --cfg-options',
+        help='config of the pre-training; the copy in its work directory includes --cfg-options',
     )
-    parser.add_argument('file', help='file below nonfinite/ of the work directory')
+    parser.add_argument('file', help='file in nonfinite/ of the work directory')
     parser.add_argument(
         '--amp',
         choices=PRECISIONS,
         default='off',
-        help='precision; try the one of the run, and off to see whether it is the reason',
+        help='precision (default: off, fp32); compare that of the run with off',
     )
     parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
     return parser.parse_args()
@@ -38,8 +38,12 @@ def main() -> None:
         sys.exit(str(error))
     print(f'iteration  {result.iteration}')
     for name, value in result.recorded.items():
-        print(f'{name:<9}  {value:g} then, {result.losses.get(name, float("nan")):g} now')
-    print(f'origin     {result.origin or "no module: what came in was not finite, or all is well"}')
+        print(
+            f'{name:<9}  {value:g} in the run, {result.losses.get(name, float("nan")):g} in the replay'
+        )
+    print(
+        f'origin     {result.origin or "no module: the inputs were not finite, or the loss is finite now"}'
+    )
     if result.broken_weights:
         print(f'weights    not finite in {", ".join(result.broken_weights[:5])}')
     for path in result.images:

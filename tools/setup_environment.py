@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Set up ``.venv`` for one purpose: ``demo`` (no compiler needed) or ``test`` (everything).
 
-The Makefile calls this once per content of the requirement files. It uses the standard library
-only, and ``uv`` where it can be had, else ``pip``.
+The Makefile calls this again when the requirement files change. It uses the standard library only,
+and installs with ``uv`` if possible, otherwise with ``pip``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PYTHON = VENV / 'bin' / 'python'
 CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
 OLDEST_PYTHON = (3, 10)
 
-# torch comes first: what compiles mmcv's ops is named after the torch that is installed.
+# torch comes first: the cached wheel of mmcv's ops is named after the installed torch.
 FIRST = ('build', 'runtime')
 THEN = {
     'demo': ('onedl', 'demo'),
@@ -52,7 +52,7 @@ print(f'torch-{torch.__version__}_{sys.implementation.cache_tag}_{sysconfig.get_
 
 
 class SetupError(RuntimeError):
-    """What went wrong and how to mend it."""
+    """What went wrong and how to fix it."""
 
 
 def say(text: str) -> None:
@@ -64,12 +64,12 @@ def run(*command: str | os.PathLike, **kwargs) -> subprocess.CompletedProcess:
 
 
 def works(code: str) -> bool:
-    """Whether a line of Python runs in the environment."""
+    """Whether a line of Python runs without error in the environment."""
     return run(PYTHON, '-c', code, capture_output=True).returncode == 0
 
 
 def create_environment() -> None:
-    """Make ``.venv`` with pip in it, unless a working one is there.
+    """Create ``.venv`` with pip, unless there is a working one.
 
     Raises:
         SetupError: if Python is too old or has no ``venv``.
@@ -107,7 +107,7 @@ def install(uv: Path | None, *arguments: str | os.PathLike) -> None:
     Raises:
         SetupError: if that fails.
     """
-    # Without this variable an installer that finds torch would start to compile mmcv's ops.
+    # Without this variable an installer that finds torch starts to compile mmcv's ops.
     environment = {**os.environ, 'MMCV_WITH_OPS': '0'}
     if uv:
         command = [uv, 'pip', 'install', '--quiet', '--python', PYTHON]
@@ -115,8 +115,8 @@ def install(uv: Path | None, *arguments: str | os.PathLike) -> None:
         command = [PYTHON, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     if run(*command, '--constraint', CONSTRAINTS, *arguments, env=environment).returncode:
         raise SetupError(
-            'the packages could not be installed; the lines above say why. Remedy: check that the '
-            f'package registry answers, or remove a broken environment with: rm -rf {VENV}'
+            'the packages could not be installed; see the lines above. Remedy: check the connection '
+            f'to the package registry, or remove a broken environment with: rm -rf {VENV}'
         )
 
 
@@ -137,13 +137,17 @@ def cache_folder(requirement: str) -> Path:
 
 
 def compile_jobs() -> int:
-    """One compiler per core, and 2 GB of memory for each."""
+    """One compiler per core, if there are 2 GB of memory for each."""
     gigabytes = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9
     return max(1, min(len(os.sched_getaffinity(0)), int(gigabytes / 2)))
 
 
 def check_compiler() -> None:
-    """Raise :class:`SetupError` if there is no C++ compiler or no Python header."""
+    """Check for a C++ compiler and the Python header.
+
+    Raises:
+        SetupError: if one of them is missing.
+    """
     header = (
         'import os, sysconfig; open(os.path.join(sysconfig.get_paths()["include"], "Python.h"))'
     )
@@ -161,8 +165,8 @@ def check_compiler() -> None:
 def compiled_wheel(requirement: str) -> Path:
     """The wheel with compiled ops of a requirement, from the cache or compiled into it.
 
-    It is compiled in a temporary folder and moved when complete, so an interrupted compile leaves
-    no broken cache.
+    It is compiled in a temporary folder and moved when complete, so that an interruption leaves no
+    broken cache.
 
     Raises:
         SetupError: if it does not compile.
@@ -184,7 +188,7 @@ def compiled_wheel(requirement: str) -> Path:
         wheels = [path for path in Path(temporary).glob('*.whl') if has_extension(path)]
         if not wheels:
             raise SetupError(
-                f'{requirement} was built without compiled ops; {log} says why. '
+                f'{requirement} was built without compiled ops; see {log}. '
                 'Remedy: check that .venv has torch, then: make test'
             )
         if not folder.exists():  # another checkout may have been faster
@@ -195,18 +199,18 @@ def compiled_wheel(requirement: str) -> Path:
 
 
 def has_extension(wheel: Path) -> bool:
-    """Whether a wheel holds a compiled extension module."""
+    """Whether a wheel contains a compiled extension module."""
     with zipfile.ZipFile(wheel) as archive:
         return any(name.endswith(('.so', '.pyd')) for name in archive.namelist())
 
 
 def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bool) -> None:
-    """Run pip's wheel build, and tell every half minute how far it is."""
+    """Run pip's wheel build, and report progress every half minute."""
     environment = {**os.environ, 'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(jobs)}
     environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{os.environ["PATH"]}'  # for ninja
     if not cuda:
         environment['CUDA_VISIBLE_DEVICES'] = ''
-    # pip's own cache may hold a wheel of this version without ops.
+    # pip's own cache may contain a wheel of this version without ops.
     command = [PYTHON, '-m', 'pip', 'wheel', '--verbose', '--no-cache-dir', '--no-deps']
     command += ['--no-build-isolation', '--wheel-dir', folder, requirement]
     start = time.monotonic()
@@ -226,20 +230,20 @@ def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bo
             process.wait()
     if process.returncode:
         lines = log.read_text(errors='replace').splitlines()
-        # How much pip prints after the compiler's own words depends on its version.
+        # The number of lines that pip prints after the compiler's errors depends on its version.
         errors = [line for line in lines[:-20] if re.search(r'\berror:', line)]
         shown = '\n'.join(errors[:10] + lines[-20:])
         raise SetupError(f'{requirement} did not compile:\n{shown}\nThe whole log: {log}')
 
 
 def files_compiled(log: Path) -> str:
-    """How far ninja is, from lines such as ``[12/78] c++ …``."""
+    """The progress of ninja, from lines such as ``[12/78] c++ …``."""
     steps = re.findall(r'^\s*\[(\d+)/(\d+)\]', log.read_text(errors='replace'), re.MULTILINE)
     return '{} of {} files compiled'.format(*steps[-1]) if steps else 'preparing'
 
 
 def install_ops(uv: Path | None) -> None:
-    """Put mmcv with compiled ops in the place of one without.
+    """Replace an mmcv without compiled ops by one with them.
 
     Raises:
         SetupError: if ``mmcv.ops`` does not import afterwards.
@@ -254,32 +258,32 @@ def install_ops(uv: Path | None) -> None:
         )
 
 
-def mend_opencv(uv: Path | None) -> None:
-    """Put the headless build over opencv-python where that lacks the machine's graphics library."""
+def fix_opencv(uv: Path | None) -> None:
+    """Install the headless build if opencv-python lacks a graphics library of the machine."""
     if not works('import cv2'):
         say('opencv-python does not import on this machine: installing its headless build over it')
         install(uv, '--force-reinstall', '--no-deps', pinned('opencv-python-headless'))
 
 
 def set_up(purpose: str) -> None:
-    """Install everything a purpose needs, and check that it imports.
+    """Install everything that a purpose needs, and check that it imports.
 
     Raises:
         SetupError: with the remedy, if something does not.
     """
     create_environment()
     uv = find_uv()
-    say(f'installing torch with {"uv" if uv else "pip"}: 1 to 3 minutes where it is downloaded')
+    say(f'installing torch with {"uv" if uv else "pip"}: 1 to 3 minutes if it is downloaded')
     install(uv, *requirement_files(FIRST))
     say('installing OpenMMLab and the other packages: about 1 minute')
     install(uv, *requirement_files(THEN[purpose]))
     install(uv, '--no-deps', '--no-build-isolation', '--editable', ROOT)
-    mend_opencv(uv)
+    fix_opencv(uv)
     if purpose == 'test':
         install_ops(uv)
     if not works('import mmpretrain.models, mmmask.registry'):
         run(PYTHON, '-m', 'mmmask.doctor')
-        raise SetupError('the packages are installed but do not import; the lines above say why.')
+        raise SetupError('the packages are installed but do not import; see the lines above.')
 
 
 def main() -> None:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Train under random kills, signals and torn files, and check that nothing is lost.
+"""Train under random kills, signals and damaged files, and check that nothing is lost.
 
-A small pre-training runs once undisturbed. Then it runs again and again, each time in processes
-that are killed or told to stop at random moments, half of them in the middle of writing a
-checkpoint; between two processes the newest checkpoint may be cut off, lose a bit, vanish, or lose
-its checksum. After each fault the run is resumed. Every run must end with the same weights,
-optimizer state, random states and log as the undisturbed one, bit by bit.
+A small pre-training runs once undisturbed. Then it runs repeatedly in processes that are killed or
+asked to stop at random moments, half of them while they write a checkpoint. Between two processes
+the newest checkpoint may be truncated, changed by a bit or removed, or lose its checksum. After
+each fault the run is resumed. Every run must end with the same weights, optimizer state, random
+states and log as the undisturbed one, bit by bit.
 """
 
 import argparse
@@ -24,18 +24,18 @@ def parse_arguments() -> argparse.Namespace:
         epilog='Examples:\n'
         '  tools/soak.py --kills 20                 a minute or two on one core\n'
         '  tools/soak.py --kills 200 --seed 1       the figures in docs/long_runs.md\n'
-        '  tools/soak.py --config CONFIG --work-dir FOLDER   keep what differs, to look at it',
+        '  tools/soak.py --config CONFIG --work-dir FOLDER   keep the runs that differ',
     )
     parser.add_argument('--kills', type=int, default=20, help='least number of kills (default: 20)')
     parser.add_argument('--seed', type=int, default=0, help='of the faults (default: 0)')
     parser.add_argument(
         '--config',
         default=str(Path(__file__).parents[1] / 'configs/demo/ehm_vit-tiny_digits.py'),
-        help='a config of configs/demo; its model and data are made small (default: evolved masks, '
-        'which have a schedule and a momentum copy)',
+        help='a config of configs/demo, which is made smaller (default: one of evolved masks, with a '
+        'schedule and a momentum copy)',
     )
-    parser.add_argument('--images', type=int, default=64, help='images of an epoch (default: 64)')
-    parser.add_argument('--epochs', type=int, default=3, help='length of a run (default: 3)')
+    parser.add_argument('--images', type=int, default=64, help='images per epoch (default: 64)')
+    parser.add_argument('--epochs', type=int, default=3, help='epochs per run (default: 3)')
     parser.add_argument(
         '--work-dir',
         help='a new folder for the runs (default: a temporary one, removed at the end)',
@@ -56,12 +56,14 @@ def main() -> None:
             partial(print, flush=True),
         )
     print(f'\n{result.kills} kills and {result.stops} stops by signal in {result.starts} starts')
-    print(f'{result.runs} runs trained to their end, in {result.seconds:.0f} s')
+    print(f'{result.runs} runs trained to the end, in {result.seconds:.0f} s')
     for kind, count in result.faults.most_common():
         print(f'  {count:5} x {kind}')
     if result.differences:
-        sys.exit('NOT equal to the undisturbed run:\n' + '\n'.join(result.differences[:20]))
-    print('every run ended equal to the undisturbed one, bit by bit: nothing was lost')
+        sys.exit(
+            'These runs differ from the undisturbed one:\n' + '\n'.join(result.differences[:20])
+        )
+    print('Every run is equal to the undisturbed one, bit by bit: nothing was lost.')
 
 
 if __name__ == '__main__':

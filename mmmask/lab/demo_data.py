@@ -1,4 +1,4 @@
-"""Any folder of images, made small enough to learn from in minutes."""
+"""Images of any folder, made small enough to train on in minutes."""
 
 import io
 import os
@@ -13,16 +13,17 @@ from PIL import Image
 from rich.progress import track
 
 from mmmask.datasets import ImageFolder
+from mmmask.outputs import OutputFolder
 
 MAX_TRAIN, MAX_VAL = 4000, 1000
-HELD_OUT = 5  # one image in so many
+HELD_OUT = 5  # one image in five is held out
 SHORT_SIDE = 144  # a fifth of such an image, the smallest crop, still has about 64 x 64 px
 
 
 class DemoData(NamedTuple):
     """A zip archive of small images under ``train/`` and ``val/``, by class where there are any.
 
-    ``classes`` is empty where the folders tell no labels, or where no image could be held out.
+    ``classes`` is empty if the folders give no labels, or if no image could be held out.
     """
 
     archive: Path
@@ -35,12 +36,13 @@ class DemoData(NamedTuple):
 def prepare_images(source: str | os.PathLike, archive: Path, seed: int = 0) -> DemoData:
     """Shrink a sample of the images of a folder or zip archive into a new archive.
 
-    Where the images lie in folders ``train`` and ``val`` these are the split; elsewhere one image
-    in five is held out, of each class by itself. Classes are the first-level folders, if each
-    image lies in one and there are two or more.
+    If there are folders ``train`` and ``val``, they are the split. Otherwise one image in five of
+    each class is held out. Classes are the first-level folders, if every image is in one and there
+    are two or more.
 
     Raises:
         FileNotFoundError: if there is no image.
+        FileExistsError: if ``archive`` exists and was not written by mmmask.
         RuntimeError: if more than half of the images are unreadable.
     """
     dataset = ImageFolder(source, least_side=2 * SHORT_SIDE)
@@ -53,8 +55,11 @@ def prepare_images(source: str | os.PathLike, archive: Path, seed: int = 0) -> D
         return encode_small(sample['img']) if dataset.load(sample) else None
 
     counts = dict.fromkeys(parts, 0)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(archive, 'w') as output, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        OutputFolder(archive.parent).file(archive.name) as draft,
+        zipfile.ZipFile(draft, 'w') as output,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         for part, images in parts.items():
             contents = pool.map(shrink, [index for index, _ in images])
             title = f'reading {part} images'
@@ -67,7 +72,7 @@ def prepare_images(source: str | os.PathLike, archive: Path, seed: int = 0) -> D
                     )
                     counts[part] += 1
     if not counts['train']:
-        raise RuntimeError(f'{source}: not one of {len(parts["train"])} images could be read.')
+        raise RuntimeError(f'{source}: none of {len(parts["train"])} images could be read.')
     if not counts['val']:
         classes = []
     return DemoData(archive, counts['train'], counts['val'], len(names), classes)
@@ -76,7 +81,7 @@ def prepare_images(source: str | os.PathLike, archive: Path, seed: int = 0) -> D
 def split_names(names: list[str], random: np.random.Generator) -> dict[str, list[tuple[int, str]]]:
     """Names with slashes -> (index, label) of the images of ``'train'`` and ``'val'``.
 
-    Labels are empty strings where the folders tell none.
+    Labels are empty strings if the folders give none.
     """
     tops = {name.split('/')[0] for name in names if '/' in name}
     if {'train', 'val'} <= tops:

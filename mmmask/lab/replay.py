@@ -1,4 +1,4 @@
-"""The step that gave a loss which is not finite, once more and watched."""
+"""Repeat a step with a non-finite loss, and find the module in which it began."""
 
 import os
 from typing import NamedTuple
@@ -17,14 +17,14 @@ PRECISIONS = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 class Replay(NamedTuple):
-    """What a replay has shown.
+    """The result of a replay.
 
     Attributes:
         iteration: number of the step in its run.
-        recorded, losses: its losses then and now.
-        origin: the first module that made something not finite out of finite tensors, if any.
+        recorded, losses: its losses in the run and in the replay.
+        origin: the first module with finite inputs and a non-finite output, if any.
         broken_weights: parameters and buffers that are not finite.
-        images: paths of the images of the batch, where the data gave some.
+        images: paths of the images of the batch, if the data contain them.
     """
 
     iteration: int
@@ -38,21 +38,21 @@ class Replay(NamedTuple):
 def replay(
     config: str | os.PathLike, path: str | os.PathLike, amp: str = 'off', device: str = 'cpu'
 ) -> Replay:
-    """Repeat a step that ``mmmask.NonFiniteLossHook`` has saved, with the same random numbers.
+    """Repeat a step that ``mmmask.NonFiniteLossHook`` saved, with the same random numbers.
 
     Args:
-        config: config of the pre-training; none is taken out of the file.
+        config: config of the pre-training; the file contains none.
         path: file below ``nonfinite/`` of the work directory.
         amp: precision of the run, a key of ``PRECISIONS``.
-        device: where to compute.
+        device: ``'cpu'`` or ``'cuda'``.
 
     Raises:
-        CheckpointError: if the file is none of these, or of another model.
+        CheckpointError: if the file is not such a step, or is of another model.
     """
     record = open_checkpoint(path)
     if PARTS - record.keys():
         raise CheckpointError(
-            f'{path} lacks {sorted(PARTS - record.keys())}: give a file that NonFiniteLossHook has '
+            f'{path} lacks {sorted(PARTS - record.keys())}: give a file that NonFiniteLossHook '
             "saved under 'nonfinite' in the work directory."
         )
     cfg = Config.fromfile(config)
@@ -84,16 +84,16 @@ def replay(
 
 
 class FirstBroken:
-    """Listens to all modules; ``name`` is that of the first to break what was finite."""
+    """Hooks on all modules; ``name`` is the first with finite inputs and a non-finite output."""
 
     def __init__(self, model: nn.Module) -> None:
         self.name: str | None = None
         for name, module in model.named_modules():
             module.register_forward_hook(
-                lambda _, inputs, output, name=name: self._look(name, inputs, output)
+                lambda _, inputs, output, name=name: self._check(name, inputs, output)
             )
 
-    def _look(self, name: str, inputs, output) -> None:
+    def _check(self, name: str, inputs, output) -> None:
         if self.name is None and is_finite(inputs) and not is_finite(output):
             self.name = name or 'the model itself, after its modules'
 

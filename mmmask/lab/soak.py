@@ -1,8 +1,9 @@
-"""A pre-training under random kills, signals and torn files, held against an undisturbed one."""
+"""Pre-training under random kills, signals and damaged files, compared with an undisturbed run."""
 
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,21 +25,28 @@ from mmmask.engine.hooks.preemption import PREEMPTED
 from mmmask.registry import DATASETS
 
 SIGNALS = ('SIGKILL', 'SIGTERM', 'SIGUSR1')
-WRITES = ('fsync', 'replace')  # the calls by which a checkpoint comes to be
-TEARS = ('truncated', 'a bit flipped', 'removed', 'checksum removed', 'pointer torn', 'left-overs')
-MEASURED = ('time', 'memory', 'eta', '_ms')  # parts of names whose values no two runs share
+WRITES = ('fsync', 'replace')  # the calls that write a checkpoint
+DAMAGES = (
+    'truncated',
+    'a bit flipped',
+    'removed',
+    'checksum removed',
+    'pointer truncated',
+    'unfinished file',
+)
+MEASURED = ('time', 'memory', 'eta', '_ms')  # in the names of values that differ between any runs
 
 
 class SoakResult(NamedTuple):
-    """What was done to the runs, and what became of them.
+    """What was done to the runs, and the result.
 
     Attributes:
         kills: number of processes that ended by SIGKILL, from outside or within a write.
-        stops: number of processes that left with the exit code of preemption.
-        faults: how often each kind of fault was injected.
-        runs: number of runs that were trained to their end.
+        stops: number of processes that ended with the exit code of preemption.
+        faults: number of faults of each kind.
+        runs: number of runs that were trained to the end.
         starts: number of processes that trained them.
-        seconds: duration of all of it.
+        seconds: total duration.
         differences: what differs from the undisturbed run; empty if nothing was lost.
     """
 
@@ -54,7 +62,7 @@ class SoakResult(NamedTuple):
 def soak_config(
     path: str | os.PathLike, work_dir: str | os.PathLike, images: int, epochs: int
 ) -> Config:
-    """A config made small: few images, no pictures, a checkpoint every third iteration."""
+    """A small version of a config: few images, no pictures, a checkpoint every third iteration."""
     small = {
         'default_hooks.evolution.num_images': 1,
         'train_cfg.max_epochs': epochs,
@@ -93,24 +101,30 @@ def soak(
     seed: int = 0,
     images: int = 64,
     epochs: int = 3,
-    tell: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
 ) -> SoakResult:
-    """Train runs under faults until so many processes were killed, and compare each with its twin.
+    """Train runs under faults until enough processes were killed; compare each with no faults.
 
-    A run is started again with ``--resume`` until it ends. Each process gets one fault, drawn by
-    the seed: a signal after a random time, or SIGKILL inside of a random call that writes a
-    checkpoint. Between two processes files of the newest checkpoint may be damaged, as long as
-    another one is intact. Processes are forked, so a start costs no imports.
+    A run is started again with ``--resume`` until it ends. Each process gets one random fault: a
+    signal after a random time, or SIGKILL within a random call that writes a checkpoint. Between
+    two processes files of the newest checkpoint may be damaged, as long as another one is intact.
+    Processes are forked, so a start costs no imports.
 
     Args:
         config: config of a pre-training like those in ``configs/demo``.
-        work_dir: a new folder for the runs; one is removed when it was compared and found equal.
+        work_dir: a new or empty folder; a run in it is removed once it was found equal.
         kills: least number of kills.
         seed: of the faults; how long a process lives also depends on the machine.
         images, epochs: size of a run.
-        tell: gets a line now and then.
+        report: is called with a line of progress after each run.
+
+    Raises:
+        FileExistsError: if ``work_dir`` is not empty.
+        RuntimeError: if the undisturbed run fails.
     """
-    work_dir, begin = Path(work_dir), time.perf_counter()
+    work_dir, begin = Path(work_dir).expanduser(), time.perf_counter()
+    if work_dir.is_dir() and any(work_dir.iterdir()):
+        raise FileExistsError(f'{work_dir} is not empty, and runs in it are removed: name another.')
     torch.set_num_threads(1)  # a thread pool would not survive the fork
     random, faults, differences = np.random.default_rng(seed), Counter(), []
     cfg = soak_config(config, work_dir / 'undisturbed', images, epochs)
@@ -121,14 +135,14 @@ def soak(
     if code:
         raise RuntimeError(f'the undisturbed run failed with exit code {code}, see {cfg.work_dir}.')
     expected = read_run(cfg.work_dir)
-    tell(f'undisturbed run: {lifetime:.1f} s, {len(expected["log"])} steps logged')
+    report(f'undisturbed run: {lifetime:.1f} s, {len(expected["log"])} steps logged')
 
     runs = starts = num_kills = stops = 0
     while num_kills < kills and not differences:
         cfg.work_dir = str(work_dir / f'run_{runs}')
         code = None
         while code != 0 and not differences:
-            fault = draw_fault(random, lifetime)
+            fault = random_fault(random, lifetime)
             code = run_process(cfg, fault)
             starts += 1
             num_kills += code == -signal.SIGKILL
@@ -138,20 +152,20 @@ def soak(
             if code not in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGUSR1, PREEMPTED):
                 differences.append(f'{cfg.work_dir}: a process ended with exit code {code}')
             if code and random.random() < 0.5:
-                faults[tear(Path(cfg.work_dir), random)] += 1
+                faults[damage(Path(cfg.work_dir), random)] += 1
         if not differences:
             differences = compare(expected, read_run(cfg.work_dir), cfg.work_dir)
         if not differences:
-            remove_folder(Path(cfg.work_dir))
+            shutil.rmtree(cfg.work_dir)
         runs += 1
-        tell(f'{num_kills} of {kills} kills, {stops} stops, {runs} runs ended as the undisturbed')
+        report(f'{num_kills} of {kills} kills, {stops} stops, {runs} runs ended equal')
     faults.pop('nothing', None)
     seconds = time.perf_counter() - begin
     return SoakResult(num_kills, stops, faults, runs, starts, seconds, differences)
 
 
 class Fault(NamedTuple):
-    """A signal after some seconds, or, if a call is given, within its n-th repetition."""
+    """A signal after some seconds or, if a call is given, within its n-th repetition."""
 
     signal: str
     seconds: float = 0.0
@@ -163,15 +177,15 @@ class Fault(NamedTuple):
         return f'{self.signal} in {self.call}' if self.call else self.signal
 
 
-def draw_fault(random: np.random.Generator, lifetime: float) -> Fault:
-    """Half of the faults hit a random moment, the others a moment of writing."""
+def random_fault(random: np.random.Generator, lifetime: float) -> Fault:
+    """A signal at a random moment, or with the same probability SIGKILL while writing."""
     if random.random() < 0.5:
         return Fault(str(random.choice(SIGNALS, p=[0.7, 0.15, 0.15])), random.uniform(0, lifetime))
     return Fault('SIGKILL', 0.0, str(random.choice(WRITES)), int(random.integers(12)))
 
 
 def run_process(cfg: Config, fault: Fault | None) -> int:
-    """Train in a forked process; its exit code, negative for the signal that ended it."""
+    """Train in a forked process; returns its exit code, negative for the signal that ended it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -205,9 +219,8 @@ def run_process(cfg: Config, fault: Fault | None) -> int:
 
 
 def arm(fault: Fault) -> None:
-    """Let this process kill itself in the n-th of its calls, with files half written."""
+    """Make this process kill itself within the n-th call, with files half written."""
     left = fault.repetition
-
     call = getattr(os, fault.call)
 
     def deadly(*arguments):
@@ -222,12 +235,12 @@ def arm(fault: Fault) -> None:
     setattr(os, fault.call, deadly)
 
 
-def tear(work_dir: Path, random: np.random.Generator) -> str:
-    """Damage the newest checkpoint, if there is another one, and say how."""
+def damage(work_dir: Path, random: np.random.Generator) -> str:
+    """Damage the newest checkpoint if there is another one; returns the kind of damage."""
     checkpoints = sorted(work_dir.glob('*.pth'), key=lambda path: path.stat().st_mtime_ns)
     if len(checkpoints) < 2:
         return 'nothing'
-    newest, how = checkpoints[-1], str(random.choice(TEARS))
+    newest, how = checkpoints[-1], str(random.choice(DAMAGES))
     content = newest.read_bytes()
     place = int(random.integers(len(content)))
     if how == 'truncated':
@@ -239,9 +252,9 @@ def tear(work_dir: Path, random: np.random.Generator) -> str:
         newest.unlink()
     elif how == 'checksum removed':
         checksum_of(newest).unlink(missing_ok=True)
-    elif how == 'pointer torn':
+    elif how == 'pointer truncated':
         Path(work_dir, 'last_checkpoint').write_text(str(newest)[: place % len(str(newest))])
-    elif how == 'left-overs':
+    elif how == 'unfinished file':
         Path(work_dir, f'.{newest.name}.1{UNFINISHED}').write_bytes(content[:place])
     else:
         return 'nothing'
@@ -249,9 +262,9 @@ def tear(work_dir: Path, random: np.random.Generator) -> str:
 
 
 def read_run(work_dir: str | os.PathLike) -> dict[str, Any]:
-    """The last checkpoint of a run, and its log: step -> the values that every run must share."""
+    """The last checkpoint of a run, and its log: step -> values, which all runs must share."""
     work_dir = Path(work_dir)
-    # The pointer may still be torn, if the run was over when it was damaged.
+    # The pointer is still truncated if it was damaged when the run was over.
     checkpoint = open_checkpoint(find_intact_checkpoint(work_dir, logging.getLogger('soak')))
     checkpoint.pop('meta')  # times and names
     runtime = checkpoint['message_hub'].pop('runtime_info')
@@ -268,7 +281,7 @@ def read_run(work_dir: str | os.PathLike) -> dict[str, Any]:
 
 
 def compare(expected: dict[str, Any], found: dict[str, Any], name: str) -> list[str]:
-    """Where two runs differ in their last checkpoint or in any line of their logs."""
+    """The differences of two runs in their last checkpoint and in any line of their logs."""
     differences = list(compare_values(expected['checkpoint'], found['checkpoint'], name))
     if expected['log'].keys() != found['log'].keys():
         missing = sorted(expected['log'].keys() ^ found['log'].keys())
@@ -281,7 +294,7 @@ def compare(expected: dict[str, Any], found: dict[str, Any], name: str) -> list[
 
 
 def compare_values(expected, found, place: str) -> Iterator[str]:
-    """Places at which two nested values are not equal, bit by bit; what is measured is left out."""
+    """Places where two nested values are not equal, bit by bit, except for measured values."""
     if isinstance(expected, HistoryBuffer) and isinstance(found, HistoryBuffer):
         expected, found = expected.data, found.data
     if isinstance(expected, dict) and isinstance(found, dict):
@@ -305,9 +318,3 @@ def compare_values(expected, found, place: str) -> Iterator[str]:
             yield f'{place} differs'
     elif expected != found:
         yield f'{place} is {found!r} instead of {expected!r}'
-
-
-def remove_folder(folder: Path) -> None:
-    for path in sorted(folder.rglob('*'), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    folder.rmdir()

@@ -1,4 +1,4 @@
-"""The benchmark: exact arithmetic, a clock of our own, and shares of time known in advance."""
+"""The benchmark: exact arithmetic, a fake clock, and fractions of time that are known."""
 
 import json
 import re
@@ -52,7 +52,7 @@ class OneLinear(BaseModel):
 
 
 class SlowImages(torch.utils.data.Dataset):
-    """Images that take 20 ms each."""
+    """Images that take 50 ms each."""
 
     def __len__(self):
         return 6
@@ -108,7 +108,7 @@ def test_flops_of_attention_on_a_cpu():
 
     product = 2 * 2 * 4 * 10 * 10 * 16
     assert measuring.count_flops(attend) == 2 * product
-    # Backward computes the scores anew and four gradients.
+    # Backward computes the scores again and four gradients.
     assert measuring.count_flops(lambda: attend().sum().backward()) == (2 + 5) * product
 
 
@@ -116,7 +116,7 @@ def test_utilization():
     assert measuring.utilization(flops=6e9, seconds=0.1, ceiling=100e9) == pytest.approx(0.6)
 
 
-def test_calls_take_turns_forth_and_back(clock):
+def test_rounds_alternate_in_direction(clock):
     order = []
     calls = [lambda name=name: order.append(name) for name in 'ABC']
     measuring.interleave(calls, iters=3, warmup=1, device=CPU)
@@ -136,7 +136,7 @@ def test_medians_and_ratios_on_a_machine_that_gets_slower(clock):
     assert second == (9.0, 3.0)
 
 
-def test_share_of_time_spent_waiting(clock):
+def test_fraction_of_time_spent_waiting(clock):
     def loader():
         for index in range(3):
             clock.pass_time(50 if index == 0 else 0.3)  # the first of an epoch takes long
@@ -153,12 +153,12 @@ def test_share_of_time_spent_waiting(clock):
         clock.pass_time(0.1)
 
     # One warm-up, then 2 of this epoch and 3 of the next, which starts with 50 seconds.
-    share = measuring.waiting_share(Loader(), step, iters=5, warmup=1)
+    fraction = measuring.waiting_share(Loader(), step, iters=5, warmup=1)
     assert seen == [0, 1, 2, 0, 1, 2]
-    assert share == pytest.approx((4 * 0.3 + 50) / (4 * 0.3 + 50 + 5 * 0.1))
+    assert fraction == pytest.approx((4 * 0.3 + 50) / (4 * 0.3 + 50 + 5 * 0.1))
 
 
-def test_share_of_time_spent_waiting_for_a_real_loader(config):
+def test_fraction_of_time_spent_waiting_for_a_real_loader(config):
     cfg = Config.fromfile(config)
     step = steps.TrainingStep(cfg, torch.zeros(2, 3, 8, 8))
     plain = step.on_raw_batch
@@ -170,9 +170,9 @@ def test_share_of_time_spent_waiting_for_a_real_loader(config):
         plain(batch)
 
     step.on_raw_batch = slow_step
-    share = steps.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
+    fraction = steps.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
     assert shapes == [(2, 3, 8, 8)] * 9
-    assert share == pytest.approx(0.5, abs=0.15)  # two images of 50 ms each, a step of 100 ms
+    assert fraction == pytest.approx(0.5, abs=0.15)  # two images of 50 ms each, a step of 100 ms
 
 
 def test_peak_memory_is_that_of_the_call_alone():
@@ -238,7 +238,7 @@ def test_the_command_writes_what_it_prints(config, tmp_path, monkeypatch, capsys
     report = json.loads(output.read_text())
     (result,) = report['results']
     assert result['name'] == 'one_linear'
-    assert result['waiting'] > 0.8  # 40 ms for a batch, and a step of a single small product
+    assert result['waiting'] > 0.8  # 100 ms for a batch, and a step of a single small product
     assert report['machine']['batch_size'] == 2
     printed = capsys.readouterr().out
     assert f'{result["waiting"]:.1%}' in printed
@@ -246,14 +246,14 @@ def test_the_command_writes_what_it_prints(config, tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.parametrize('arguments', [[], ['config.py', '--component', 'hog']])
-def test_the_command_wants_configs_or_a_component(arguments, monkeypatch, capsys):
+def test_the_command_needs_configs_or_a_component(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'), run_name='__main__')
     assert 'give one or more configs, or --component' in capsys.readouterr().err
 
 
-def test_the_table_leaves_out_what_was_not_measured():
+def test_the_table_has_no_empty_columns():
     results = [
         benchmark.Result('fast', 0.5, 1.0, 32.0, 3 * 2**20, 10**12, 0.25),
         benchmark.Result('slow', 2.0, 4.0, 8.0, None, 2 * 10**12, 0.125),

@@ -1,4 +1,4 @@
-"""Downstream configs are measured as pre-trainings are."""
+"""Downstream configs are measured like pre-training."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize('path', PARTS)
-def test_every_part_learns_from_the_made_up_answers(path):
+def test_every_part_learns_from_the_synthetic_labels(path):
     if 'mask-rcnn' in path:
         pytest.importorskip('mmcv.ops')
     size = (128, 128) if 'digits' in path else (64, 64)
@@ -38,7 +38,7 @@ def test_every_part_learns_from_the_made_up_answers(path):
     }
     for part in ('backbone', *PARTS[path]):
         assert any(name.startswith(part) for name in changed), part
-    # A batch of four times the size costs four times as much, but for the regions of detectors.
+    # A batch of four times the size costs four times as much, except for the regions of detectors.
     flops = step.count_flops()
     large = TrainingStep(Config.fromfile(DOWNSTREAM / path), torch.randn(8, 3, *size))
     assert large.count_flops() / flops == pytest.approx(4, rel=0.2 if 'mask-rcnn' in path else 1e-9)

@@ -8,7 +8,7 @@ from mmmask.lab.soak import compare_values
 
 
 def test_both_sides_take_the_same_kind_of_step():
-    """The plain side has mmengine's own parts only, and both come to a new checkpoint."""
+    """The plain side has only components of mmengine, and both sides write a checkpoint."""
     device = torch.device('cpu')
     plain, durable = (prepare(plain, 4, 64, device) for plain in (True, False))
     names = [{type(hook).__name__ for hook in runner.hooks} for runner in (plain, durable)]

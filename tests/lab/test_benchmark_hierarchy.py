@@ -10,15 +10,15 @@ def test_the_stages_are_those_of_the_whole():
     parent, height = results['tree']
     assert parent.shape == (3, 199) and height.shape == (3, 99)
     assert ((node_sizes(results['cut']) > 0).sum(1) == NUM_NODES).all()
-    for name in ('tree, cut, draw', 'draw', 'EHM', 'EPM', 'random'):
+    for name in ('tree, cut, sample', 'sample', 'EHM', 'EPM', 'random'):
         assert (results[name].hidden.sum(1) == 75).all()
     torch.manual_seed(0)
-    whole = calls['tree, cut, draw']()
+    whole = calls['tree, cut, sample']()
     torch.manual_seed(0)
-    assert torch.equal(calls['draw']().hidden, whole.hidden)
+    assert torch.equal(calls['sample']().hidden, whole.hidden)
 
 
-def test_photographs_are_the_same_each_time_and_normalised():
+def test_photographs_are_the_same_each_time_and_normalized():
     images = photographs(6, 64)
     assert torch.equal(images, photographs(6, 64))
     assert -2 <= images.min() < -1 and 1 < images.max() <= 2.5

@@ -1,5 +1,6 @@
 import io
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,23 +13,23 @@ from sklearn.preprocessing import StandardScaler
 
 from mmmask.apis.visualize import build_model
 from mmmask.datasets.digits import load_digits, split_digits
+from mmmask.evaluation import extract_features
 from mmmask.lab.compare import (
-    backbone_features,
     compare_runs,
     comparison_table,
     labelled_sets,
     raw_pixels,
     score_features,
 )
-from mmmask.lab.demo import CONFIG, evaluation_sets
+from mmmask.lab.demo import CONFIG
 
 
 def test_scores_of_features():
     cfg = Config.fromfile(CONFIG)
     models = [build_model(cfg, seed=seed) for seed in (0, 0, 1)]
-    train, val = evaluation_sets(cfg, models[0], None)
+    train, val = labelled_sets(cfg)
     train, val = train.get_subset(range(0, 4000, 10)), val.get_subset(range(0, 1000, 10))
-    extractors = {f'model {i}': backbone_features(model) for i, model in enumerate(models)}
+    extractors = {f'model {i}': partial(extract_features, model) for i, model in enumerate(models)}
     scores = score_features(train, val, {'raw pixels': raw_pixels, **extractors})
     assert list(scores) == ['raw pixels', 'model 0', 'model 1', 'model 2']
     assert scores['model 0'] == scores['model 1'] != scores['model 2']
@@ -103,6 +104,12 @@ def test_what_is_done_is_not_repeated(compared, monkeypatch):
     configs, work, results = compared
     monkeypatch.setattr('mmmask.lab.compare.run_training', None)
     assert compare_runs(configs, [0, 1], work) == results
+
+
+def test_two_configs_of_one_name_are_refused(compared):
+    configs, work, _ = compared
+    with pytest.raises(ValueError, match='two configs are named one, and their runs would share'):
+        compare_runs([configs[0], configs[0].parent / 'other' / 'one.py'], [0], work)
 
 
 def test_config_without_labels(tmp_path):

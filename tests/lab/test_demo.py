@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmmask.apis.train import load_config
 from mmmask.apis.visualize import build_model
+from mmmask.lab.compare import find_hook
 from mmmask.lab.demo import CONFIG, run_demo, sparkline, write_config
 from mmmask.lab.demo_data import SHORT_SIDE, DemoData, encode_small, prepare_images, split_names
 
@@ -39,7 +40,7 @@ class TestSplitNames:
         parts = split_names(names, np.random.default_rng(0))
         return {part: [(names[i], label) for i, label in found] for part, found in parts.items()}
 
-    def test_classes_are_held_out_one_by_one(self):
+    def test_images_of_each_class_are_held_out(self):
         names = [f'{label}/{number}.jpg' for label in ('cat', 'dog') for number in range(10)]
         parts = self.split(names)
         assert sorted(name for part in parts.values() for name, _ in part) == sorted(names)
@@ -110,7 +111,7 @@ def test_config_fits_the_data(tmp_path):
     assert cfg.train_dataloader.batch_size == 50  # else an epoch would have no batch
     assert cfg.train_cfg.max_epochs == 200
     assert cfg.train_dataloader.dataset.prefix == 'train'
-    knn = cfg.custom_hooks[-1]
+    knn = find_hook(cfg, 'mmmask.OnlineKNNHook')
     assert knn.k == 20
     assert knn.query == {
         **knn.bank,
@@ -145,7 +146,7 @@ def test_labelled_folder(textures, tmp_path, capsys):
         assert all(0 <= value <= 100 for value in row.values())
         assert f'{row["k-NN"]:.1f} ' in printed
         assert f'{row["linear probe"]:.1f} ' in printed
-    # Chance is 33.3; textures are told apart even by a random backbone.
+    # Chance is 33.3; even a random backbone separates textures.
     assert scores['random backbone']['linear probe'] > 60
     picture = np.asarray(Image.open(tmp_path / 'work' / 'reconstruction.png'))
     assert picture.shape[1] > 2000
@@ -167,6 +168,20 @@ def test_command_line_without_labels(textures, tmp_path):
     assert 'No accuracy is measured' in run.stdout
     assert 'Top-1' not in run.stdout
     assert (tmp_path / 'work' / 'reconstruction.png').stat().st_size > 100_000
+
+
+@pytest.mark.parametrize('name', ['images.zip', 'reconstruction.png'])
+def test_files_of_the_user_are_kept(textures, tmp_path, name):
+    """The archive of small copies must not replace the archive that they are made of."""
+    own = tmp_path / name
+    with zipfile.ZipFile(own, 'w') as archive:
+        archive.write(textures / 'brick/0.png', 'brick/0.png')
+    before = own.read_bytes()
+    source = own if name == 'images.zip' else textures
+    with pytest.raises(FileExistsError, match=f'{name} exists and was not written by mmmask'):
+        run_demo(str(source), str(tmp_path))
+    assert own.read_bytes() == before
+    assert not list(tmp_path.glob('.unfinished*'))
 
 
 def test_missing_folder(tmp_path):

@@ -39,7 +39,7 @@ def test_annotation_of_a_mask_by_hand():
         segmentation=dict(size=[4, 5], counts=[5, 2, 7, 1, 5]),
         iscrowd=0,
     )
-    mask[0, 0] = mask[3, 4] = True  # starts with no background, ends with the object
+    mask[0, 0] = mask[3, 4] = True  # begins with no background and ends with the object
     assert annotation(mask)['segmentation']['counts'] == [0, 1, 4, 2, 7, 1, 4, 1]
     assert annotation(mask)['bbox'] == [0, 0, 5, 4]
 
@@ -52,7 +52,7 @@ def test_glyph_is_cropped_tightly_and_scaled():
     np.testing.assert_allclose(glyph, 1)
 
 
-def test_later_digits_cover_earlier_ones_but_not_much():
+def test_digits_overlap_but_stay_mostly_visible():
     digits, labels = load_digits()
     background = np.full((64, 64, 3), 90, np.uint8)
     for seed in range(20):
@@ -60,7 +60,9 @@ def test_later_digits_cover_earlier_ones_but_not_much():
         assert scene.masks.sum(0).max(initial=0) <= 1
         painted = np.abs(scene.image.astype(int) - 90).max(-1)
         on_digits = painted[scene.masks.any(0)]
-        assert not on_digits.size or (on_digits > 20).mean() > 0.98  # all can be told
+        assert (
+            not on_digits.size or (on_digits > 20).mean() > 0.98
+        )  # all differ from the background
         assert len(scene.labels) == len(scene.masks) <= 6
 
 
@@ -102,7 +104,7 @@ def test_boxes_areas_and_maps_agree_with_the_masks(folder, part):
 
 
 def test_the_label_is_that_of_the_pasted_digit():
-    """A nearest neighbour among the digits knows the pasted one by its mask."""
+    """The nearest neighbour of the mask among the digits has the label of the pasted one."""
     digits, labels = load_digits()
     keep = np.arange(0, 5000, 100)
     glyphs = [resize_glyph(digits[i], 32) >= 0.5 for i in keep]
@@ -121,7 +123,7 @@ def test_the_label_is_that_of_the_pasted_digit():
     assert known > 15
 
 
-def test_parts_are_apart():
+def test_train_and_val_share_no_photographs():
     assert not set(PHOTOGRAPHS['train']) & set(PHOTOGRAPHS['val'])
     # the motorcycle pair counts as two
     assert [len(load_photographs(part)) for part in ('train', 'val')] == [7, 5]
@@ -151,3 +153,13 @@ def test_command_line_and_refusals(folder, tmp_path):
     assert again.returncode == 1 and 'holds annotations already' in again.stderr
     with pytest.raises(ValueError, match='size=16, .* at least 32 px'):
         make_digits_on_photographs(tmp_path / 'd', size=16)
+
+
+@pytest.mark.parametrize('name', ['train/000000.jpg', 'foreground/val/000001.png', 'preview.png'])
+def test_files_of_the_user_are_kept(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b'a photograph')
+    with pytest.raises(FileExistsError, match=f'{name} exists and was not written by mmmask'):
+        make_digits_on_photographs(tmp_path, 2, 2, size=64)
+    files = [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert files == [tmp_path / name] and files[0].read_bytes() == b'a photograph'

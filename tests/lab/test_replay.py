@@ -1,4 +1,4 @@
-"""A step whose loss was not finite comes out again, and the module that broke is named."""
+"""A step with a non-finite loss is reproduced, and the module in which it began is named."""
 
 import math
 import re
@@ -52,13 +52,13 @@ def test_the_step_is_repeated_and_its_origin_named(broken):
     assert result.broken_weights == ['neck.layers.0.ln1.weight']
 
 
-def test_a_mended_step_gives_the_loss_of_its_random_numbers(broken, tmp_path):
-    """With the weight put right the loss is finite, and the same at every replay: masks repeat."""
+def test_a_fixed_step_gives_the_loss_of_its_random_numbers(broken, tmp_path):
+    """With the weight corrected the loss is finite, and the same at every replay: masks repeat."""
     config, path = broken
     record = torch.load(path, weights_only=True)
     record['model']['neck.layers.0.ln1.weight'].fill_(1.0)
-    write_checkpoint(record, tmp_path / 'mended.pth')
-    first, second = (replay(config, tmp_path / 'mended.pth') for _ in range(2))
+    write_checkpoint(record, tmp_path / 'fixed.pth')
+    first, second = (replay(config, tmp_path / 'fixed.pth') for _ in range(2))
     assert first.losses == second.losses and math.isfinite(first.losses['loss'])
     assert first.origin is None
     assert record['progress'] == {'masking': 1.0}  # of the last of two epochs
@@ -67,11 +67,11 @@ def test_a_mended_step_gives_the_loss_of_its_random_numbers(broken, tmp_path):
     assert replay(config, tmp_path / 'earlier.pth').losses != first.losses
 
 
-def test_the_command_tells(broken, monkeypatch, capsys):
+def test_the_command_prints_the_origin(broken, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['replay.py', *map(str, broken)])
     runpy.run_path(str(ROOT / 'tools' / 'replay.py'), run_name='__main__')
     text = capsys.readouterr().out
-    assert re.search(r'loss +nan then, nan now', text)
+    assert re.search(r'loss +nan in the run, nan in the replay', text)
     assert 'origin     neck.layers.0.ln1' in text
     assert 'weights    not finite in neck.layers.0.ln1.weight' in text
 

@@ -1,4 +1,4 @@
-"""Runs under kills and torn files; and that the comparison which judges them sees differences."""
+"""Runs under kills and damaged files, and the comparison that judges them."""
 
 import copy
 import os
@@ -20,22 +20,30 @@ CONFIG = ROOT / 'configs' / 'demo' / 'ehm_vit-tiny_digits.py'
 
 def test_nothing_is_lost(tmp_path):
     lines = []
-    result = soak(CONFIG, tmp_path, kills=8, seed=0, images=40, epochs=2, tell=lines.append)
+    result = soak(CONFIG, tmp_path, kills=8, seed=0, images=40, epochs=2, report=lines.append)
     assert result.differences == []
     assert result.kills >= 8 and result.runs >= 1
     assert result.starts > result.kills
     assert lines[-1].startswith(f'{result.kills} of 8 kills')
 
 
+def test_a_folder_with_files_is_refused(tmp_path):
+    """Runs in the folder are removed, so it must contain nothing else."""
+    (tmp_path / 'run_0').mkdir()
+    with pytest.raises(FileExistsError, match='is not empty, and runs in it are removed'):
+        soak(CONFIG, tmp_path, kills=1)
+    assert (tmp_path / 'run_0').is_dir()
+
+
 def test_a_run_that_is_not_the_same_is_reported(tmp_path, monkeypatch):
     """The soak fails if checkpoints hold no random states."""
     monkeypatch.setattr(
-        module, 'draw_fault', lambda *_: Fault('SIGKILL', call='replace', repetition=8)
+        module, 'random_fault', lambda *_: Fault('SIGKILL', call='replace', repetition=8)
     )
-    monkeypatch.setattr(module, 'tear', lambda *_: 'nothing')
+    monkeypatch.setattr(module, 'damage', lambda *_: 'nothing')
     hook = 'mmmask.engine.hooks.durable_checkpoint.set_random_state'
     monkeypatch.setattr(hook, lambda state: None)
-    result = soak(CONFIG, tmp_path, kills=1, images=40, epochs=2, tell=lambda _: None)
+    result = soak(CONFIG, tmp_path, kills=1, images=40, epochs=2, report=lambda _: None)
     assert any('state_dict' in line for line in result.differences)
     assert any('.loss is ' in line for line in result.differences)
 
@@ -65,7 +73,7 @@ def test_a_signal_to_all_ends_in_a_checkpoint_and_exit_code_75(tmp_path):
     assert 'Traceback' not in (tmp_path / 'output.txt').read_text()
 
 
-def test_a_process_that_is_killed_says_so(tmp_path):
+def test_the_exit_code_of_a_killed_process(tmp_path):
     cfg = soak_config(CONFIG, tmp_path, images=16, epochs=2)
     assert run_process(cfg, Fault('SIGKILL', call='replace')) == -signal.SIGKILL
     assert list(tmp_path.glob('*.pth')) == []

@@ -1,4 +1,4 @@
-"""Time, memory and arithmetic of training steps and of components, side by side in one run."""
+"""Time, memory and arithmetic of training steps and of components, measured in one run."""
 
 from .components import COMPONENTS, benchmark_component
 from .report import Report, Result, make_table

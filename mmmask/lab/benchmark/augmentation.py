@@ -1,4 +1,4 @@
-"""What two augmented views of each image cost, on the device and in the data pipeline."""
+"""Cost of two augmented views of each image, on the device and in the data pipeline."""
 
 from collections.abc import Callable
 
@@ -15,17 +15,17 @@ RGB_WEIGHTS = (0.114, 0.587, 0.2989)  # of B, G, R
 def augmentation_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
     """BYOL's two views: of a batch by kornia, image by image by torchvision and by mmpretrain.
 
-    The images are twice as large as the crops. mmpretrain's pipeline stays on the CPU, where a
-    training shares its cost among the workers of the loader.
+    The images are twice as large as the crops. mmpretrain's pipeline runs on the CPU, where in
+    training the workers of the loader share its cost.
     """
     torch.manual_seed(0)
     side = 2 * img_size
     images = torch.randint(0, 256, (batch_size, 3, side, side), dtype=torch.uint8, device=device)
     arrays = list(images.cpu().permute(0, 2, 3, 1).contiguous().numpy())
-    chances = (dict(blur=1.0, solarize=0.0), dict(blur=0.1, solarize=0.2))
-    batched = [view_augmentation(img_size, **view).to(device) for view in chances]
-    single = [_torchvision(img_size, **view) for view in chances]
-    pipelines = [_mmpretrain(img_size, **view) for view in chances]
+    options = (dict(blur=1.0, solarize=0.0), dict(blur=0.1, solarize=0.2))
+    batched = [view_augmentation(img_size, **view).to(device) for view in options]
+    single = [_torchvision(img_size, **view) for view in options]
+    pipelines = [_mmpretrain(img_size, **view) for view in options]
     return {
         'kornia, the batch': lambda: [augment(images.float() / 255) for augment in batched],
         'torchvision, each image': lambda: [

@@ -1,4 +1,4 @@
-"""Made-up batches with the answers that a model learns from."""
+"""Synthetic batches with the labels that a model is trained on."""
 
 from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
@@ -7,15 +7,15 @@ from mmpretrain.models import BaseClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-OBJECTS = 8  # of an image, for detectors
+OBJECTS = 8  # per image, for detectors
 
 
 def synthetic_batch(model: BaseModel, images: Tensor) -> dict:
     """(B, C, H, W) -> what ``model(**batch, mode='loss')`` takes.
 
-    Pre-training takes images alone, as many views of them as the model wants. Classifiers get a
-    label, segmentors a map, and detectors boxes and masks with each image; their own preprocessing
-    puts these together.
+    Pre-training takes images alone, in as many views as the model has. Classifiers get a label,
+    segmentors a map, and detectors boxes and masks for each image; the preprocessor of the model
+    collates them.
     """
     if isinstance(model, BaseClassifier):
         samples = [DataSample().set_gt_label(0) for _ in images]

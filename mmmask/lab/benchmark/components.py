@@ -1,4 +1,4 @@
-"""Components against what could be there in their place."""
+"""Components against their alternatives."""
 
 from .augmentation import augmentation_calls
 from .durability import checkpoint_calls, step_calls
@@ -9,8 +9,8 @@ from .measuring import describe_machine, interleave, peak_memory, resolve_device
 from .report import Report, Result
 from .swin import swin_calls
 
-# name -> function of batch size, image size and device that gives named calls; the first of them is
-# the component, the others are what it is compared with.
+# name -> function of batch size, image size and device that returns named calls: the first is the
+# component, the others are its alternatives.
 COMPONENTS = dict(
     augmentation=augmentation_calls,
     checkpoint=checkpoint_calls,
@@ -34,9 +34,9 @@ def benchmark_component(
 
     Args:
         name: key of ``COMPONENTS``.
-        batch_size: images a call.
+        batch_size: images per call.
         img_size: side of the images, 224 by default.
-        iters: rounds that count.
+        iters: rounds that are measured.
         warmup: rounds before them.
         device: ``'cpu'``, ``'cuda'`` or ``'auto'``.
     """

@@ -1,4 +1,4 @@
-"""What it costs that a run can be resumed exactly."""
+"""Cost of exact resumption."""
 
 import tempfile
 from collections.abc import Callable
@@ -12,8 +12,10 @@ from mmengine.runner import Runner
 
 from mmmask.apis.train import set_defaults
 
-CONFIG = Path(__file__).parents[3] / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
-PLAIN = {  # mmengine's own parts in place of those of this project
+from ..compare import ROOT
+
+CONFIG = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
+PLAIN = {  # mmengine's own components instead of those of this project
     'train_cfg.type': 'EpochBasedTrainLoop',
     'train_dataloader.sampler.type': 'DefaultSampler',
     'default_hooks.checkpoint.type': 'CheckpointHook',
@@ -21,7 +23,7 @@ PLAIN = {  # mmengine's own parts in place of those of this project
 
 
 def prepare(plain: bool, batch_size: int, img_size: int, device: torch.device) -> Runner:
-    """A runner of the baseline's demo that is ready for its first iteration."""
+    """A runner of the demo of MAE that is ready for its first iteration."""
     cfg = Config.fromfile(CONFIG)
     cfg.model.backbone.img_size = img_size
     cfg.train_dataloader.update(batch_size=batch_size, num_workers=0)
@@ -33,7 +35,7 @@ def prepare(plain: bool, batch_size: int, img_size: int, device: torch.device) -
         for name in ('preemption', 'collapse', 'dead_masks', 'mask_statistics'):
             cfg.default_hooks.pop(name)
     cfg.visualizer.vis_backends = []
-    # The folder goes away with the runner.
+    # The folder is removed together with the runner.
     folder = tempfile.TemporaryDirectory()
     cfg.work_dir, cfg.log_level = folder.name, 'ERROR'
     cfg.experiment_name = f'durability_{plain}_{Path(folder.name).name}'
@@ -53,7 +55,7 @@ def prepare(plain: bool, batch_size: int, img_size: int, device: torch.device) -
 
 
 def step_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
-    """A training step with everything that surrounds it: data, hooks, log."""
+    """A training step with data, hooks and log."""
 
     def call(plain: bool) -> Callable:
         runner = prepare(plain, batch_size, img_size, device)

@@ -1,4 +1,4 @@
-"""What the hierarchy of evolved masking costs, stage by stage, beside random masking."""
+"""Cost of the hierarchy of evolved masking, stage by stage, and of random masking."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ NUM_NODES = 24  # half-way through training on 196 patches
 
 
 def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
-    """Tree, cut and draw of masks; each stage alone; whole generators, the last one random masking.
+    """Tree, cut and sampling of masks; each stage alone; whole generators, random masking last.
 
-    The number of merge rounds depends on the image, so the evidence is the attention of a ViT-B/16
-    on photographs, at its random initialisation.
+    The number of merge rounds depends on the image, so the evidence is the attention of a randomly
+    initialized ViT-B/16 on photographs.
     """
-    MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
+    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     torch.manual_seed(0)
     backbone = MaskedVisionTransformer(arch='base', img_size=img_size, patch_size=16)
     backbone.init_weights()
@@ -42,13 +42,13 @@ def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dic
         return lambda: generators[name](batch_size, grid, device, evidence)
 
     return {
-        'tree, cut, draw': lambda: mask_nodes(
+        'tree, cut, sample': lambda: mask_nodes(
             cut_tree(build_tree(weights)[0], NUM_NODES), num_keep
         ),
         'affinity': lambda: affinity(evidence),
         'tree': lambda: build_tree(weights),
         'cut': lambda: cut_tree(parent, NUM_NODES),
-        'draw': lambda: mask_nodes(labels, num_keep),
+        'sample': lambda: mask_nodes(labels, num_keep),
         'EHM': generate('hierarchy'),
         'EPM': generate('parts'),
         'random': generate('random'),
@@ -56,7 +56,7 @@ def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dic
 
 
 def photographs(num_images: int, img_size: int) -> Tensor:
-    """(B, 3, H, W) crops of scikit-image's photographs, normalised, the same each time."""
+    """(B, 3, H, W) crops of scikit-image's photographs, normalized, the same ones each time."""
     from skimage import data
 
     images = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
@@ -65,9 +65,9 @@ def photographs(num_images: int, img_size: int) -> Tensor:
     for index in range(num_images):
         image = torch.from_numpy(images[index % len(images)].copy()).permute(2, 0, 1) / 255
         height, width = image.shape[1:]
-        share = 0.5 + 0.5 * torch.rand(3, generator=generator)
-        side = int(min(height, width) * share[0])
-        top, left = int((height - side) * share[1]), int((width - side) * share[2])
+        fraction = 0.5 + 0.5 * torch.rand(3, generator=generator)
+        side = int(min(height, width) * fraction[0])
+        top, left = int((height - side) * fraction[1]), int((width - side) * fraction[2])
         crop = image[None, :, top : top + side, left : left + side]
         crops.append(F.interpolate(crop, img_size, mode='bilinear', antialias=True))
     return (torch.cat(crops) - 0.45) / 0.226

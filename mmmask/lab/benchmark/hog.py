@@ -10,7 +10,7 @@ from mmmask.targets import HOGTarget
 
 
 class _PlainHOG(HOGGenerator):
-    """mmpretrain's generator without its last step, which takes a grid of 14x14 for granted."""
+    """mmpretrain's generator without its last step, in which a grid of 14×14 is hard-coded."""
 
     def _reshape(self, histograms: Tensor) -> Tensor:
         return histograms.flatten(3).flatten(1, 2).transpose(1, 2)

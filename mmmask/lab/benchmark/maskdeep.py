@@ -1,4 +1,4 @@
-"""What several groups of visible positions cost beside one, and deep masking beside BYOL."""
+"""Cost of several groups of visible positions against one, and of deep masking against BYOL."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ NORM = dict(type='SyncBN')
 def maskdeep_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
     """Forward and backward of whole steps on two views: ResNet-50, three levels, 1 and 4 groups.
 
-    Drawing the positions and the momentum copy's passes count; the optimiser, which is the same for
-    all, does not. Beside them BYOL, and four groups in the layout with channels last.
+    The time includes sampling the positions and the passes of the momentum copy, but not the
+    optimizer, which is the same for all. Alternatives are BYOL and four groups with channels last.
     """
-    MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
+    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     views = [torch.randn(batch_size, 3, img_size, img_size, device=device) for _ in range(2)]
 
     def step(model: nn.Module) -> Callable:

@@ -1,10 +1,11 @@
-"""Time in turn, memory, arithmetic, waiting: of any call."""
+"""Time, memory, arithmetic and waiting of any call."""
 
 import ctypes
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of a name, where ``'auto'`` is a GPU if there is one."""
+    """The device of a name; ``'auto'`` is a GPU if there is one."""
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return torch.device(device)
 
 
 def describe_machine(device: torch.device) -> dict:
-    """What the figures depend on."""
+    """The device, the threads and the version that the figures depend on."""
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.processor()
     return dict(
         device=f'{device.type} {name or platform.machine()}',
@@ -42,10 +43,10 @@ class Timing(NamedTuple):
 def interleave(
     calls: Sequence[Callable[[], object]], iters: int, warmup: int, device: torch.device
 ) -> list[Timing]:
-    """Time calls in rounds of one call each, so that what slows the machine slows all of them."""
+    """Time calls in rounds of one call each, so that a slow phase of the machine affects all."""
     seconds = [[] for _ in calls]
     for index in track(range(warmup + iters), 'timing', refresh_per_second=1):
-        # Forth and back in turn: what runs before a call, and so the caches it finds, evens out.
+        # Rounds alternate in direction, so that no call always follows the same other call.
         for times, call in list(zip(seconds, calls, strict=True))[:: -1 if index % 2 else 1]:
             synchronize(device)
             start = time.perf_counter()
@@ -58,7 +59,7 @@ def interleave(
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for what was given to the device."""
+    """Wait until the device has finished."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
@@ -77,28 +78,28 @@ def count_flops(call: Callable[[], object]) -> int:
     for direction in ('', '_backward'):
         known = getattr(torch.ops.aten, f'_scaled_dot_product_flash_attention{direction}')
         on_cpu = getattr(torch.ops.aten, f'_scaled_dot_product_flash_attention_for_cpu{direction}')
-        flop_registry.setdefault(on_cpu, flop_registry[known])  # PyTorch forgets the CPU's
+        flop_registry.setdefault(on_cpu, flop_registry[known])  # PyTorch lacks the CPU's
     with FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops()
 
 
 def utilization(flops: float, seconds: float, ceiling: float) -> float:
-    """Share of ``ceiling`` operations a second that ``flops`` in ``seconds`` reach."""
+    """Fraction of ``ceiling`` operations per second that ``flops`` in ``seconds`` reach."""
     return flops / seconds / ceiling
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> int | None:
-    """Bytes by which a call raises the peak of memory; None where the system does not tell."""
+    """Bytes by which a call raises the peak of memory; None if the system does not report it."""
     if device.type == 'cuda':
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        # Else blocks that earlier candidates freed but the C library keeps would come for nothing.
+        # Blocks that the C library keeps after earlier candidates would not be counted again.
         ctypes.CDLL(None).malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')  # Linux: forget the peak so far
+        Path('/proc/self/clear_refs').write_text('5')  # Linux: reset the peak
         before = _resident('VmRSS')
     except (OSError, AttributeError, TypeError):
         call()
@@ -116,12 +117,7 @@ def waiting_share(
     loader: Iterable, step: Callable[[object], None], iters: int, warmup: int
 ) -> float:
     """Time spent waiting for batches over the time of ``iters`` iterations after the warm-up."""
-
-    def endless() -> Iterator:
-        while True:
-            yield from loader
-
-    batches, waiting, total = endless(), 0.0, 0.0
+    batches, waiting, total = chain.from_iterable(map(iter, repeat(loader))), 0.0, 0.0
     for index in track(range(warmup + iters), 'real data', refresh_per_second=1):
         start = time.perf_counter()
         batch = next(batches)

@@ -1,4 +1,4 @@
-"""What a measurement gives, and its table."""
+"""Results of a measurement, and their table."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 class Result(NamedTuple):
-    """What one candidate costs; None is for what was not asked for or cannot be measured here.
+    """Costs of one candidate; None if a figure was not requested or cannot be measured here.
 
     Attributes:
         name: config or component.
@@ -16,9 +16,9 @@ class Result(NamedTuple):
         peak_memory: bytes; on CUDA the tensors of this candidate alone, on CPU the growth of the
             resident set from before it was built.
         flops: floating-point operations of forward and backward, twice the multiply-adds.
-        utilization: share of the measured matrix-multiply ceiling that ``flops`` reach in the
+        utilization: fraction of the measured matrix-multiply ceiling that ``flops`` reach in the
             whole step.
-        waiting: share of the time of real training that is spent waiting for data.
+        waiting: fraction of the time of real training spent waiting for data.
         profile: the operators that take longest, and the parts of a step.
     """
 
@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Results of one run, the machine, and its matrix-multiply ceiling in operations a second."""
+    """Results of one run, the machine, and its matrix-multiply ceiling in operations per second."""
 
     results: list[Result]
     machine: dict
@@ -42,10 +42,10 @@ class Report(NamedTuple):
 
 
 def make_table(report: Report) -> Table:
-    """The results as a table, one candidate a row; columns without any figure are left out."""
+    """The results as a table with a row for each candidate, without empty columns."""
 
-    def percent(share: float | None) -> str:
-        return '' if share is None else f'{share:.1%}'
+    def percent(fraction: float | None) -> str:
+        return '' if fraction is None else f'{fraction:.1%}'
 
     results = report.results
     columns = {

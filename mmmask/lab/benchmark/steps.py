@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -38,41 +39,13 @@ from .report import Report, Result
 
 DTYPES = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 
-# mmpretrain's own masked autoencoder, with what mmmask's configs give their optimiser (fused).
+# A name for mmpretrain's own masked autoencoder, as its config describes it.
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'
-_MMPRETRAIN_MAE_CONFIG = dict(
-    model=dict(
-        type='mmpretrain.MAE',
-        data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
-        backbone=dict(
-            type='mmpretrain.MAEViT', arch='b', img_size=224, patch_size=16, mask_ratio=0.75
-        ),
-        neck=dict(
-            type='mmpretrain.MAEPretrainDecoder',
-            patch_size=16,
-            in_chans=3,
-            embed_dim=768,
-            decoder_embed_dim=512,
-            decoder_depth=8,
-            decoder_num_heads=16,
-            mlp_ratio=4.0,
-        ),
-        head=dict(
-            type='mmpretrain.MAEPretrainHead',
-            norm_pix=True,
-            patch_size=16,
-            loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-        ),
-    ),
-    optim_wrapper=dict(
-        type='OptimWrapper',
-        optimizer=dict(type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
-    ),
-)
+_MMPRETRAIN_CONFIG = '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
 
 
 class TrainingStep:
-    """One optimiser step of a config on the same synthetic batch: loss, backward, update.
+    """One optimizer step of a config on the same synthetic batch: loss, backward, update.
 
     Args:
         cfg: config with ``model`` and ``optim_wrapper``.
@@ -88,7 +61,7 @@ class TrainingStep:
         read_checkpoints_as_data()  # for an init_cfg of type Pretrained
         self.model.init_weights()
         self.model.to(images.device).train()
-        # Masks that evolve are those of half the training, so that their parser has to run.
+        # Evolved masks are those half-way through training, so that their parser has to run.
         for module in self.model.modules():
             if hasattr(module, 'set_progress'):
                 module.set_progress(0.5)
@@ -115,7 +88,7 @@ class TrainingStep:
             self.optim_wrapper.zero_grad()
 
     def on_raw_batch(self, batch: dict) -> None:
-        """One step on what a data loader gives, including its way to the device."""
+        """One step on a batch of a data loader, including its transfer to the device."""
         self(self.model.data_preprocessor(batch, training=True))
 
     def count_flops(self) -> int:
@@ -138,17 +111,17 @@ def benchmark_configs(
 ) -> Report:
     """Time full training steps of several configs in turn, and a matrix multiplication with them.
 
-    In every round each config takes one step, so a machine that slows down slows down all alike and
-    the ratios stay honest.
+    In every round each config takes one step, so a machine that slows down affects all of them
+    alike and the ratios remain valid.
 
     Args:
         configs: config files, or ``MMPRETRAIN_MAE`` for mmpretrain's own model.
-        batch_size: images a step; with ``data`` the loaders use it too.
+        batch_size: images per step, also of the data loaders.
         img_size: side of the images; the backbone's ``img_size`` by default.
-        iters: rounds that count.
+        iters: rounds that are measured.
         warmup: rounds before them.
         amp: ``'off'``, ``'bf16'`` or ``'fp16'``.
-        device: ``'cpu'``, ``'cuda'``, or ``'auto'`` for a GPU where there is one.
+        device: ``'cpu'``, ``'cuda'``, or ``'auto'`` for a GPU if there is one.
         data: also run each config's own data loader and measure the time spent waiting for it.
         profiled: also profile one step of each.
 
@@ -159,7 +132,7 @@ def benchmark_configs(
     if amp == 'fp16' and device.type == 'cpu':
         raise ValueError("amp='fp16' needs a GPU: choose 'bf16' or 'off' on a CPU.")
     init_default_scope('mmmask')
-    MMLogger.get_current_instance().setLevel('WARNING')  # else every initialised tensor is listed
+    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     read = [read_config(name, img_size) for name in configs]
     # Libraries that load on first use must not count as memory of the first candidate.
     TrainingStep(read[0], torch.randn(2, 3, *image_size(read[0]), device=device), amp)()
@@ -197,21 +170,30 @@ def benchmark_configs(
 
 def read_config(name: str, img_size: int | None = None) -> Config:
     """A config file, or mmpretrain's masked autoencoder, for images of another size if given."""
-    cfg = Config(_MMPRETRAIN_MAE_CONFIG) if name == MMPRETRAIN_MAE else Config.fromfile(name)
+    cfg = mmpretrain_mae() if name == MMPRETRAIN_MAE else Config.fromfile(name)
     if img_size:
         owner = cfg.model.backbone if 'img_size' in cfg.model.backbone else cfg
         owner.img_size = img_size
     return cfg
 
 
+def mmpretrain_mae() -> Config:
+    """mmpretrain's masked autoencoder without data, with the optimizer of mmmask (fused)."""
+    model = Config.fromfile(Path(find_spec('mmpretrain').origin).parent / _MMPRETRAIN_CONFIG).model
+    model._scope_ = 'mmpretrain'
+    model.backbone.img_size = 224
+    adamw = dict(type='AdamW', lr=1.5e-4, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    return Config(dict(model=model, optim_wrapper=dict(type='OptimWrapper', optimizer=adamw)))
+
+
 def image_size(cfg: Config) -> tuple[int, int]:
     """(H, W) that the backbone of a config is built for.
 
     Raises:
-        ValueError: if the backbone does not say.
+        ValueError: if the config does not state it.
     """
     size = cfg.model.backbone.get('img_size') or cfg.get('img_size')
-    if size is None:  # of an encoder for images of any size
+    if size is None:  # an encoder for images of any size
         size = next(iter(image_sizes(find_nodes(dict(cfg.items()))).values()), None)
     if size is None:
         raise ValueError('model.backbone.img_size is not set: give --img-size.')
@@ -221,14 +203,14 @@ def image_size(cfg: Config) -> tuple[int, int]:
 def measure_waiting(
     cfg: Config, step: TrainingStep, batch_size: int, iters: int, warmup: int
 ) -> float | None:
-    """Share of the time of real training that waits for the config's own data loader."""
+    """Fraction of the time of real training spent waiting for the config's own data loader."""
     if 'train_dataloader' not in cfg:
         return None
     set_defaults(cfg)
     cfg.train_dataloader.batch_size = batch_size
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
         loader = Runner.build_dataloader(cfg.train_dataloader)
-    # What the workers prefetched while the first batch was on its way says nothing of their speed.
+    # Batches that were prefetched during the start of the workers do not show their speed.
     prefetched = loader.num_workers * (loader.prefetch_factor or 0)
     device = step.device
 

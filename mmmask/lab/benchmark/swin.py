@@ -1,4 +1,4 @@
-"""What a Swin encoder saves on visible tokens only."""
+"""Cost of a Swin encoder on visible tokens only."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from mmmask.models import MaskedSwinTransformer
 def swin_calls(batch_size: int, img_size: int, device: torch.device) -> dict[str, Callable]:
     """Forward and backward of Swin-B with a new mask at every call, and with nothing hidden.
 
-    Drawing the mask and planning its groups count.
+    The time includes sampling the mask and planning its groups.
     """
     torch.manual_seed(0)
     backbone = MaskedSwinTransformer(
