@@ -38,12 +38,10 @@ def main() -> None:
         sys.exit(str(error))
     print(f'iteration  {result.iteration}')
     for name, value in result.recorded.items():
-        print(
-            f'{name:<9}  {value:g} in the run, {result.losses.get(name, float("nan")):g} in the replay'
-        )
-    print(
-        f'origin     {result.origin or "no module: the inputs were not finite, or the loss is finite now"}'
-    )
+        again = result.losses.get(name, float('nan'))
+        print(f'{name:<9}  {value:g} in the run, {again:g} in the replay')
+    nowhere = 'no module: the inputs were not finite, or the loss is finite now'
+    print(f'origin     {result.origin or nowhere}')
     if result.broken_weights:
         print(f'weights    not finite in {", ".join(result.broken_weights[:5])}')
     for path in result.images:

@@ -115,8 +115,8 @@ def install(uv: Path | None, *arguments: str | os.PathLike) -> None:
         command = [PYTHON, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     if run(*command, '--constraint', CONSTRAINTS, *arguments, env=environment).returncode:
         raise SetupError(
-            'the packages could not be installed; see the lines above. Remedy: check the connection '
-            f'to the package registry, or remove a broken environment with: rm -rf {VENV}'
+            'the packages could not be installed; see the lines above. Remedy: check that the '
+            f'package registry answers, or remove a broken environment with: rm -rf {VENV}'
         )
 
 

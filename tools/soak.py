@@ -31,8 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--config',
         default=str(Path(__file__).parents[1] / 'configs/demo/ehm_vit-tiny_digits.py'),
-        help='a config of configs/demo, which is made smaller (default: one of evolved masks, with a '
-        'schedule and a momentum copy)',
+        help='a config of configs/demo, which is made smaller (default: evolved masks, which have '
+        'a schedule and a momentum copy)',
     )
     parser.add_argument('--images', type=int, default=64, help='images per epoch (default: 64)')
     parser.add_argument('--epochs', type=int, default=3, help='epochs per run (default: 3)')
@@ -46,15 +46,18 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as temporary:
-        result = soak(
-            arguments.config,
-            Path(arguments.work_dir or temporary, 'soak'),
-            arguments.kills,
-            arguments.seed,
-            arguments.images,
-            arguments.epochs,
-            partial(print, flush=True),
-        )
+        try:
+            result = soak(
+                arguments.config,
+                Path(arguments.work_dir or temporary, 'soak'),
+                arguments.kills,
+                arguments.seed,
+                arguments.images,
+                arguments.epochs,
+                partial(print, flush=True),
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            sys.exit(str(error))
     print(f'\n{result.kills} kills and {result.stops} stops by signal in {result.starts} starts')
     print(f'{result.runs} runs trained to the end, in {result.seconds:.0f} s')
     for kind, count in result.faults.most_common():

@@ -157,7 +157,7 @@ def load_photographs(part: str) -> list[np.ndarray]:
 
 
 def crop_background(photograph: np.ndarray, size: int, random) -> np.ndarray:
-    """(H, W, 3) photograph -> (size, size, 3): a random square of it, mirrored with probability 0.5."""
+    """(H, W, 3) photograph -> (size, size, 3): a random square of it, mirrored half of the time."""
     height, width = photograph.shape[:2]
     side = random.randint(min(height, width) // 3, min(height, width) + 1)
     top, left = random.randint(height - side + 1), random.randint(width - side + 1)
