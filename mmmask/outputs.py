@@ -1,14 +1,15 @@
 """Writing inside one folder only, and never over a file that mmmask did not write."""
 
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
-RECORD = '.mmmask_outputs'
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+MARK = 'written by mmmask'
 
 
 def safe_name(name: str) -> str:
@@ -30,9 +31,9 @@ def safe_name(name: str) -> str:
 class OutputFolder:
     """A folder to write files into, in which only files that mmmask wrote are ever replaced.
 
-    The file ``.mmmask_outputs`` in the folder records the name and the SHA-256 of each file that is
-    written, so that a tool can run again over its own outputs. A file that was edited since counts
-    as the user's.
+    They are recognized by ``MARK``, which every file that is written here contains as plain text:
+    in the metadata of a picture, the comment of an archive, or any field of a JSON file. So a tool
+    can run again over its own outputs, and a picture that was edited and saved since is kept.
 
     Args:
         folder: need not exist yet; ``~`` is expanded.
@@ -41,13 +42,6 @@ class OutputFolder:
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder).expanduser()
         self._owners: dict[str, str] = {}
-        self._written: set[tuple[str, str]] = set()
-        record = self.folder / RECORD
-        for line in record.read_text().splitlines() if record.is_file() else []:
-            try:
-                self._written.add(tuple(json.loads(line)))
-            except ValueError:  # an empty line, or one cut off when a process was killed
-                continue
 
     def claim(self, name: str, owner: str) -> Path:
         """Reserve a name for what ``owner`` describes. Claim all names before writing the first.
@@ -66,11 +60,11 @@ class OutputFolder:
                 'give them different names.'
             )
         path = self.folder / name
-        if name == RECORD or not path.parent.resolve().is_relative_to(self.folder.resolve()):
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
             raise ValueError(f'{path} is not inside {self.folder}: choose another output folder.')
-        if os.path.lexists(path) and not self._is_own(name):
+        if os.path.lexists(path) and (path.is_symlink() or not _is_marked(path)):
             raise FileExistsError(
-                f'{path} exists and was not written by mmmask, or was changed since: '
+                f'{path} exists and was not written by mmmask, or was edited since: '
                 'move it away or choose another output folder.'
             )
         return path
@@ -80,24 +74,25 @@ class OutputFolder:
         """A path to write to. The file appears under its name when the block ends without error.
 
         Raises:
-            ValueError, FileExistsError: as :meth:`claim` does.
+            ValueError, FileExistsError: as :meth:`claim` does; also if ``MARK`` was not written.
         """
         path = self.claim(name, self._owners.get(name, name))
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix='.unfinished-') as folder:
             draft = Path(folder, path.name)
             yield draft
-            entry = name, _sha256(draft)
-            # The record comes first: a process killed in between may run again.
-            with (self.folder / RECORD).open('a') as record:
-                record.write(f'\n{json.dumps(entry)}')
-            self._written.add(entry)
+            if not _is_marked(draft):
+                raise ValueError(f'{name} does not contain {MARK!r}: write it into the metadata.')
             draft.replace(path)
 
-    def _is_own(self, name: str) -> bool:
-        path = self.folder / name
-        return path.is_file() and not path.is_symlink() and (name, _sha256(path)) in self._written
+    def save_image(self, name: str, image: Image.Image, **options) -> Path:
+        """Write a PNG or JPEG picture; ``options`` are those of Pillow. Raises as :meth:`file`."""
+        info = PngInfo()
+        info.add_text('Software', MARK)
+        with self.file(name) as path:
+            image.save(path, pnginfo=info, comment=MARK, **options)
+        return self.folder / name
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _is_marked(path: Path) -> bool:
+    return path.is_file() and MARK.encode() in path.read_bytes()

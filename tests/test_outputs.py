@@ -2,9 +2,11 @@
 
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from mmmask.outputs import RECORD, OutputFolder, safe_name
+from mmmask.outputs import MARK, OutputFolder, safe_name
 
 
 @pytest.mark.parametrize(
@@ -35,41 +37,54 @@ def test_names_of_no_file(name):
 
 def write(folder, name, text):
     with OutputFolder(folder).file(name) as path:
-        path.write_text(text)
+        path.write_text(f'{text}, {MARK}')
+
+
+def read(path):
+    return path.read_text().removesuffix(f', {MARK}')
 
 
 def test_own_files_are_replaced(tmp_path):
     write(tmp_path / 'out', 'x/a.txt', 'first')
     write(tmp_path / 'out', 'x/b.txt', 'other')
     write(tmp_path / 'out', 'x/a.txt', 'second')
-    found = {path.name: path.read_text() for path in (tmp_path / 'out/x').iterdir()}
+    found = {path.name: read(path) for path in (tmp_path / 'out/x').iterdir()}
     assert found == {'a.txt': 'second', 'b.txt': 'other'}
 
 
 def test_foreign_files_are_kept(tmp_path):
     (tmp_path / 'a.txt').write_text('of the user')
-    with pytest.raises(FileExistsError, match='a.txt exists and was not written by mmmask'):
-        write(tmp_path, 'a.txt', 'new')
-    (tmp_path / 'link').symlink_to(tmp_path / 'nowhere')
-    with pytest.raises(FileExistsError, match='link exists'):
-        write(tmp_path, 'link', 'new')
+    (tmp_path / 'folder').mkdir()
+    write(tmp_path / 'other', 'b.txt', 'linked')
+    (tmp_path / 'own').symlink_to(tmp_path / 'other/b.txt')
+    (tmp_path / 'nowhere').symlink_to(tmp_path / 'c.txt')
+    for name in ('a.txt', 'folder', 'own', 'nowhere'):
+        with pytest.raises(FileExistsError, match=f'{name} exists and was not written by mmmask'):
+            write(tmp_path, name, 'new')
     assert (tmp_path / 'a.txt').read_text() == 'of the user'
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.txt', 'link']
+    assert read(tmp_path / 'other/b.txt') == 'linked'
+    assert not (tmp_path / 'c.txt').exists()
 
 
-def test_a_file_edited_since_is_kept(tmp_path):
-    write(tmp_path, 'a.txt', 'first')
-    (tmp_path / 'a.txt').write_text('corrected by hand')
-    with pytest.raises(FileExistsError, match='or was changed since: move it away'):
-        write(tmp_path, 'a.txt', 'second')
-    assert (tmp_path / 'a.txt').read_text() == 'corrected by hand'
+@pytest.mark.parametrize('name', ['a.png', 'a.jpg'])
+def test_pictures_are_replaced_until_they_are_edited(tmp_path, name):
+    for value in (50, 90):
+        picture = Image.new('L', (8, 8), value)
+        path = OutputFolder(tmp_path).save_image(name, picture)
+        assert path == tmp_path / name
+        assert np.abs(np.asarray(Image.open(path)).astype(int) - value).max() <= 1
+    edited = Image.new('L', (8, 8), 7)
+    edited.save(path)
+    with pytest.raises(FileExistsError, match='or was edited since: move it away'):
+        OutputFolder(tmp_path).save_image(name, picture)
+    assert np.abs(np.asarray(Image.open(path)).astype(int) - 7).max() <= 1
 
 
 def test_a_link_does_not_lead_out(tmp_path):
     (tmp_path / 'photos').mkdir()
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out/x').symlink_to(tmp_path / 'photos')
-    for name in ('x/a.txt', '../photos/a.txt', str(tmp_path / 'photos/a.txt'), RECORD):
+    for name in ('x/a.txt', '../photos/a.txt', str(tmp_path / 'photos/a.txt')):
         with pytest.raises(ValueError, match='is not inside'):
             write(tmp_path / 'out', name, 'new')
     assert list((tmp_path / 'photos').iterdir()) == []
@@ -88,17 +103,13 @@ def test_an_error_while_writing_leaves_what_was_there(tmp_path):
     with pytest.raises(KeyError), OutputFolder(tmp_path).file('a.txt') as path:
         path.write_text('half')
         raise KeyError
-    assert (tmp_path / 'a.txt').read_text() == 'first'
-    assert sorted(path.name for path in tmp_path.iterdir()) == [RECORD, 'a.txt']
-
-
-def test_a_record_cut_off_by_a_kill_is_read(tmp_path):
-    write(tmp_path, 'a.txt', 'first')
-    with (tmp_path / RECORD).open('a') as record:
-        record.write('\n["b.txt", "0f')
-    write(tmp_path, 'a.txt', 'second')
-    write(tmp_path, 'a.txt', 'third')
-    assert (tmp_path / 'a.txt').read_text() == 'third'
+    with (
+        pytest.raises(ValueError, match="a.txt does not contain 'written by mmmask'"),
+        OutputFolder(tmp_path).file('a.txt') as path,
+    ):
+        path.write_text('could not be replaced later')
+    assert read(tmp_path / 'a.txt') == 'first'
+    assert [path.name for path in tmp_path.iterdir()] == ['a.txt']
 
 
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):

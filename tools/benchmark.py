@@ -15,12 +15,12 @@ from rich.console import Console
 
 from mmmask.lab.benchmark import (
     COMPONENTS,
-    DTYPES,
     MMPRETRAIN_MAE,
     benchmark_component,
     benchmark_configs,
     make_table,
 )
+from mmmask.lab.replay import PRECISIONS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=2, help='rounds before them (default: 2)')
     parser.add_argument('--threads', type=int, help='CPU threads (default: as PyTorch chooses)')
     parser.add_argument(
-        '--amp', choices=DTYPES, default='off', help='mixed precision (default: off, fp32)'
+        '--amp', choices=PRECISIONS, default='off', help='mixed precision (default: off, fp32)'
     )
     parser.add_argument(
         '--device', default='auto', help='cpu, cuda, or auto (default) for a GPU if there is one'

@@ -21,8 +21,9 @@ def read_instances(path: str | os.PathLike) -> dict:
         FileNotFoundError: if there is no such file.
         ValueError: naming the file, and of up to five entries what is wrong and how to fix it.
     """
+    path = Path(path).expanduser()
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
     except ValueError as error:  # not JSON, or not UTF-8
         raise ValueError(f'{path} is not a JSON file ({error}): export it again.') from error
     lists = ('images', 'annotations', 'categories')

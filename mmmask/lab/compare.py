@@ -90,7 +90,7 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def score_run(config: str | os.PathLike, checkpoint: str | os.PathLike, seed: int) -> Scores:
-    """Score pixels, the backbone as the seed initialises it, and the one in a checkpoint."""
+    """Score pixels, the backbone as the seed initializes it, and the one in a checkpoint."""
     cfg = Config.fromfile(config)
     extractors = {
         'raw pixels': raw_pixels,

@@ -84,8 +84,7 @@ def run_demo(
     )
     shown = DATASETS.build(find_hook(cfg, 'mmmask.ReconstructionHook').dataset)
     drawn = reconstruct_and_draw(build_model(cfg, checkpoint), sample_batch(shown, 8), seed)
-    with output.file(picture.name) as path:
-        Image.fromarray(drawn).save(path)
+    output.save_image(picture.name, Image.fromarray(drawn))
     console.print(
         f'Picture     {picture}\nCheckpoint  {checkpoint}', highlight=False, soft_wrap=True
     )

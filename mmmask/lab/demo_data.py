@@ -13,7 +13,7 @@ from PIL import Image
 from rich.progress import track
 
 from mmmask.datasets import ImageFolder
-from mmmask.outputs import OutputFolder
+from mmmask.outputs import MARK, OutputFolder
 
 MAX_TRAIN, MAX_VAL = 4000, 1000
 HELD_OUT = 5  # one image in five is held out
@@ -60,6 +60,7 @@ def prepare_images(source: str | os.PathLike, archive: Path, seed: int = 0) -> D
         zipfile.ZipFile(draft, 'w') as output,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
+        output.comment = MARK.encode()
         for part, images in parts.items():
             contents = pool.map(shrink, [index for index, _ in images])
             title = f'reading {part} images'

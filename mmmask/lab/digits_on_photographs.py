@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 from mmmask.datasets.digits import load_digits, split_digits
-from mmmask.outputs import OutputFolder
+from mmmask.outputs import MARK, OutputFolder
 
 # Photographs in the wheel of scikit-image. The motorcycle pair shows one scene twice.
 PHOTOGRAPHS = dict(
@@ -88,7 +88,7 @@ def make_digits_on_photographs(
     for part, number in numbers.items():
         scenes = _Scenes(part, size, seed)
         coco = dict(
-            info=dict(description=f'digits on photographs, {part}, seed {seed}'),
+            info=dict(description=f'digits on photographs, {part}, seed {seed}, {MARK}'),
             categories=[dict(id=i, name=name) for i, name in enumerate(CLASSES, 1)],
             images=[],
             annotations=[],
@@ -98,8 +98,7 @@ def make_digits_on_photographs(
             classes = segmentation_map(scene)
             arrays = scene.image, classes, (classes > 0).astype(np.uint8)
             for pattern, array in zip(NAMES, arrays, strict=True):
-                with output.file(pattern.format(part, index)) as path:
-                    Image.fromarray(array).save(path, quality=95)
+                output.save_image(pattern.format(part, index), Image.fromarray(array), quality=95)
             coco['images'].append(
                 dict(id=index, file_name=f'{index:06}.jpg', height=size, width=size)
             )
@@ -111,9 +110,7 @@ def make_digits_on_photographs(
         with output.file(f'annotations/instances_{part}.json') as path:
             path.write_text(json.dumps(coco))
     shown = [scenes[index] for index in range(min(PREVIEW_IMAGES, num_val))]
-    with output.file('preview.png') as path:
-        draw_preview(shown).save(path)
-    return output.folder / 'preview.png'
+    return output.save_image('preview.png', draw_preview(shown))
 
 
 class _Scenes:

@@ -59,8 +59,7 @@ def write_segmentation_maps(annotations: str | os.PathLike, out: str | os.PathLi
         found = [(coco.annToRLE(one), one) for one in coco.imgToAnns[image['id']]]
         for mask, annotation in sorted(found, key=lambda pair: -int(run_lengths.area(pair[0]))):
             semantic[run_lengths.decode(mask) > 0] = values[annotation['category_id']]
-        with output.file(name) as path:
-            Image.fromarray(semantic).save(path)
+        output.save_image(name, Image.fromarray(semantic))
     return len(names)
 
 

@@ -224,5 +224,5 @@ def test_the_command_runs_again_over_its_own_maps(write):
     Image.fromarray(square(5)).save(write.folder / 'out/a.png')  # corrected by hand
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 1
-    assert 'a.png exists and was not written by mmmask, or was changed since' in process.stderr
+    assert 'a.png exists and was not written by mmmask, or was edited since' in process.stderr
     np.testing.assert_array_equal(maps(write.folder / 'out')['a.png'], square(5))

@@ -2,11 +2,10 @@
 
 from .components import COMPONENTS, benchmark_component
 from .report import Report, Result, make_table
-from .steps import DTYPES, MMPRETRAIN_MAE, benchmark_configs
+from .steps import MMPRETRAIN_MAE, benchmark_configs
 
 __all__ = [
     'COMPONENTS',
-    'DTYPES',
     'MMPRETRAIN_MAE',
     'Report',
     'Result',

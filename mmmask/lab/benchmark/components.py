@@ -1,5 +1,7 @@
 """Components against their alternatives."""
 
+from mmengine.logging import MMLogger
+
 from .augmentation import augmentation_calls
 from .durability import checkpoint_calls, step_calls
 from .hierarchy import hierarchy_calls
@@ -40,6 +42,7 @@ def benchmark_component(
         warmup: rounds before them.
         device: ``'cpu'``, ``'cuda'`` or ``'auto'``.
     """
+    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     device, size = resolve_device(device), img_size or 224
     calls = COMPONENTS[name](batch_size, size, device)
     memory = [peak_memory(call, device) for call in calls.values()]

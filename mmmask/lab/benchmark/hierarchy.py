@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import MMLogger
 from torch import Tensor
 
 from mmmask.masking import EvolvedHierarchyMask, EvolvedPartMask, RandomMask
@@ -20,7 +19,6 @@ def hierarchy_calls(batch_size: int, img_size: int, device: torch.device) -> dic
     The number of merge rounds depends on the image, so the evidence is the attention of a randomly
     initialized ViT-B/16 on photographs.
     """
-    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     torch.manual_seed(0)
     backbone = MaskedVisionTransformer(arch='base', img_size=img_size, patch_size=16)
     backbone.init_weights()

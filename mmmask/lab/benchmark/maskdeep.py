@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from torch import nn
 
 from mmmask.registry import MODELS
@@ -18,7 +17,6 @@ def maskdeep_calls(batch_size: int, img_size: int, device: torch.device) -> dict
     The time includes sampling the positions and the passes of the momentum copy, but not the
     optimizer, which is the same for all. Alternatives are BYOL and four groups with channels last.
     """
-    MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     views = [torch.randn(batch_size, 3, img_size, img_size, device=device) for _ in range(2)]
 
     def step(model: nn.Module) -> Callable:

@@ -22,6 +22,7 @@ from mmmask.apis.train import set_defaults, set_precision
 from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.registry import MODELS
 
+from ..replay import PRECISIONS
 from .batch import synthetic_batch
 from .measuring import (
     count_flops,
@@ -37,8 +38,6 @@ from .measuring import (
 )
 from .report import Report, Result
 
-DTYPES = dict(off=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
-
 # A name for mmpretrain's own masked autoencoder, as its config describes it.
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'
 _MMPRETRAIN_CONFIG = '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
@@ -50,7 +49,7 @@ class TrainingStep:
     Args:
         cfg: config with ``model`` and ``optim_wrapper``.
         images: (B, C, H, W) on the device to train on, as the network sees them.
-        amp: one of ``DTYPES``.
+        amp: one of ``PRECISIONS``.
     """
 
     def __init__(self, cfg: Config, images: Tensor, amp: str = 'off') -> None:
@@ -69,7 +68,7 @@ class TrainingStep:
         self.batch = synthetic_batch(self.model, images)
         self.device = images.device
         self.autocast = partial(
-            torch.autocast, images.device.type, DTYPES[amp], enabled=amp != 'off'
+            torch.autocast, images.device.type, PRECISIONS[amp], enabled=amp != 'off'
         )
 
     def loss(self, batch: dict) -> Tensor:
@@ -142,13 +141,13 @@ def benchmark_configs(
 
         def build(cfg=cfg, images=images) -> None:
             steps.append(TrainingStep(cfg, images, amp))
-            for _ in range(2):  # the second has the optimiser's state from its start
+            for _ in range(2):  # the second has the optimizer's state from its start
                 steps[-1]()
 
         memory.append(peak_memory(build, device))
     flops = [step.count_flops() for step in steps]
 
-    multiply, multiply_flops = matrix_multiplication(device, DTYPES[amp])
+    multiply, multiply_flops = matrix_multiplication(device, PRECISIONS[amp])
     *timings, (multiply_seconds, _) = interleave([*steps, multiply], iters, warmup, device)
     ceiling = multiply_flops / multiply_seconds
     results = [
