@@ -22,6 +22,7 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
 HERE = Path(__file__).resolve().parent
 # An installed package carries the constraints; in a checkout they are beside it.
 ROOT = HERE / '.mim' if (HERE / '.mim').is_dir() else HERE.parent
+CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
 
 
 class Package(NamedTuple):
@@ -172,7 +173,7 @@ def read_allowed(requirements: Iterable[str], tested: Mapping[str, str]) -> dict
 
 
 def own_requirements() -> list[str]:
-    """What mmmask and its extras require; a checkout that is not installed has files of it."""
+    """What mmmask and its extras require: from its metadata, or in a checkout from the files."""
     try:
         return metadata.requires('mmmask') or []
     except metadata.PackageNotFoundError:
@@ -180,7 +181,8 @@ def own_requirements() -> list[str]:
         return [line for file in files for line in file.read_text().splitlines()]
 
 
-TESTED = read_tested((ROOT / 'requirements' / 'constraints.txt').read_text(), sys.version_info[:2])
+text = CONSTRAINTS.read_text() if CONSTRAINTS.is_file() else ''
+TESTED = read_tested(text, sys.version_info[:2])
 ALLOWED = read_allowed(own_requirements(), TESTED)
 
 
