@@ -18,6 +18,8 @@ from mmmask.checkpoints import (
 from mmmask.random_state import get_random_state, set_random_state
 from mmmask.registry import HOOKS
 
+from ..resuming import Resumption, describe_loader
+
 KEPT = 'kept_checkpoints'
 
 
@@ -48,13 +50,13 @@ class DurableCheckpointHook(CheckpointHook):
     gone, the newest intact one of the folder. Every file that is passed over is named in the log.
 
     Raises:
-        CheckpointError: on resuming, if there are checkpoints but none is intact.
-        ValueError: on resuming in the middle of an epoch with another number of images a step.
+        CheckpointError: on resuming, if there are checkpoints but none is intact, or if the newest
+            cannot be resumed with the config; see :class:`mmmask.engine.resuming.Resumption`.
     """
 
     def __init__(self, backend_args: dict | None = None, **kwargs) -> None:
         super().__init__(backend_args=backend_args or dict(backend='durable'), **kwargs)
-        self._loaded = self._state = None
+        self._loaded = self._resumption = self._state = None
         self._postponed = None
         self._saved_iteration = None
 
@@ -76,22 +78,9 @@ class DurableCheckpointHook(CheckpointHook):
             )
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        self._loaded = checkpoint.get('resume')
-        if runner._resume and self._loaded:
-            self._check_loader(runner, checkpoint['meta'])
-
-    def _check_loader(self, runner, meta: dict) -> None:
-        """Stop, or go on with the next epoch, where a step is not of the same images as before."""
-        before, now = self._loaded['loader'], describe_loader(runner)
-        if before == now:
-            return
-        if meta['iter'] != meta['epoch'] * before['iterations_per_epoch']:
-            raise ValueError(
-                f'The checkpoint is of the middle of an epoch with {before}, but now there is '
-                f'{now}: go on as before, or from a checkpoint named after an epoch.'
-            )
-        runner.logger.warning(f'This is another run than before: {before} became {now}.')
-        meta['iter'] = meta['epoch'] * now['iterations_per_epoch']
+        if runner._resume:
+            self._loaded = checkpoint.get('resume')
+            self._resumption = Resumption(runner, checkpoint, runner._load_from)
 
     def before_train(self, runner) -> None:
         register_backend('durable', DurableBackend, force=True)
@@ -100,6 +89,8 @@ class DurableCheckpointHook(CheckpointHook):
         if dist.is_main_process():
             for path in Path(self.out_dir).glob(f'.*.pth.*{UNFINISHED}'):
                 path.unlink()
+        if self._resumption is not None:
+            self._resumption.replan()
         if runner.iter:
             self._restore(runner)
 
@@ -195,17 +186,6 @@ class DurableCheckpointHook(CheckpointHook):
     def _remove(self, path: str) -> None:
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
-
-
-def describe_loader(runner) -> dict[str, int]:
-    """What must be the same for a run to go on in the middle of an epoch."""
-    loader = runner.train_dataloader
-    return dict(
-        processes=dist.get_world_size(),
-        batch_size=loader.batch_size or loader.batch_sampler.batch_size,
-        images=len(loader.dataset),
-        iterations_per_epoch=len(loader),
-    )
 
 
 def find_intact_checkpoint(work_dir: str | Path, logger) -> str | None:
