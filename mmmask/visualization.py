@@ -67,7 +67,7 @@ def draw_reconstruction(
     glyphs; pixels are pasted into the visible part of the image.
 
     Args:
-        reconstruction: named tuple ``images, grid, mask, prediction, target``, the last two tuples
+        reconstruction: named tuple ``images, mask, prediction, target``, the last two tuples
             over scales.
         target_generator: tells how to draw: one with ``num_bins`` and ``cell_sizes`` gives HOG, one
             with ``restore(values, images)`` pixels.
@@ -79,7 +79,9 @@ def draw_reconstruction(
     """
     images = to_pixels(reconstruction.images[:num_images], mean, std)
     count, height, width = images.shape[:3]
-    hidden = _array(reconstruction.mask.hidden[:num_images]).reshape(count, *reconstruction.grid)
+    hidden = _array(reconstruction.mask.hidden[:num_images]).reshape(
+        count, *reconstruction.mask.grid
+    )
     is_hog = hasattr(target_generator, 'num_bins')
     zoom = _zoom(height, width, min(target_generator.cell_sizes) if is_hog else 1)
     size = (round(height * zoom), round(width * zoom))

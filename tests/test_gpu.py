@@ -30,7 +30,7 @@ class FixedMask(nn.Module):
         self.mask = mask
 
     def forward(self, num_images, grid, device='cpu', evidence=None):
-        return type(self.mask)(*(part.to(device) for part in self.mask))
+        return type(self.mask)(*(part.to(device) for part in self.mask[:3]), grid)
 
 
 @pytest.fixture(autouse=True)

@@ -69,7 +69,7 @@ def on_the_ladder(cfg) -> dict:
     model, (first, *_) = cfg.model, cfg.train_dataloader.dataset.pipeline
     views = model.data_preprocessor.get('views') or first.get('num_views')
     return dict(
-        levels=len(model.neck.in_channels),
+        levels=len(model.backbone.out_indices),
         groups=None if model.masking is None else model.masking.num_groups,
         views=len(views),
     )

@@ -128,7 +128,6 @@ def test_pictures_show_what_the_loss_saw(config, images):
         result.prediction if len(result.prediction) > 1 else result.prediction[0],
         result.target if len(result.target) > 1 else result.target[0],
         result.mask,
-        result.grid,
     )
     assert all(value > 0 for value in losses.values())
     assert not result.prediction[0].requires_grad
@@ -138,8 +137,7 @@ class SharedBlockMask(BlockMask):
     """One draw for all images."""
 
     def forward(self, num_images, *args) -> Mask:
-        mask = super().forward(1, *args)
-        return Mask(*(tensor.expand(num_images, -1) for tensor in mask))
+        return super().forward(1, *args).expand(num_images)
 
 
 @patch_configs

@@ -23,7 +23,6 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 class Reconstruction(NamedTuple):
     images: torch.Tensor
-    grid: tuple[int, int]
     mask: Mask
     prediction: tuple[torch.Tensor, ...]
     target: tuple[torch.Tensor, ...]
@@ -121,7 +120,7 @@ def make(generator, size, patch, noise=0.0, mask=None, dtype=torch.float32):
     target = target if isinstance(target, tuple) else (target,)
     prediction = tuple((values + noise).to(dtype) for values in target)
     mask = mask or RandomMask(0.75)(3, grid)
-    return Reconstruction(images, grid, mask, prediction, target)
+    return Reconstruction(images, mask, prediction, target)
 
 
 def panels(sheet, rows, columns, size):
@@ -173,7 +172,7 @@ class TestReconstruction:
         generator = HOGTarget(9, (8,))
         images = torch.zeros(1, 3, 64, 64)
         target = generator(images)
-        reconstruction = Reconstruction(images, (8, 8), keep_all(1, 64), target, target)
+        reconstruction = Reconstruction(images, keep_all(1, (8, 8)), target, target)
         row = panels(draw_reconstruction(reconstruction, generator, MEAN, STD), 1, 4, (256, 256))[0]
         assert (row[0] == np.round(MEAN)).all() and (row[1] == row[0]).all()
         assert (row[2] == NIGHT).all() and (row[3] == NIGHT).all()

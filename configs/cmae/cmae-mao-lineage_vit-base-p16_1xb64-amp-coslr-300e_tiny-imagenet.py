@@ -9,13 +9,11 @@ model = dict(
     projector=dict(
         _delete_=True,
         type='mmmask.ClassTokenProjector',
-        in_channels=768,  # 3 * 16 * 16, what the decoder gives
         hid_channels=4096,
         out_channels=768,
         num_layers=3,
         with_last_bn_affine=False,
     ),
-    contrast_head=dict(predictor=dict(in_channels=768, out_channels=768)),
 )
 custom_hooks = [
     dict(

@@ -6,12 +6,7 @@ _base_ = [
 ]
 
 # 64 patches of 8 px, of which 16 are visible: a third of the tokens. The preset native64.
-model = dict(
-    backbone=dict(img_size=64, patch_size=8),
-    neck=dict(out_channels=192),  # 3 * 8 * 8
-    target_generator=dict(patch_size=8),
-    position_head=dict(num_positions=64),
-)
+model = dict(backbone=dict(img_size=64, patch_size=8))
 train_dataloader = dict(batch_size=64, num_workers=8)
 default_hooks = dict(checkpoint=dict(interval=10))
 # Boxes are found after epochs 60, 80, ... 280 and used from epoch 61 on.

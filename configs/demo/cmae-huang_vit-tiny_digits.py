@@ -16,19 +16,10 @@ model = dict(
         patch_size=8,
     ),
     masking=dict(ratio=0.625),
-    neck=dict(
-        in_channels=128,
-        out_channels=192,  # 3 * 8 * 8
-        embed_dims=64,
-        depth=2,
-        num_heads=4,
-    ),
-    feature_decoder=dict(in_channels=128, out_channels=128, embed_dims=64, depth=1, num_heads=4),
-    target_generator=dict(patch_size=8),
-    projector=dict(in_channels=128, hid_channels=256, out_channels=64, norm_cfg=batch_norm),
-    contrast_head=dict(
-        predictor=dict(in_channels=64, hid_channels=256, out_channels=64, norm_cfg=batch_norm)
-    ),
+    neck=dict(embed_dims=64, depth=2, num_heads=4),
+    feature_decoder=dict(embed_dims=64, depth=1, num_heads=4),
+    projector=dict(hid_channels=256, out_channels=64, norm_cfg=batch_norm),
+    contrast_head=dict(predictor=dict(hid_channels=256, norm_cfg=batch_norm)),
     momentum=0.99,  # a half-life of one epoch
 )
 

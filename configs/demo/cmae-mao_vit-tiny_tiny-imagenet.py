@@ -16,18 +16,9 @@ model = dict(
         img_size=64,
         patch_size=8,
     ),
-    neck=dict(
-        in_channels=128,
-        out_channels=192,  # 3 * 8 * 8
-        embed_dims=32,
-        num_heads=4,
-    ),
-    target_generator=dict(patch_size=8),
-    projector=dict(in_channels=128, hid_channels=256, out_channels=64, norm_cfg=batch_norm),
-    contrast_head=dict(
-        predictor=dict(in_channels=64, hid_channels=256, out_channels=64, norm_cfg=batch_norm)
-    ),
-    position_head=dict(in_channels=128, num_positions=64),
+    neck=dict(embed_dims=32, num_heads=4),
+    projector=dict(hid_channels=256, out_channels=64, norm_cfg=batch_norm),
+    contrast_head=dict(predictor=dict(hid_channels=256, norm_cfg=batch_norm)),
     momentum=0.99,  # a half-life of one epoch
 )
 

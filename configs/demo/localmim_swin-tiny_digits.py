@@ -17,15 +17,7 @@ model = dict(
     ),
     neck=dict(
         decoders=[
-            dict(
-                type='mmmask.TokenDecoder',
-                in_channels=in_channels,
-                out_channels=54,
-                embed_dims=64,
-                depth=1,
-                num_heads=4,
-            )
-            for in_channels in (64, 128, 128)
+            dict(type='mmmask.TokenDecoder', embed_dims=64, depth=1, num_heads=4) for _ in range(3)
         ]
     ),
     target_generator=dict(cell_sizes=(4, 8, 8)),

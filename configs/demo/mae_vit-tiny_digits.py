@@ -14,14 +14,7 @@ model = dict(
         img_size=64,
         patch_size=8,
     ),
-    neck=dict(
-        in_channels=128,
-        out_channels=192,  # 3 * 8 * 8
-        embed_dims=64,
-        depth=2,
-        num_heads=4,
-    ),
-    target_generator=dict(patch_size=8),
+    neck=dict(embed_dims=64, depth=2, num_heads=4),
 )
 
 # peak lr = 3e-3 * 128 / 256 = 1.5e-3

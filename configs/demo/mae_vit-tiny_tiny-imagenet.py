@@ -8,7 +8,7 @@ model = dict(
             _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
         ),
     ),
-    neck=dict(in_channels=128, embed_dims=64),
+    neck=dict(embed_dims=64),
 )
 
 # 5,000 of 25,000 images, from every class. peak lr = 6e-3 * 64 / 256 = 1.5e-3

@@ -12,7 +12,7 @@ model = dict(
         depth=18, base_channels=16, stem_channels=16, norm_cfg=dict(_delete_=True, type='BN')
     ),
     masking=dict(ratios=(0.75, 0.5, 0.5), num_groups=2),
-    neck=dict(in_channels=(32, 64, 128), embed_dims=64, num_heads=4, norm_cfg=dict(type='BN1d')),
+    neck=dict(embed_dims=64, num_heads=4, norm_cfg=dict(type='BN1d')),
     head=dict(hidden_channels=256, norm_cfg=dict(type='BN1d')),
 )
 # A digit is no longer one when it is flipped or cut in half: crop gently.

@@ -13,19 +13,6 @@ model = dict(
             for window_size in (14, 14, 14, 7)
         ],
     ),
-    neck=dict(
-        decoders=[
-            dict(
-                type='mmmask.TokenDecoder',
-                in_channels=in_channels,
-                out_channels=54,
-                embed_dims=embed_dims,
-                depth=1,
-                num_heads=4,
-            )
-            for in_channels, embed_dims in ((384, 64), (768, 128), (1536, 128), (1536, 128))
-        ]
-    ),
 )
 # peak lr = 1e-4 * (8 GPUs * 128 * 4 accumulated) / 256 = 1.6e-3
 train_dataloader = dict(batch_size=128)

@@ -10,19 +10,6 @@ _base_ = [
 model = dict(
     backbone=dict(arch='tiny', img_size=64, patch_size=2, window_size=4),
     masking=dict(ratio=0.7),
-    neck=dict(
-        decoders=[
-            dict(
-                type='mmmask.TokenDecoder',
-                in_channels=in_channels,
-                out_channels=54,
-                embed_dims=embed_dims,
-                depth=1,
-                num_heads=4,
-            )
-            for in_channels, embed_dims in ((192, 64), (384, 128), (768, 128), (768, 128))
-        ]
-    ),
     target_generator=dict(cell_sizes=(4, 8, 16, 16)),
 )
 

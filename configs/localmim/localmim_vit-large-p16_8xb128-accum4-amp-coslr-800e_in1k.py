@@ -1,14 +1,8 @@
 _base_ = 'localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py'
 
-# 3 colours * 18 bins = 54 values a cell; taps after blocks 2, 4, 22, 24
+# Taps after blocks 2, 4, 22, 24.
 model = dict(
     backbone=dict(arch='large', out_indices=[1, 3, 21, 23]),
-    neck=dict(
-        decoders=[
-            dict(type='mmmask.ScaleDecoder', in_channels=1024, out_channels=54, scale=scale)
-            for scale in (4, 2, 1, 0.5)
-        ]
-    ),
     target_generator=dict(num_bins=18, bias=True),
 )
 # peak lr = 1.5e-4 * (8 GPUs * 128 * 4 accumulated) / 256 = 2.4e-3

@@ -1,12 +1,4 @@
 _base_ = 'localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py'
 
 # ViT-S exists in the reference code, without a published result.
-model = dict(
-    backbone=dict(arch='deit-small'),
-    neck=dict(
-        decoders=[
-            dict(type='mmmask.ScaleDecoder', in_channels=384, out_channels=27, scale=scale)
-            for scale in (4, 2, 1, 0.5)
-        ]
-    ),
-)
+model = dict(backbone=dict(arch='deit-small'))

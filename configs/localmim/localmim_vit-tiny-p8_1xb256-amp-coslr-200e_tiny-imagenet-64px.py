@@ -17,14 +17,7 @@ model = dict(
     ),
     neck=dict(
         decoders=[
-            dict(
-                type='mmmask.ScaleDecoder',
-                in_channels=192,
-                out_channels=27,
-                embed_dims=128,
-                num_heads=4,
-                scale=scale,
-            )
+            dict(type='mmmask.ScaleDecoder', embed_dims=128, num_heads=4, scale=scale)
             for scale in (4, 2, 1, 0.5)
         ]
     ),

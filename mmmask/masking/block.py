@@ -47,4 +47,4 @@ class BlockMask(RandomMask):
         # Patches of one block share a score, and the sort is stable: blocks stay together.
         scores = torch.rand(num_images, rows, columns, device=device)
         scores = scores.repeat_interleave(size, 1).repeat_interleave(size, 2).flatten(1)
-        return mask_from_scores(scores, num_keep)
+        return mask_from_scores(scores, num_keep, grid)

@@ -100,7 +100,7 @@ class FeatureGroupMask(nn.Module):
         if preferred is not None:
             scores = scores + ~preferred
         kept = self.num_groups * num_keep // scores.shape[1]
-        order = mask_from_scores(scores.flatten(0, 1), kept).ids_keep
+        order = mask_from_scores(scores.flatten(0, 1), kept, grid).ids_keep
         return order.view(num_images, self.num_groups, num_keep)
 
 

@@ -16,11 +16,17 @@ class Mask(NamedTuple):
         ids_keep: (B, K) indices of the visible patches in the order the encoder sees them.
         ids_restore: (B, N) inverse permutation of [kept, hidden]: row n of the restored sequence
             is row ``ids_restore[n]`` of the shuffled one.
+        grid: (h, w), the patch grid; h·w = N.
     """
 
     hidden: Tensor
     ids_keep: Tensor
     ids_restore: Tensor
+    grid: tuple[int, int]
+
+    def expand(self, num_images: int) -> 'Mask':
+        """A mask of one image -> the same mask for B images, without copying."""
+        return Mask(*(part.expand(num_images, -1) for part in self[:3]), self.grid)
 
 
 def num_visible(num_patches: int, ratio: float) -> int:
@@ -39,21 +45,38 @@ def num_visible(num_patches: int, ratio: float) -> int:
     return num_keep
 
 
-def mask_from_scores(scores: Tensor, num_keep: int) -> Mask:
+def mask_from_scores(scores: Tensor, num_keep: int, grid: tuple[int, int] | None = None) -> Mask:
     """(B, N) scores -> Mask that hides the N − ``num_keep`` patches with the highest scores.
 
     The sort is stable, so equal scores hide the later patch and every device agrees. Visible
     patches come in ascending order of score, as in the MAE reference implementation.
+
+    Args:
+        scores: (B, N) in raster order.
+        num_keep: number of visible patches.
+        grid: (h, w), the patch grid; by default a square.
+
+    Raises:
+        ValueError: if the grid does not have N patches, or N patches do not form a square.
     """
+    num_patches = scores.shape[1]
+    side = isqrt(num_patches)
+    if grid is None and side**2 == num_patches:
+        grid = (side, side)
+    if grid is None or grid[0] * grid[1] != num_patches:
+        raise ValueError(
+            f'grid={grid} does not fit scores of {num_patches} patches: pass grid=(h, w) with '
+            f'h * w = {num_patches}.'
+        )
     ids_shuffle = scores.argsort(dim=1, stable=True)
     ids_restore = ids_shuffle.argsort(dim=1)
-    return Mask(ids_restore >= num_keep, ids_shuffle[:, :num_keep], ids_restore)
+    return Mask(ids_restore >= num_keep, ids_shuffle[:, :num_keep], ids_restore, grid)
 
 
-def keep_all(num_images: int, num_patches: int, device: torch.device | str = 'cpu') -> Mask:
-    """Mask that hides nothing and keeps raster order: the same as no mask."""
-    ids = torch.arange(num_patches, device=device).expand(num_images, -1)
-    return Mask(torch.zeros_like(ids, dtype=torch.bool), ids, ids)
+def keep_all(num_images: int, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Mask:
+    """B, (h, w) -> Mask that hides nothing and keeps raster order: the same as no mask."""
+    ids = torch.arange(grid[0] * grid[1], device=device).expand(num_images, -1)
+    return Mask(torch.zeros_like(ids, dtype=torch.bool), ids, ids, grid)
 
 
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .hierarchy import EvolvedMask
+from .evolved import EvolvedMask
 from .mask import Mask, mask_from_scores, num_visible
 
 
@@ -135,4 +135,4 @@ class EvolvedPartMask(EvolvedMask):
     def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
         """(B, N) parts -> Mask that hides the highest :func:`blend_scores`."""
         scores = blend_scores(labels, grid, self.alpha, max_parts=self.part_range[1])
-        return mask_from_scores(scores, num_visible(labels.shape[1], self.ratio))
+        return mask_from_scores(scores, num_visible(labels.shape[1], self.ratio), grid)

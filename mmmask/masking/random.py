@@ -31,4 +31,4 @@ class RandomMask(nn.Module):
         """B, (h, w) -> Mask of h·w patches, drawn from the default generator of the device."""
         num_patches = grid[0] * grid[1]
         scores = torch.rand(num_images, num_patches, device=device)
-        return mask_from_scores(scores, num_visible(num_patches, self.ratio))
+        return mask_from_scores(scores, num_visible(num_patches, self.ratio), grid)

@@ -73,9 +73,8 @@ class SharedUnitMask(RandomMask):
                 'lower it, or use larger images or smaller units.'
             )
         hidden = torch.randperm(num_units) < num_units - num_keep
-        mask = mask_from_scores(hidden.unsqueeze(0), num_keep)
-        shared = SharedMask(
-            *(tensor.to(device, non_blocking=True).expand(num_images, -1) for tensor in mask)
-        )
+        mask = mask_from_scores(hidden.unsqueeze(0), num_keep, grid)
+        parts = (part.to(device, non_blocking=True) for part in mask[:3])
+        shared = SharedMask(*(part.expand(num_images, -1) for part in parts), grid)
         shared.shared_ids = tuple(mask.ids_keep[0].tolist())
         return shared

@@ -12,6 +12,7 @@ from .algorithms import (
     MaskDeep,
     MaskedFeatures,
     MaskedImageModel,
+    PretrainingModel,
     Reconstruction,
 )
 from .augmentation import AugmentingDataPreprocessor
@@ -63,6 +64,7 @@ __all__ = [
     'MultiScaleDecoder',
     'PooledNorm',
     'PositionHead',
+    'PretrainingModel',
     'Reconstruction',
     'ScaleDecoder',
     'SimpleFeaturePyramid',

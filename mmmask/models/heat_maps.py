@@ -1,14 +1,14 @@
 """Where in an image a network sees something: maps from which boxes are found."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.backbones import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from .parser import attend
+from .vit import attention_probabilities, embed, walk
 
 HEAT_MAPS = ('cls_attn', 'feat_norm', 'feat_sum')
 
@@ -52,21 +52,25 @@ def class_attention(backbone: nn.Module, images: Tensor) -> Tensor:
             f"heat_map='cls_attn' needs a vision transformer with a class token, which "
             f"{type(backbone).__name__} is not: choose 'feat_norm', or 'feat_sum' for a ResNet."
         )
-    block = backbone.layers[-1]
-    (tokens, _), grid = _run_vision_transformer(backbone, images)
-    probabilities, _ = attend(block.attn, block.ln1(tokens))
-    return probabilities[:, :, 0, backbone.num_extra_tokens :].mean(dim=1).unflatten(1, grid)
+    block, num_extra = backbone.layers[-1], backbone.num_extra_tokens
+    tokens, grid = _last_tokens(backbone, images)
+    probabilities, _ = attention_probabilities(block.attn, block.ln1(tokens[0]))
+    return probabilities[:, :, 0, num_extra:].mean(dim=1).unflatten(1, grid)
 
 
 def last_features(backbone: nn.Module, images: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, D, h, w), of transformers before the final norm."""
     if isinstance(backbone, VisionTransformer):
-        (_, tokens), grid = _run_vision_transformer(backbone, images)
-        return tokens[:, backbone.num_extra_tokens :].mT.unflatten(2, grid)
+        tokens, grid = _last_tokens(backbone, images)
+        return tokens[1][:, backbone.num_extra_tokens :].mT.unflatten(2, grid)
     if isinstance(backbone, SwinTransformer):
-        with _watch(backbone.stages[-1]) as seen:
+        outputs = []
+        handle = backbone.stages[-1].register_forward_hook(lambda *args: outputs.append(args[2]))
+        try:
             backbone(images)
-        _, (tokens, grid) = seen[backbone.stages[-1]]
+        finally:
+            handle.remove()
+        tokens, grid = outputs[0]
         return tokens.mT.unflatten(2, grid)
     outputs = backbone(images)
     features = outputs if isinstance(outputs, Tensor) else outputs[-1]
@@ -78,25 +82,7 @@ def last_features(backbone: nn.Module, images: Tensor) -> Tensor:
     return features
 
 
-def _run_vision_transformer(backbone: VisionTransformer, images: Tensor):
-    """(B, C, H, W) -> (what goes into the last block, what comes out of it), and the grid."""
-    block, embedding = backbone.layers[-1], backbone.patch_embed
-    with _watch(block, embedding) as seen:
-        VisionTransformer.forward(backbone, images)  # subclasses hide patches in theirs
-    return seen[block], tuple(seen[embedding][1][1])
-
-
-@contextmanager
-def _watch(*parts: nn.Module) -> Iterator[dict]:
-    """The first input and the output of parts of a network that runs meanwhile."""
-    seen = {}
-
-    def keep(part, inputs, output) -> None:
-        seen[part] = inputs[0], output
-
-    handles = [part.register_forward_hook(keep) for part in parts]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+def _last_tokens(backbone: VisionTransformer, images: Tensor):
+    """(B, C, H, W) -> (B, [1+]N, D) before and after the last block, and the (h, w) grid."""
+    tokens, grid = embed(backbone, images)
+    return deque(chain([tokens], walk(backbone, tokens)), maxlen=2), grid

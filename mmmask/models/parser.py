@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from mmmask.layers import MomentumCopy
 from mmmask.registry import MODELS
+
+from .vit import attention_probabilities, embed, run_with_attention
 
 
 @MODELS.register_module()
@@ -99,14 +100,16 @@ class EncoderParser(nn.Module):
 
     def read_attention(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, N, N)."""
-        tokens, total = self._embed(images), 0.0
+        patch_embed = self._online[0].patch_embed if self.online_patches else None
+        tokens, _ = embed(self.encoder, images, patch_embed=patch_embed)
+        total = 0.0
         for index, layer in enumerate(self.encoder.layers):
             if index == self.layers[-1]:
-                probabilities, _ = attend(layer.attn, layer.ln1(tokens))
+                probabilities, _ = attention_probabilities(layer.attn, layer.ln1(tokens))
                 total = total + probabilities.sum(dim=1)
                 break
             if index in self.layers:
-                tokens, probabilities = run_block(layer, tokens)
+                tokens, probabilities = run_with_attention(layer, tokens)
                 total = total + probabilities.sum(dim=1)
             else:
                 tokens = layer(tokens)
@@ -130,46 +133,6 @@ class EncoderParser(nn.Module):
                 f'{grid[0]}x{grid[1]}: let out_indices of the backbone end with its last stage.'
             )
         return tap[:, num_extra:].float()
-
-    def _embed(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1+N, D) tokens before the first block."""
-        encoder = self.encoder
-        source = self._online[0] if self.online_patches else encoder
-        patches, grid = source.patch_embed(images)
-        position = resize_pos_embed(
-            source.pos_embed,
-            source.patch_resolution,
-            grid,
-            mode=source.interpolate_mode,
-            num_extra_tokens=source.num_extra_tokens,
-        )
-        if encoder.cls_token is not None:
-            class_token = encoder.cls_token.expand(len(images), -1, -1)
-            patches = torch.cat([class_token, patches], dim=1)
-        return encoder.pre_norm(encoder.drop_after_pos(patches + position))
-
-
-def attend(attention: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, T, D) normed tokens -> (B, heads, T, T) probabilities in fp32, (B, heads, T, d) values.
-
-    The first half of mmpretrain's ``MultiheadAttention``, whose fused kernel keeps its
-    probabilities to itself.
-    """
-    qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, attention.head_dims))
-    query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
-    with torch.autocast(tokens.device.type, enabled=False):
-        logits = (query.float() * attention.head_dims**-0.5) @ key.float().mT
-        return logits.softmax(dim=-1), value
-
-
-def run_block(layer: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, T, D) -> the same as the encoder layer gives, and its (B, heads, T, T) attention."""
-    attention = layer.attn
-    probabilities, value = attend(attention, layer.ln1(tokens))
-    mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
-    mixed = attention.proj_drop(attention.proj(mixed))
-    tokens = tokens + attention.out_drop(attention.gamma1(mixed))
-    return layer.ffn(layer.ln2(tokens), identity=tokens), probabilities
 
 
 def _choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:

@@ -53,6 +53,11 @@ class HOGTarget(nn.Module):
         pairs = torch.empty(len(self.cell_sizes), 2).uniform_(-1 / 3, 1 / 3) if bias else None
         self.register_buffer('bias', pairs)
 
+    def channels(self, in_channels: int) -> int | tuple[int, ...]:
+        """Length of the target vectors of images with C channels: C·bins, a tuple for scales."""
+        channels = in_channels * self.num_bins
+        return channels if self.single_scale else (channels,) * len(self.cell_sizes)
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, C, H, W) -> (B, (H/p)·(W/p), C·num_bins) fp32 for each cell size p.

@@ -24,6 +24,12 @@ class PixelTarget(nn.Module):
         self.patch_size = patch_size if isinstance(patch_size, int) else tuple(patch_size)
         self.normalize = normalize
 
+    def channels(self, in_channels: int) -> int | tuple[int, ...]:
+        """Length of the target vectors of images with C channels: p·p·C, a tuple for scales."""
+        if isinstance(self.patch_size, int):
+            return self.patch_size**2 * in_channels
+        return tuple(size**2 * in_channels for size in self.patch_size)
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, C, H, W) -> (B, N, p·p·C) fp32, or a tuple of these, one per patch size.

@@ -233,7 +233,7 @@ class CheckerboardMask(torch.nn.Module):
         row = torch.arange(grid[0], device=device).unsqueeze(1)
         scores = (row + torch.arange(grid[1], device=device)) % 2
         scores = scores.flatten().float().expand(num_images, -1)
-        return mask_from_scores(scores, scores.shape[1] // 2)
+        return mask_from_scores(scores, scores.shape[1] // 2, grid)
 '''
 FIXED_CONFIG = f"""
 _base_ = {str(DIGITS)!r}

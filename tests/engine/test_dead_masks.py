@@ -20,7 +20,7 @@ class Constant(torch.nn.Module):
 
     def forward(self, num_images, grid, device, evidence=None):
         ids = torch.arange(grid[0] * grid[1]).expand(num_images, -1)
-        return Mask(ids >= self.num_keep, ids[:, : self.num_keep], ids)
+        return Mask(ids >= self.num_keep, ids[:, : self.num_keep], ids, grid)
 
 
 class Run:

@@ -25,7 +25,7 @@ def test_mask_from_scores_by_hand():
 
 
 def test_equal_scores_hide_the_later_patches():
-    mask = mask_from_scores(torch.zeros(1, 6), num_keep=2)
+    mask = mask_from_scores(torch.zeros(1, 6), num_keep=2, grid=(2, 3))
     assert mask.ids_keep.tolist() == [[0, 1]]
 
 
@@ -81,7 +81,7 @@ def test_block_mask_hides_whole_blocks(ratio, grid, visible):
 
 def test_restore_puts_tokens_back_and_fills_the_rest():
     tokens = torch.arange(24.0).view(2, 6, 2)
-    mask = mask_from_scores(torch.rand(2, 6, generator=torch.Generator().manual_seed(1)), 4)
+    mask = mask_from_scores(torch.rand(2, 6, generator=torch.Generator().manual_seed(1)), 4, (2, 3))
     restored = restore_tokens(
         gather_tokens(tokens, mask.ids_keep), mask, torch.full((1, 1, 2), -1.0)
     )
@@ -90,7 +90,7 @@ def test_restore_puts_tokens_back_and_fills_the_rest():
 
 
 def test_keep_all_hides_nothing_in_raster_order():
-    mask = keep_all(2, 5)
+    mask = keep_all(2, (1, 5))
     assert not mask.hidden.any()
     assert mask.ids_keep.tolist() == [[0, 1, 2, 3, 4]] * 2
 

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from mmmask.masking import (
-    Mask,
     RandomMask,
     SharedUnitMask,
     keep_all,
@@ -52,12 +51,12 @@ def test_a_ratio_that_hides_everything_is_named():
 
 def test_what_images_share_is_read_from_any_mask():
     mask = RandomMask(0.5)(1, (4, 4))
-    rows = Mask(*(tensor.expand(3, -1) for tensor in mask))
+    rows = mask.expand(3)
     assert shared_visible(rows) == tuple(mask.ids_keep[0].tolist())
     assert shared_visible(SharedUnitMask()(2, (7, 7))._replace(ids_keep=rows.ids_keep)) == (
         shared_visible(rows)
     )
-    assert shared_visible(keep_all(2, 5)) == (0, 1, 2, 3, 4)
+    assert shared_visible(keep_all(2, (1, 5))) == (0, 1, 2, 3, 4)
     with pytest.raises(ValueError, match=r'different visible patches.*use mmmask.SharedUnitMask'):
         shared_visible(RandomMask(0.5)(8, (4, 4)))
 

@@ -22,11 +22,10 @@ def tiny(size=64, patch=8, **model):
     cfg = Config.fromfile(ROOT / 'configs/demo/cmae-huang_vit-tiny_digits.py').model
     cfg.backbone.update(img_size=size, patch_size=patch)
     cfg.backbone.arch = ARCH
-    cfg.target_generator.patch_size = patch
-    cfg.neck.update(in_channels=32, out_channels=3 * patch**2, embed_dims=16, depth=1, num_heads=2)
-    cfg.feature_decoder.update(in_channels=32, out_channels=32, embed_dims=16, num_heads=2)
-    cfg.projector.update(in_channels=32, hid_channels=48, out_channels=24)
-    cfg.contrast_head.predictor.update(in_channels=24, hid_channels=48, out_channels=24)
+    cfg.neck.update(embed_dims=16, depth=1, num_heads=2)
+    cfg.feature_decoder.update(embed_dims=16, num_heads=2)
+    cfg.projector.update(hid_channels=48, out_channels=24)
+    cfg.contrast_head.predictor.update(hid_channels=48)
     cfg.update(model)
     torch.manual_seed(0)
     built = MODELS.build(cfg)
@@ -149,11 +148,11 @@ def test_loss_by_hand(views):
     torch.manual_seed(3)
     mask = model.draw_mask(views[0])
     taps = model.backbone(views[0], mask)
-    error = model.neck(taps, mask, (8, 8)) - model.target_generator(views[0])
+    error = model.neck(taps, mask) - model.target_generator(views[0])
     rec = error.square().mean(-1)[mask.hidden].mean()
     assert losses['loss_rec'].item() == pytest.approx(rec.item(), rel=1e-5)
 
-    feature = model.feature_decoder(taps, mask, (8, 8)).mean(dim=1)
+    feature = model.feature_decoder(taps, mask).mean(dim=1)
     query = model.contrast_head.predictor(model.projector((feature,)))[0]
     key = model.key(views[1])
     cosine = F.cosine_similarity(query[:, None], key[None], dim=2)

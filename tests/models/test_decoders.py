@@ -31,9 +31,7 @@ def test_tokens_return_to_their_place_and_masks_fill_the_rest(num_extra):
     tokens = torch.cat([torch.randn(2, num_extra, 8), gather_tokens(patches, mask.ids_keep)], 1)
     filled = torch.where(mask.hidden.unsqueeze(-1), decoder.mask_token, decoder.embed(patches))
     filled = filled + sincos_position_embedding(GRID, 16)
-    torch.testing.assert_close(
-        decoder((tokens,), mask, GRID), decoder.project(decoder.norm(filled))
-    )
+    torch.testing.assert_close(decoder((tokens,), mask), decoder.project(decoder.norm(filled)))
 
 
 def test_the_class_token_takes_part_in_the_attention():
@@ -42,7 +40,7 @@ def test_the_class_token_takes_part_in_the_attention():
     tokens = torch.randn(1, 13, 8)
     other = tokens.clone()
     other[:, 0] += 1
-    assert not torch.allclose(decoder((tokens,), mask, GRID), decoder((other,), mask, GRID))
+    assert not torch.allclose(decoder((tokens,), mask), decoder((other,), mask))
 
 
 @pytest.mark.parametrize('scale', [4, 2, 1, 0.5])
@@ -50,9 +48,7 @@ def test_scale_heads_equal_plain_convolutions(scale):
     """Against (transposed) convolutions and pooling on channels-first maps."""
     decoder = fixed(ScaleDecoder(8, 5, scale, embed_dims=16, num_heads=2))
     mask, tap = RandomMask(0.5)(2, GRID), torch.randn(2, 13, 8)
-    maps = (
-        decoder.decode(decoder.input_norm(tap), mask, GRID).unflatten(1, GRID).permute(0, 3, 1, 2)
-    )
+    maps = decoder.decode(decoder.input_norm(tap), mask).unflatten(1, GRID).permute(0, 3, 1, 2)
     up, project = nn.ConvTranspose2d.forward, decoder.project
     if scale == 4:
         maps = up(project[0], maps)
@@ -64,35 +60,30 @@ def test_scale_heads_equal_plain_convolutions(scale):
         maps = nn.functional.avg_pool2d(maps, 2)
     weight = project[-1].weight[..., None, None]
     expected = nn.functional.conv2d(maps, weight, project[-1].bias).flatten(2).transpose(1, 2)
-    torch.testing.assert_close(decoder((tap,), mask, GRID), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(decoder((tap,), mask), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_each_tap_reaches_its_own_decoder_only():
     neck = fixed(
         MultiScaleDecoder(
             [
-                dict(
-                    type='mmmask.ScaleDecoder',
-                    in_channels=8,
-                    out_channels=3,
-                    scale=scale,
-                    embed_dims=16,
-                    num_heads=2,
-                )
+                dict(type='mmmask.ScaleDecoder', scale=scale, embed_dims=16, num_heads=2)
                 for scale in (2, 1)
-            ]
+            ],
+            in_channels=(8, 8),
+            out_channels=(3, 3),
         )
     )
     mask = RandomMask(0.5)(1, GRID)
     taps = [torch.randn(1, 13, 8, requires_grad=True) for _ in range(2)]
-    fine, coarse = neck(taps, mask, GRID)
+    fine, coarse = neck(taps, mask)
     assert fine.shape == (1, 96, 3)
     assert coarse.shape == (1, 24, 3)
     fine.sum().backward()
     assert taps[0].grad.abs().sum() > 0
     assert taps[1].grad is None
     with pytest.raises(ValueError, match='2 decoders cannot read 1 taps'):
-        neck(taps[:1], mask, GRID)
+        neck(taps[:1], mask)
 
 
 def test_projections_keep_pytorchs_initialisation():
@@ -115,6 +106,6 @@ def test_a_misfitting_target_is_named():
     with pytest.raises(
         ValueError, match=r'prediction is \(1, 24, 5\) but the target is \(1, 24, 6\)'
     ):
-        MaskedRegressionHead()(torch.zeros(1, 24, 5), torch.zeros(1, 24, 6), mask, GRID)
+        MaskedRegressionHead()(torch.zeros(1, 24, 5), torch.zeros(1, 24, 6), mask)
     with pytest.raises(ValueError, match='1 predictions but 2 targets'):
-        MaskedRegressionHead()([torch.zeros(1, 24, 5)], [torch.zeros(1, 24, 5)] * 2, mask, GRID)
+        MaskedRegressionHead()([torch.zeros(1, 24, 5)], [torch.zeros(1, 24, 5)] * 2, mask)

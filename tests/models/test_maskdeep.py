@@ -34,7 +34,7 @@ def build(backbone=None, masking=None, neck=None, head=None, **options):
     torch.manual_seed(0)
     backbone = dict(out_indices=(1, 2, 3)) | (backbone or {})
     generator = dict(ratios=(0.9, 0.75, 0.5), num_groups=2) | (masking or {})
-    neck = dict(in_channels=CHANNELS, embed_dims=64, num_heads=4) | (neck or {})
+    neck = dict(embed_dims=64, num_heads=4) | (neck or {})
     model = MODELS.build(
         dict(
             type='mmmask.MaskDeep',
@@ -53,7 +53,7 @@ def build(backbone=None, masking=None, neck=None, head=None, **options):
 
 
 def build_byol(**options):
-    backbone, neck = dict(out_indices=(3,)), dict(in_channels=(256,), fusion=None)
+    backbone, neck = dict(out_indices=(3,)), dict(fusion=None)
     return build(backbone=backbone, masking=False, neck=neck, **options)
 
 
@@ -125,7 +125,7 @@ def test_parameters_of_byol(on_meta):
 
 
 def test_parameters_of_the_pyramid():
-    pyramid = FeaturePyramid(norm_cfg=dict(type='BN'))
+    pyramid = FeaturePyramid((256, 512, 1024, 2048), norm_cfg=dict(type='BN'))
     lateral, outer = (
         sum(conv.conv.weight.numel() + conv.conv.bias.numel() for conv in convs)
         for convs in (pyramid.lateral_convs, pyramid.fpn_convs)
@@ -135,7 +135,7 @@ def test_parameters_of_the_pyramid():
 
 def test_shapes_at_224_pixels():
     maps = [torch.randn(2, c, s, s) for c, s in ((512, 28), (1024, 14), (2048, 7))]
-    neck = DeepMaskingNeck(norm_cfg=BATCH_NORM)
+    neck = DeepMaskingNeck((512, 1024, 2048), norm_cfg=BATCH_NORM)
     head = EmbeddingPredictionHead(neck.weights, norm_cfg=BATCH_NORM)
     lengths = []
     first = neck.transformers['masked'].layers[0]
@@ -481,14 +481,8 @@ def test_pyramid_between_encoder_and_neck(views):
     """The sum of a level is its own projection plus the coarser ones, repeated; the copy has it."""
     model = build(
         backbone=dict(out_indices=(0, 1, 2, 3)),
-        fpn=dict(
-            type='mmmask.FeaturePyramid',
-            in_channels=(32, 64, 128, 256),
-            out_channels=16,
-            norm_cfg=dict(type='BN'),
-        ),
+        fpn=dict(type='mmmask.FeaturePyramid', out_channels=16, norm_cfg=dict(type='BN')),
         masking=dict(ratios=(0.95, 0.9, 0.75, 0.5)),
-        neck=dict(in_channels=(16,) * 4),
     )
     model(views, mode='loss')['loss'].backward()
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
@@ -548,13 +542,13 @@ def test_small_and_oblong_images():
 
 def test_the_last_stage_is_needed():
     with pytest.raises(ValueError, match=r'out_indices=\(1, 2\) must end with 3'):
-        build(backbone=dict(out_indices=(1, 2)), neck=dict(in_channels=CHANNELS[:2]))
+        build(backbone=dict(out_indices=(1, 2)))
 
 
 def test_a_view_needs_another(views):
-    with pytest.raises(ValueError, match='MaskDeep got 1 view'):
+    with pytest.raises(ValueError, match='MaskDeep compares 2 views of each image but got 1'):
         build(num_views=1)(views[0], mode='loss')
-    with pytest.raises(ValueError, match='num_views=2 online'):
+    with pytest.raises(ValueError, match='compares 2 views of each image but got 1'):
         build()(views[:1], mode='loss')
     assert build(num_views=1, include_self_target=True)(views[:1], mode='loss')['loss'].isfinite()
 

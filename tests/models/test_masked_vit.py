@@ -33,7 +33,7 @@ def test_nothing_hidden_equals_mmpretrain_bit_by_bit(img_size, size, final_norm)
     plain.load_state_dict(ours.state_dict(), strict=True)
     images = images_of(size)
     grid = ours.grid(images)
-    everything = ours(images, keep_all(2, grid[0] * grid[1]))
+    everything = ours(images, keep_all(2, grid))
     for tap, whole, expected in zip(ours(images), everything, plain(images), strict=True):
         assert torch.equal(tap, expected)
         assert torch.equal(whole, expected)
@@ -90,7 +90,7 @@ def test_initialisation_is_maes():
 def test_a_size_that_patches_do_not_divide_is_named():
     ours = build(64)
     with pytest.raises(ValueError, match='images of 64x70 px cannot be cut into patches of 16 px'):
-        ours(torch.zeros(1, 3, 64, 70), keep_all(1, 16))
+        ours(torch.zeros(1, 3, 64, 70), keep_all(1, (4, 4)))
 
 
 def test_layer_depths_run_from_the_embedding_to_the_last_block():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmmask.models import EncoderParser, MaskedVisionTransformer
-from mmmask.models.parser import attend, run_block
+from mmmask.models.vit import attention_probabilities, run_with_attention
 
 ARCH = dict(embed_dims=24, num_layers=4, num_heads=3, feedforward_channels=48)
 
@@ -55,7 +55,7 @@ def test_the_read_block_equals_the_regular_block(options, images):
     encoder.eval()
     tokens = torch.randn(3, 17, 24, generator=torch.Generator().manual_seed(2))
     for layer in encoder.layers:
-        ours, probabilities = run_block(layer, tokens)
+        ours, probabilities = run_with_attention(layer, tokens)
         theirs = layer(tokens)
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
         torch.testing.assert_close(probabilities.sum(-1), torch.ones(3, 3, 17))
@@ -67,7 +67,7 @@ def test_attention_by_hand():
     attention = nn.Module()
     attention.num_heads, attention.head_dims, attention.qkv = 1, 1, nn.Identity()
     qkv = torch.tensor([[[0.0, 1.0, 5.0], [torch.log(torch.tensor(3.0)), 0.0, 7.0]]])
-    probabilities, value = attend(attention, qkv)
+    probabilities, value = attention_probabilities(attention, qkv)
     torch.testing.assert_close(probabilities[0, 0], torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
     assert value.flatten().tolist() == [5, 7]
 

@@ -61,7 +61,7 @@ def test_tokens_taps_predictions_and_targets_of_swin_b(swin_base, photographs):
     ]
     with torch.no_grad():
         taps = swin_base.backbone(photographs[:1], shared(UNITS, 1))
-        prediction = swin_base.neck(taps, shared(UNITS, 1), (7, 7))
+        prediction = swin_base.neck(taps, shared(UNITS, 1))
         target = swin_base.target_generator(photographs[:1])
     for hook in hooks:
         hook.remove()
@@ -85,7 +85,7 @@ def test_positions_of_predictions_are_those_of_the_pixels(swin_base):
     with torch.no_grad():
         for layer in decoder.layers:
             layer.attn.proj.weight.zero_()
-        difference = decoder((marked,), mask, (7, 7)) - decoder((tap,), mask, (7, 7))
+        difference = decoder((marked,), mask) - decoder((tap,), mask)
     changed = difference.abs().sum(2).view(28, 28) > 1e-4
     assert changed.nonzero().tolist() == [[9, 1]]
 
@@ -109,7 +109,7 @@ def test_zero_predictions_of_both_targets():
         model = config_of(name).model
         target = MODELS.build(model.target_generator)(images)
         head = MODELS.build(model.head)
-        return sum(head([torch.zeros_like(t) for t in target], target, mask, (7, 7)).values())
+        return sum(head([torch.zeros_like(t) for t in target], target, mask).values())
 
     assert zero_loss('base-hog', noise).item() == pytest.approx(4 / 18, abs=1e-5)
     flat = torch.full_like(noise, 0.3)

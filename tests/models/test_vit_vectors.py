@@ -140,7 +140,7 @@ def test_zero_predictions_on_noise_and_on_a_constant_image():
 
     def zero_loss(images, target_generator):
         target = target_generator(images)
-        return sum(head([torch.zeros_like(t) for t in target], target, mask, (14, 14)).values())
+        return sum(head([torch.zeros_like(t) for t in target], target, mask).values())
 
     noise = torch.randn(2, 3, 224, 224)
     assert zero_loss(noise, HOGTarget(9)).item() == pytest.approx(0.444444, abs=1e-5)

@@ -4,17 +4,9 @@ _base_ = 'mae_vit-base-p16.py'
 model = dict(
     type='mmmask.CMAEHuang',
     masking=dict(_delete_=True, type='mmmask.BlockMask', ratio=0.65, block_size=2),
-    feature_decoder=dict(
-        type='mmmask.TokenDecoder',
-        in_channels=768,
-        out_channels=768,
-        embed_dims=512,
-        depth=2,
-        num_heads=16,
-    ),
+    feature_decoder=dict(type='mmmask.TokenDecoder', embed_dims=512, depth=2, num_heads=16),
     projector=dict(
         type='mmpretrain.NonLinearNeck',
-        in_channels=768,
         hid_channels=1536,
         out_channels=256,
         with_bias=True,
@@ -25,9 +17,7 @@ model = dict(
         type='mmmask.ContrastiveHead',
         predictor=dict(
             type='mmpretrain.NonLinearNeck',
-            in_channels=256,
             hid_channels=1536,
-            out_channels=256,
             with_bias=True,
             with_last_bn=False,
             with_avg_pool=False,

@@ -7,7 +7,6 @@ model = dict(
     target_generator=dict(normalize=False),
     projector=dict(
         type='mmpretrain.NonLinearNeck',
-        in_channels=768,
         hid_channels=4096,
         out_channels=256,
         num_layers=3,
@@ -18,13 +17,11 @@ model = dict(
         type='mmmask.ContrastiveHead',
         predictor=dict(
             type='mmpretrain.NonLinearNeck',
-            in_channels=256,
             hid_channels=4096,
-            out_channels=256,
             with_last_bn_affine=False,
             with_avg_pool=False,
         ),
         temperature=1.0,
     ),
-    position_head=dict(type='mmmask.PositionHead', in_channels=768, num_positions=196),
+    position_head=dict(type='mmmask.PositionHead'),
 )

@@ -26,15 +26,8 @@ model = dict(
     neck=dict(
         type='mmmask.MultiScaleDecoder',
         decoders=[
-            dict(
-                type='mmmask.TokenDecoder',
-                in_channels=in_channels,
-                out_channels=54,  # 3 colours * 18 bins
-                embed_dims=embed_dims,
-                depth=1,
-                num_heads=4,
-            )
-            for in_channels, embed_dims in ((256, 64), (512, 128), (1024, 128), (1024, 128))
+            dict(type='mmmask.TokenDecoder', embed_dims=embed_dims, depth=1, num_heads=4)
+            for embed_dims in (64, 128, 128, 128)
         ],
     ),
     target_generator=dict(

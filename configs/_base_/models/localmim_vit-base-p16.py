@@ -18,12 +18,8 @@ model = dict(
     masking=dict(type='mmmask.RandomMask', ratio=0.75),
     neck=dict(
         type='mmmask.MultiScaleDecoder',
-        decoders=[
-            dict(type='mmmask.ScaleDecoder', in_channels=768, out_channels=27, scale=scale)
-            for scale in (4, 2, 1, 0.5)
-        ],
+        decoders=[dict(type='mmmask.ScaleDecoder', scale=scale) for scale in (4, 2, 1, 0.5)],
     ),
-    # 3 colours * 9 bins = 27 values a cell
     target_generator=dict(type='mmmask.HOGTarget', num_bins=9, cell_sizes=(4, 8, 16, 32)),
     head=dict(type='mmmask.MaskedRegressionHead'),
 )

@@ -9,14 +9,7 @@ model = dict(
     ),
     backbone=dict(type='mmmask.MaskedVisionTransformer', arch='base', img_size=224, patch_size=16),
     masking=dict(type='mmmask.RandomMask', ratio=0.75),
-    neck=dict(
-        type='mmmask.TokenDecoder',
-        in_channels=768,
-        out_channels=768,  # 3 * 16 * 16
-        embed_dims=512,
-        depth=8,
-        num_heads=16,
-    ),
-    target_generator=dict(type='mmmask.PixelTarget', patch_size=16, normalize=True),
+    neck=dict(type='mmmask.TokenDecoder', embed_dims=512, depth=8, num_heads=16),
+    target_generator=dict(type='mmmask.PixelTarget', normalize=True),
     head=dict(type='mmmask.MaskedRegressionHead'),
 )

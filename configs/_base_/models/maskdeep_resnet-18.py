@@ -9,6 +9,6 @@ model = dict(
     backbone=dict(
         type='mmpretrain.ResNet_CIFAR', depth=18, norm_cfg=dict(_delete_=True, type='BN')
     ),
-    neck=dict(in_channels=(128, 256, 512), norm_cfg=dict(type='BN1d')),
+    neck=dict(norm_cfg=dict(type='BN1d')),
     head=dict(hidden_channels=1024, norm_cfg=dict(type='BN1d')),
 )

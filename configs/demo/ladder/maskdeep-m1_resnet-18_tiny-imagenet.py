@@ -4,6 +4,5 @@ _base_ = 'maskdeep-m2_resnet-18_tiny-imagenet.py'
 model = dict(
     backbone=dict(out_indices=(3,)),
     masking=dict(ratios=(0.75,)),
-    neck=dict(in_channels=(128,)),
 )
 default_hooks = dict(collapse=dict(module='target.module.projectors.0'))

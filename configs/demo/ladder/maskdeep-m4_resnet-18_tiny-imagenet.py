@@ -14,7 +14,7 @@ model = dict(
     data_preprocessor=dict(size=32, views=[view1, view2, view1, view2]),
     backbone=dict(base_channels=16, stem_channels=16),
     # Visible: 12 of 16x16, 6 of 8x8 and 4 of 4x4 positions in each of 4 groups.
-    neck=dict(in_channels=(32, 64, 128), embed_dims=128, num_heads=4),
+    neck=dict(embed_dims=128, num_heads=4),
     head=dict(hidden_channels=512),
 )
 images = list(range(5000))  # sorted by class, 500 of each

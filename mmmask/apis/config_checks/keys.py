@@ -40,6 +40,8 @@ GROUPS = (
     ('test_dataloader', 'test_cfg', 'test_evaluator'),
 )
 DEFAULT_HOOKS = ['checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer']
+# Arguments that an algorithm fills in from its other components.
+DERIVED = ('in_channels', 'out_channels', 'num_positions', 'patch_size')
 PARAMWISE_KEYS = (
     *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult'),
     *('flat_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys'),
@@ -135,7 +137,7 @@ def check_arguments(cfg: dict, nodes: list[Node]) -> Iterator[str]:
             if key not in known and (closed or is_near):
                 remedy = f'unknown key of {owner}, {nearest(str(key), reads)}'
                 yield tell(f'{node.path}.{key}', value, remedy)
-        given = {*node.config, *supplied, *configs.get(node.path.rpartition('.')[0], {})}
+        given = {*node.config, *supplied, *DERIVED, *configs.get(node.path.rpartition('.')[0], {})}
         is_complete = not is_part and node.registry is not root.FUNCTIONS
         for key, default in takes.items() if is_complete else ():
             if default is REQUIRED and key not in given:

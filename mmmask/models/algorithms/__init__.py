@@ -1,6 +1,6 @@
 """Pre-training methods."""
 
-from .base import MaskedImageModel, Reconstruction
+from .base import MaskedImageModel, PretrainingModel, Reconstruction
 from .cmae_huang import CMAEHuang
 from .cmae_mao import CMAEMao
 from .evolved import EvolvedMIM
@@ -17,5 +17,6 @@ __all__ = [
     'MaskDeep',
     'MaskedFeatures',
     'MaskedImageModel',
+    'PretrainingModel',
     'Reconstruction',
 ]

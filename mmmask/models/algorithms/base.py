@@ -1,13 +1,71 @@
 """The one picture of the project: mask, encode, decode, compare."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmmask.masking import Mask
+from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
+
+
+class PretrainingModel(BaseModel):
+    """What all methods share: the modes, and how many views of an image a loss takes.
+
+    A method has a ``backbone`` and defines ``loss(*views)`` and ``predict(images)``.
+
+    Attributes:
+        num_views: views of each image that the loss compares.
+        takes_more_views: whether the loss takes all views that there are; otherwise further ones
+            are left out.
+    """
+
+    num_views = 1
+    takes_more_views = False
+
+    def forward(self, inputs: Tensor | Sequence[Tensor], data_samples=None, mode: str = 'tensor'):
+        """(B, C, H, W), or a list of views, of which all modes but ``'loss'`` take the first.
+
+        ``'tensor'`` gives the backbone's features, nothing hidden; ``'loss'`` a dict of losses;
+        ``'predict'`` a named tuple for pictures.
+
+        Raises:
+            ValueError: for any other mode, or a loss of more views than there are.
+        """
+        views = [inputs] if isinstance(inputs, Tensor) else inputs
+        if mode == 'tensor':
+            return self.backbone(views[0])
+        if mode == 'loss':
+            if len(views) < self.min_views:
+                raise ValueError(
+                    f'{type(self).__name__} compares {self.min_views} views of each image but got '
+                    f'{len(views)}: let mmpretrain.MultiView make them in the data pipeline.'
+                )
+            return self.loss(*(views if self.takes_more_views else views[: self.num_views]))
+        if mode == 'predict':
+            return self.predict(views[0])
+        raise ValueError(f"mode={mode!r} is not one of 'tensor', 'loss', 'predict'.")
+
+    @property
+    def min_views(self) -> int:
+        """The smallest number of views that the loss accepts."""
+        return self.num_views
+
+    def loss(self, *views: Tensor) -> dict[str, Tensor]:
+        """Views of the same images, (B, C, H, W) each -> losses."""
+        raise NotImplementedError
+
+    def predict(self, images: Tensor) -> Any:
+        """(B, C, H, W) -> what a picture needs."""
+        raise NotImplementedError
+
+
+def width_of_projections(projector: dict) -> Derived:
+    """What a predictor reads and predicts, from the config of the projector before it."""
+    return Derived(projector.get('out_channels'), 'the width of model.projector.out_channels')
 
 
 class Reconstruction(NamedTuple):
@@ -15,36 +73,40 @@ class Reconstruction(NamedTuple):
 
     Attributes:
         images: (B, C, H, W) as the network sees them.
-        grid: (h, w), the patch grid.
         mask: what was hidden.
         prediction: tuple of (B, N_k, D_k).
         target: tuple of (B, N_k, D_k).
     """
 
     images: Tensor
-    grid: tuple[int, int]
     mask: Mask
     prediction: tuple[Tensor, ...]
     target: tuple[Tensor, ...]
 
 
 @MODELS.register_module()
-class MaskedImageModel(BaseModel):
+class MaskedImageModel(PretrainingModel):
     """Hide patches, encode the visible ones, predict a target at the hidden ones.
 
-    Every box is a config and an attribute, so any mask generator, decoder and target go together.
+    Every component is a config and an attribute, so any mask generator, decoder and target go
+    together. What follows from another component is derived, not stated: decoders get their
+    ``in_channels`` from the backbone and their ``out_channels`` from the target generator, and the
+    ``patch_size`` of a target is by default the backbone's.
 
     Args:
-        backbone: masked backbone, ``forward(images, mask=None) -> taps``.
+        backbone: masked backbone, ``forward(images, mask=None) -> taps``, that reports
+            ``in_channels``, ``out_channels`` (an int, or one for each tap), ``patch_size`` and
+            ``grid(images)``.
         masking: patch mask generator.
-        neck: decoder, ``forward(taps, mask, grid) -> prediction``.
-        target_generator: ``forward(images) -> target``.
-        head: ``forward(prediction, target, mask, grid) -> losses``.
+        neck: decoder, ``forward(taps, mask) -> prediction``.
+        target_generator: ``forward(images) -> target``, that reports ``channels(in_channels)``.
+        head: ``forward(prediction, target, mask) -> losses``.
         parser: what reads this backbone for the evidence of the mask generator, such as
             :class:`EncoderParser`; for generators that need some.
-    """
 
-    num_views = 1  # of each image, that the loss compares
+    Raises:
+        ValueError: if a config states a derived value and states it differently.
+    """
 
     def __init__(
         self,
@@ -61,35 +123,24 @@ class MaskedImageModel(BaseModel):
         self.backbone = MODELS.build(backbone)
         self.masking = MODELS.build(masking)
         evidence_kind = getattr(self.masking, 'evidence_kind', 'attention')
-        self.parser = parser and MODELS.build(
-            parser, default_args=dict(backbone=self.backbone, evidence_kind=evidence_kind)
+        self.parser = parser and build(
+            parser,
+            backbone=self.backbone,
+            evidence_kind=Derived(evidence_kind, 'the evidence that model.masking needs'),
         )
-        self.neck = MODELS.build(neck)
-        self.target_generator = MODELS.build(target_generator)
+        self.target_generator = build(target_generator, patch_size=self.backbone.patch_size)
+        self.neck = build(
+            neck,
+            in_channels=Derived(self.backbone.out_channels, 'the width of model.backbone'),
+            out_channels=self.target_channels(),
+        )
         self.head = MODELS.build(head)
 
-    def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
-        """(B, C, H, W), or a list of views: a loss takes as many as it compares, the others one.
-
-        ``'tensor'`` gives the backbone's features, nothing hidden; ``'loss'`` a dict of losses;
-        ``'predict'`` a :class:`Reconstruction`.
-
-        Raises:
-            ValueError: for any other mode, or a loss of more views than there are.
-        """
-        views = [inputs] if isinstance(inputs, Tensor) else inputs
-        if mode == 'tensor':
-            return self.backbone(views[0])
-        if mode == 'loss':
-            if len(views) < self.num_views:
-                raise ValueError(
-                    f'{type(self).__name__} compares {self.num_views} views of each image but got '
-                    f'{len(views)}: let mmpretrain.MultiView make them in the data pipeline.'
-                )
-            return self.loss(*views[: self.num_views])
-        if mode == 'predict':
-            return self.predict(views[0])
-        raise ValueError(f"mode={mode!r} is not one of 'tensor', 'loss', 'predict'.")
+    def target_channels(self) -> Derived:
+        """Length of the target vectors, an int or one for each scale."""
+        report = getattr(self.target_generator, 'channels', None)
+        channels = report and report(self.backbone.in_channels)
+        return Derived(channels, 'the channels of model.target_generator')
 
     def draw_mask(self, images: Tensor) -> Mask:
         """(B, C, H, W) -> Mask of the backbone's patch grid."""
@@ -99,14 +150,12 @@ class MaskedImageModel(BaseModel):
     def reconstruct(self, images: Tensor):
         """(B, C, H, W) -> mask, prediction."""
         mask = self.draw_mask(images)
-        taps = self.backbone(images, mask)
-        return mask, self.neck(taps, mask, self.backbone.grid(images))
+        return mask, self.neck(self.backbone(images, mask), mask)
 
     def loss(self, images: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> losses of one masked reconstruction."""
         mask, prediction = self.reconstruct(images)
-        target = self.target_generator(images)
-        return self.head(prediction, target, mask, self.backbone.grid(images))
+        return self.head(prediction, self.target_generator(images), mask)
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Reconstruction:
@@ -115,7 +164,7 @@ class MaskedImageModel(BaseModel):
         target = self.target_generator(images)
         if isinstance(prediction, Tensor):
             prediction, target = (prediction,), (target,)
-        return Reconstruction(images, self.backbone.grid(images), mask, prediction, target)
+        return Reconstruction(images, mask, prediction, target)
 
     def get_layer_depth(self, param_name: str) -> tuple[int, int]:
         """Depth of a parameter and number of depths, for layer-wise learning rates."""

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from mmmask.layers import MomentumCopy
+from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel
+from .base import MaskedImageModel, width_of_projections
 
 
 @MODELS.register_module()
@@ -44,9 +45,11 @@ class CMAEHuang(MaskedImageModel):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.feature_decoder = MODELS.build(feature_decoder)
-        self.projector = MODELS.build(projector)
-        self.contrast_head = MODELS.build(contrast_head)
+        width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
+        # The key is a mean patch of the encoder, so the mean of what is decoded has its width.
+        self.feature_decoder = build(feature_decoder, in_channels=width, out_channels=width)
+        self.projector = build(projector, in_channels=width)
+        self.contrast_head = build(contrast_head, in_channels=width_of_projections(projector))
         self.contrast_weight = contrast_weight
         self.momentum_copy = MomentumCopy(
             momentum, final_momentum, backbone=self.backbone, projector=self.projector
@@ -55,14 +58,14 @@ class CMAEHuang(MaskedImageModel):
 
     def loss(self, view: Tensor, shifted: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W), and the same shifted and recoloured -> two losses and an accuracy."""
-        mask, grid = self.draw_mask(view), self.backbone.grid(view)
+        mask = self.draw_mask(view)
         taps = self.backbone(view, mask)
-        prediction, target = self.neck(taps, mask, grid), self.target_generator(view)
-        features = self.feature_decoder(taps, mask, grid).mean(dim=1)
+        prediction, target = self.neck(taps, mask), self.target_generator(view)
+        features = self.feature_decoder(taps, mask).mean(dim=1)
         projection = self.projector((features,))[0]
         loss, accuracy = self.contrast_head([projection], [self.key(shifted)])
         return dict(
-            loss_rec=self.head(prediction, target, mask, grid)['loss'],
+            loss_rec=self.head(prediction, target, mask)['loss'],
             loss_con=self.contrast_weight * loss,
             contrast_accuracy=accuracy,
         )

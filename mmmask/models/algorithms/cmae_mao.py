@@ -1,13 +1,16 @@
 """The contrastive masked autoencoder of Mao, Yin, Chang and Zhou."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
 from mmmask.layers import MomentumCopy
 from mmmask.masking import Mask
+from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel
+from .base import MaskedImageModel, width_of_projections
 
 SOURCES = ('encoder_cls', 'mean_patch', 'decoder_cls')
 TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
@@ -86,10 +89,19 @@ class CMAEMao(MaskedImageModel):
         if freeze_patch_embed:
             self.backbone.patch_embed.requires_grad_(False)
         contrasts, places = contrast_weight and contrast_head, position_weight and position_head
-        self.projector = MODELS.build(projector) if contrasts else None
-        self.contrast_head = MODELS.build(contrast_head) if contrasts else None
-        self.position_head = MODELS.build(position_head) if places else None
-        self.momentum_copy = None
+        width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
+        self.projector = self.contrast_head = self.position_head = self.momentum_copy = None
+        if contrasts:
+            read = self.target_channels() if source == 'decoder_cls' else width
+            self.projector = build(projector, in_channels=read)
+            self.contrast_head = build(contrast_head, in_channels=width_of_projections(projector))
+        if places:
+            num_patches = prod(self.backbone.patch_resolution)
+            self.position_head = build(
+                position_head,
+                in_channels=width,
+                num_positions=Derived(num_patches, 'the patches of model.backbone.img_size'),
+            )
         if contrasts and target.startswith('momentum'):
             boxes = dict(projector=self.projector)
             if target == 'momentum_encoder':
@@ -99,7 +111,7 @@ class CMAEMao(MaskedImageModel):
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         """Two (B, C, H, W) views -> the weighted losses of the three tasks, and accuracies."""
-        masks, grid = self.draw_masks(*views), self.backbone.grid(views[0])
+        masks = self.draw_masks(*views)
         tokens, losses = [], {}
         for name, view, mask in zip('ab', views, masks, strict=True):
             seen, asked, places = self.encode(view, mask)
@@ -108,11 +120,11 @@ class CMAEMao(MaskedImageModel):
                 loss = self.reconstruction_loss(view, mask, seen)
                 losses[f'loss_rec_{name}'] = self.reconstruction_weight * loss
             if self.position_head is not None:
-                loss, accuracy = self.position_head(asked, places, grid)
+                loss, accuracy = self.position_head(asked, places, mask.grid)
                 losses[f'loss_pos_{name}'] = self.position_weight * loss
                 losses[f'position_accuracy_{name}'] = accuracy
         if self.contrast_head is not None:
-            projections = [self.project(*pair, grid) for pair in zip(tokens, masks, strict=True)]
+            projections = [self.project(*pair) for pair in zip(tokens, masks, strict=True)]
             keys_a, keys_b = self.keys(views, masks, tokens, projections)
             loss, accuracy = self.contrast_head(projections, (keys_b, keys_a))
             losses |= dict(loss_con=self.contrast_weight * loss, contrast_accuracy=accuracy)
@@ -131,15 +143,13 @@ class CMAEMao(MaskedImageModel):
 
     def reconstruction_loss(self, view: Tensor, mask: Mask, tokens: Tensor) -> Tensor:
         """(B, C, H, W) and (B, 1+K, D) -> scalar."""
-        grid = self.backbone.grid(view)
-        prediction = self.neck((tokens,), mask, grid)
-        return self.head(prediction, self.target_generator(view), mask, grid)['loss']
+        prediction = self.neck((tokens,), mask)
+        return self.head(prediction, self.target_generator(view), mask)['loss']
 
     def project(
         self,
         tokens: Tensor,
         mask: Mask,
-        grid: tuple[int, int],
         projector: nn.Module | None = None,
         neck: nn.Module | None = None,
     ) -> Tensor:
@@ -150,7 +160,7 @@ class CMAEMao(MaskedImageModel):
         elif self.source == 'mean_patch':
             source = tokens[:, 1:].mean(dim=1)
         else:
-            source = neck.project(neck.decode_all(tokens, mask, grid))
+            source = neck.project(neck.decode_all(tokens, mask))
         return projector((source,))[0]
 
     def keys(self, views, masks, tokens, projections) -> list[Tensor]:
@@ -159,8 +169,8 @@ class CMAEMao(MaskedImageModel):
             return projections
         if self.target == 'stopgrad':
             return [projection.detach() for projection in projections]
-        copies, grid = dict(self.momentum_copy.module.items()), self.backbone.grid(views[0])
+        copies = dict(self.momentum_copy.module.items())
         with torch.no_grad():
             if backbone := copies.pop('backbone', None):
                 tokens = [backbone(*pair)[-1] for pair in zip(views, masks, strict=True)]
-            return [self.project(*pair, grid, **copies) for pair in zip(tokens, masks, strict=True)]
+            return [self.project(*pair, **copies) for pair in zip(tokens, masks, strict=True)]

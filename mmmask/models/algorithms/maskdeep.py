@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from mmengine.model import BaseModel
+from mmpretrain.models.backbones import ResNet
 from torch import Tensor, nn
 
 from mmmask.layers import MomentumCopy
+from mmmask.models.building import Derived, build
 from mmmask.models.necks.deep_masking import describe
 from mmmask.registry import MODELS
+
+from .base import PretrainingModel
 
 
 class MaskedFeatures(NamedTuple):
@@ -31,7 +34,7 @@ class MaskedFeatures(NamedTuple):
 
 
 @MODELS.register_module()
-class MaskDeep(BaseModel):
+class MaskDeep(PretrainingModel):
     """Liu et al., *Mask Hierarchical Features For Self-Supervised Learning*, arXiv 2304.00218.
 
     The encoder sees whole images; its maps are masked. From a few visible positions of all levels
@@ -56,6 +59,8 @@ class MaskDeep(BaseModel):
         ValueError: if the backbone does not return its last stage, which the target pools.
     """
 
+    takes_more_views = True
+
     def __init__(
         self,
         backbone: dict,
@@ -73,16 +78,17 @@ class MaskDeep(BaseModel):
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         _require_last_stage(self.backbone)
-        self.fpn = None if fpn is None else MODELS.build(fpn)
+        widths = Derived(_widths(self.backbone), 'the channels of the maps of model.backbone')
+        self.fpn = None if fpn is None else build(fpn, in_channels=widths)
+        if fpn is not None:
+            widths = Derived(self.fpn.out_channels, 'the channels of the maps of model.fpn')
         self.masking = None if masking is None else MODELS.build(masking)
-        self.neck = MODELS.build(neck)
-        self.head = MODELS.build(
+        self.neck = build(neck, in_channels=widths)
+        self.head = build(
             head,
-            default_args=dict(
-                weights=self.neck.weights,
-                num_queries=len(self.neck.targets),
-                in_channels=self.neck.embed_dims,
-            ),
+            weights=Derived(self.neck.weights, 'the predictions of model.neck'),
+            num_queries=Derived(len(self.neck.targets), 'the number of model.neck.targets'),
+            in_channels=Derived(self.neck.embed_dims, 'the width of model.neck'),
         )
         self.num_views = num_views
         self.include_self_target = include_self_target
@@ -91,27 +97,13 @@ class MaskDeep(BaseModel):
         encoder = dict(backbone=self.backbone) | ({} if fpn is None else dict(fpn=self.fpn))
         self.target = MomentumCopy(momentum, final_momentum, projectors=projectors, **encoder)
 
-    def forward(self, inputs, data_samples=None, mode: str = 'tensor'):
-        """(B, C, H, W), or a list of views, of which only ``'loss'`` takes more than the first.
-
-        ``'tensor'`` gives the backbone's maps, nothing hidden; ``'loss'`` a dict of losses;
-        ``'predict'`` :class:`MaskedFeatures`.
-
-        Raises:
-            ValueError: for any other mode, or too few views.
-        """
-        views = [inputs] if isinstance(inputs, Tensor) else inputs
-        if mode == 'tensor':
-            return self.backbone(views[0])
-        if mode == 'loss':
-            return self.loss(*views)
-        if mode == 'predict':
-            return self.predict(views[0])
-        raise ValueError(f"mode={mode!r} is not one of 'tensor', 'loss', 'predict'.")
+    @property
+    def min_views(self) -> int:
+        """Views of each image: every online view needs the target of another, or its own."""
+        return max(self.num_views, 2 - self.include_self_target)
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         """V online views and any number of target-only views, (B, C, H, W) each -> losses."""
-        self._require_targets(len(views))
         embeddings = [self.embed(view) for view in views]
         losses = []
         for index, view in enumerate(views[: self.num_views]):
@@ -150,14 +142,6 @@ class MaskDeep(BaseModel):
         prediction = self.head.predict(self.neck(maps, groups))
         return MaskedFeatures(images, _grids(maps), groups, prediction, self.embed(images))
 
-    def _require_targets(self, num_views: int) -> None:
-        if num_views < self.num_views or num_views + self.include_self_target < 2:
-            raise ValueError(
-                f'MaskDeep got {num_views} view(s) of each image but num_views={self.num_views} '
-                'online ones, and each needs the target of another: let mmpretrain.MultiView make '
-                'more, or set include_self_target=True.'
-            )
-
 
 def _grids(maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
     return tuple(tuple(level.shape[2:]) for level in maps)
@@ -165,6 +149,14 @@ def _grids(maps: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
 
 def _without(embeddings: Sequence[Tensor], index: int) -> list[Tensor]:
     return [*embeddings[:index], *embeddings[index + 1 :]]
+
+
+def _widths(backbone: nn.Module) -> tuple[int, ...] | None:
+    """C_l of the maps that a backbone returns; None if it is no ResNet and does not report them."""
+    if isinstance(backbone, ResNet):
+        width = backbone.base_channels * backbone.expansion
+        return tuple(width * 2**index for index in backbone.out_indices)
+    return getattr(backbone, 'out_channels', None)
 
 
 def _require_last_stage(backbone: nn.Module) -> None:

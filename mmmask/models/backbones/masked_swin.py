@@ -74,6 +74,17 @@ class MaskedSwinTransformer(SwinTransformer):
         projection = self.patch_embed.projection.weight
         nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
 
+    @property
+    def in_channels(self) -> int:
+        """C, the channels of the images."""
+        return self.patch_embed.projection.in_channels
+
+    @property
+    def out_channels(self) -> int | tuple[int, ...]:
+        """Width of the returned feature map; of several, one width for each."""
+        widths = tuple(self.num_features[index] for index in sorted(self.out_indices))
+        return widths if len(widths) > 1 else widths[0]
+
     def grid(self, images: Tensor) -> tuple[int, int]:
         """(B, C, H, W) -> (h, w), the grid of units of these images.
 
@@ -130,7 +141,7 @@ def run_block(block: SwinBlock, tokens: Tensor, groups: WindowGroups) -> Tensor:
     """(B, T, C) -> (B, T, C): the block's own forward pass on visible tokens."""
 
     def forward(tokens: Tensor) -> Tensor:
-        tokens = tokens + attend(block.attn, block.norm1(tokens), groups)
+        tokens = tokens + window_attention(block.attn, block.norm1(tokens), groups)
         return block.ffn(block.norm2(tokens), identity=tokens)
 
     if block.with_cp and tokens.requires_grad:
@@ -138,7 +149,7 @@ def run_block(block: SwinBlock, tokens: Tensor, groups: WindowGroups) -> Tensor:
     return forward(tokens)
 
 
-def attend(attention: ShiftWindowMSA, tokens: Tensor, groups: WindowGroups) -> Tensor:
+def window_attention(attention: ShiftWindowMSA, tokens: Tensor, groups: WindowGroups) -> Tensor:
     """(B, T, C) -> (B, T, C): (shifted) window attention among visible tokens."""
     layer = attention.w_msa
     num_images, num_tokens, width = tokens.shape

@@ -1,12 +1,11 @@
 """mmpretrain's vision transformer on visible patches only."""
 
-import torch
 from mmpretrain.models.backbones import VisionTransformer
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from mmmask.layers import initialize_transformer, patch_grid, sincos_position_embedding
-from mmmask.masking import Mask, gather_tokens
+from mmmask.masking import Mask
+from mmmask.models.vit import embed, position_table, walk
 from mmmask.registry import MODELS
 
 
@@ -48,6 +47,17 @@ class MaskedVisionTransformer(VisionTransformer):
         nn.init.normal_(self.cls_token, std=0.02)
         self._fill_position_embedding()
 
+    @property
+    def in_channels(self) -> int:
+        """C, the channels of the images."""
+        return self.patch_embed.projection.in_channels
+
+    @property
+    def out_channels(self) -> int | tuple[int, ...]:
+        """Width of the returned feature map; of several, one width for each."""
+        widths = (self.embed_dims,) * len(self.out_indices)
+        return widths if len(widths) > 1 else self.embed_dims
+
     def grid(self, images: Tensor) -> tuple[int, int]:
         """(B, C, H, W) -> (h, w), the patch grid of these images.
 
@@ -58,9 +68,18 @@ class MaskedVisionTransformer(VisionTransformer):
 
     def position(self, grid: tuple[int, int]) -> Tensor:
         """(h, w) -> (1, 1+N, D) position embedding of that grid."""
-        return resize_pos_embed(
-            self.pos_embed, self.patch_resolution, grid, mode=self.interpolate_mode
-        )
+        return position_table(self, grid)
+
+    def embed(
+        self, images: Tensor, mask: Mask | None = None, position: Tensor | None = None
+    ) -> Tensor:
+        """(B, C, H, W) -> (B, 1+K, D) tokens before the first block, see :mod:`mmmask.models.vit`.
+
+        Raises:
+            ValueError: if the patch size does not divide the image.
+        """
+        self.grid(images)
+        return embed(self, images, mask, position)[0]
 
     def forward(
         self, images: Tensor, mask: Mask | None = None, position: Tensor | None = None
@@ -77,16 +96,8 @@ class MaskedVisionTransformer(VisionTransformer):
         """
         if mask is None:
             return super().forward(images)
-        if position is None:
-            position = self.position(self.grid(images))
-        patches, _ = self.patch_embed(images)
-        visible = gather_tokens(patches + position[:, 1:], mask.ids_keep)
-        class_token = (self.cls_token + position[:, :1]).expand(len(images), -1, -1)
-        tokens = self.pre_norm(self.drop_after_pos(torch.cat([class_token, visible], dim=1)))
-
         taps = []
-        for index, layer in enumerate(self.layers):
-            tokens = layer(tokens)
+        for index, tokens in enumerate(walk(self, self.embed(images, mask, position))):
             if index == self.num_layers - 1 and self.final_norm:
                 tokens = self.ln1(tokens)
             if index in self.out_indices:

@@ -71,16 +71,16 @@ def run_block(layer: TransformerEncoderLayer, tokens: Tensor) -> Tensor:
     branch = layer.ln1(tokens)
     if layer.window_size:
         windows, padded = window_partition(branch, layer.window_size)
-        windows = attend(layer.attn, windows)
+        windows = relative_attention(layer.attn, windows)
         branch = window_unpartition(windows, layer.window_size, padded, tokens.shape[1:3])
     else:
-        branch = attend(layer.attn, branch)
+        branch = relative_attention(layer.attn, branch)
     # The parent drops whole images on the other branch only; the layer that does it has no state.
     tokens = tokens + layer.ffn.dropout_layer(branch)
     return layer.ffn(layer.ln2(tokens), identity=tokens)
 
 
-def attend(attention: Attention, tokens: Tensor) -> Tensor:
+def relative_attention(attention: Attention, tokens: Tensor) -> Tensor:
     """(B, h, w, D) -> (B, h, w, D): attention with decomposed relative positions.
 
     What position adds to a score is a number for the key's row and one for its column, which depend

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmmask.layers import gather_rows
 from mmmask.losses import info_nce
+from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
 
@@ -17,6 +18,7 @@ class ContrastiveHead(BaseModule):
     Args:
         predictor: neck between the projections and the queries; None takes them as they are.
         temperature: T, above 0.
+        in_channels: E, the width of the projections; the algorithm fills it in.
         gather: whether the keys of all processes are negatives, or only those of this one.
 
     Raises:
@@ -28,12 +30,14 @@ class ContrastiveHead(BaseModule):
         predictor: dict | None = None,
         temperature: float = 1.0,
         gather: bool = False,
+        in_channels: int | None = None,
         init_cfg=None,
     ) -> None:
         super().__init__(init_cfg)
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be above 0; usual is 0.07 to 1.')
-        self.predictor = None if predictor is None else MODELS.build(predictor)
+        width = Derived(in_channels, 'the width of the projections')
+        self.predictor = predictor and build(predictor, in_channels=width, out_channels=width)
         self.temperature = temperature
         self.gather = gather
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmmask.layers import gather_rows
 from mmmask.losses import info_nce, negative_cosine
-from mmmask.models.necks.deep_masking import SYNC_BN, apply_rows, two_layers
+from mmmask.models.mlp import SYNC_BN, apply_rows, two_layers
 from mmmask.registry import MODELS
 
 LOSSES = ('cosine', 'infonce')

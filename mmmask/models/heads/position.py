@@ -22,8 +22,8 @@ class PositionHead(BaseModule):
     content.
 
     Args:
-        in_channels: D, the width of the encoder's tokens.
-        num_positions: N, the patches of the grid.
+        in_channels: D, the width of the encoder's tokens; the algorithm fills it in.
+        num_positions: N, the patches of the grid; the algorithm fills it in.
         loss: ``'mse_onehot'``, or ``'ce'``, which goes with dropped embeddings.
         input_pe: ``'keep'``; ``'drop_subset'`` puts one learned vector in place of the position
             embedding of some visible patches and asks for those (as DropPos); ``'drop_all'`` runs
@@ -113,7 +113,8 @@ class PositionHead(BaseModule):
         if grid[0] * grid[1] != self.num_positions:
             raise ValueError(
                 f'num_positions={self.num_positions} of the position head does not fit the '
-                f'{grid[0]}x{grid[1]} patches of these images: set it to {grid[0] * grid[1]}.'
+                f'{grid[0]}x{grid[1]} patches of these images: set model.backbone.img_size to '
+                'their size.'
             )
         logits = self.layers(tokens)
         if self.loss == 'ce':

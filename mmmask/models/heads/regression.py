@@ -23,7 +23,6 @@ class MaskedRegressionHead(BaseModule):
         prediction: Tensor | Sequence[Tensor],
         target: Tensor | Sequence[Tensor],
         mask: Mask,
-        grid: tuple[int, int],
     ) -> dict[str, Tensor]:
         """(B, N_k, D_k) predictions and targets -> ``loss``, or ``loss_scale{k}`` for several.
 
@@ -31,16 +30,16 @@ class MaskedRegressionHead(BaseModule):
             ValueError: if a prediction and its target differ in shape.
         """
         if isinstance(prediction, Tensor):
-            return dict(loss=self.loss(prediction, target, mask, grid))
+            return dict(loss=self.loss(prediction, target, mask))
         if len(prediction) != len(target):
             raise ValueError(f'{len(prediction)} predictions but {len(target)} targets.')
         return {
-            f'loss_scale{scale}': self.loss(*pair, mask, grid)
+            f'loss_scale{scale}': self.loss(*pair, mask)
             for scale, pair in enumerate(zip(prediction, target, strict=True))
         }
 
     @staticmethod
-    def loss(prediction: Tensor, target: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+    def loss(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
         """(B, N', D) prediction and target on any grid similar to the patch grid -> scalar."""
         if prediction.shape != target.shape:
             raise ValueError(
@@ -49,5 +48,5 @@ class MaskedRegressionHead(BaseModule):
                 'and out_channels fit the target generator.'
             )
         factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
-        weight = rescale_hidden(mask.hidden, grid, factor)
+        weight = rescale_hidden(mask.hidden, mask.grid, factor)
         return masked_mean_squared_error(prediction, target, weight)

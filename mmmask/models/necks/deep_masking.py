@@ -6,36 +6,16 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict, ModuleList
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from mmpretrain.models.necks import NonLinearNeck
 from torch import Tensor, nn
 
 from mmmask.layers import sincos_position_embedding
 from mmmask.masking import gather_tokens
+from mmmask.models.mlp import SYNC_BN, apply_rows, two_layers
 from mmmask.registry import MODELS
 
-SYNC_BN = dict(type='SyncBN')
 FUSIONS = ('joint', 'per_level', 'cross', 'mean')
 POOLINGS = dict(mean=lambda maps: maps.mean((2, 3)), max=lambda maps: maps.amax((2, 3)))
 Targets = Sequence[tuple[int, str]]
-
-
-def two_layers(in_channels: int, hidden: int, out_channels: int, norm_cfg: dict) -> NonLinearNeck:
-    """Linear, norm, ReLU, Linear: the projector and the predictor of BYOL."""
-    return NonLinearNeck(
-        in_channels,
-        hidden,
-        out_channels,
-        with_bias=True,
-        with_last_bias=True,
-        with_last_bn=False,
-        with_avg_pool=False,
-        norm_cfg=norm_cfg,
-    )
-
-
-def apply_rows(layers: NonLinearNeck, vectors: Tensor) -> Tensor:
-    """(..., C) -> (..., D): all vectors are the rows of one batch, as its norm sees them."""
-    return layers((vectors.flatten(0, -2),))[0].unflatten(0, vectors.shape[:-1])
 
 
 def describe(maps: Sequence[Tensor], projectors: nn.ModuleDict, targets: Targets) -> Tensor:
@@ -161,7 +141,7 @@ class DeepMaskingNeck(BaseModule):
 
     def __init__(
         self,
-        in_channels: Sequence[int] = (512, 1024, 2048),
+        in_channels: Sequence[int],
         embed_dims: int = 256,
         hidden_channels: Sequence[int] | None = None,
         fusion: str | None = 'joint',

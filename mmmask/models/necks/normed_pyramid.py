@@ -7,9 +7,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from mmmask.models.mlp import SYNC_BN
 from mmmask.registry import MODELS
-
-from .deep_masking import SYNC_BN
 
 
 @MODELS.register_module()
@@ -27,12 +26,13 @@ class FeaturePyramid(BaseModule):
 
     def __init__(
         self,
-        in_channels: Sequence[int] = (256, 512, 1024, 2048),
+        in_channels: Sequence[int],
         out_channels: int = 256,
         norm_cfg: dict = SYNC_BN,
         init_cfg=None,
     ) -> None:
         super().__init__(init_cfg or dict(type='Xavier', layer='Conv2d', distribution='uniform'))
+        self.out_channels = (out_channels,) * len(in_channels)
         options = dict(bias=True, norm_cfg=norm_cfg, act_cfg=None)
         self.lateral_convs = ModuleList(
             ConvModule(channels, out_channels, 1, **options) for channels in in_channels

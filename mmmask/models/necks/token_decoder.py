@@ -15,6 +15,7 @@ from mmmask.layers import (
     sincos_position_embedding,
 )
 from mmmask.masking import Mask, restore_tokens, units_to_raster
+from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
 
@@ -23,16 +24,19 @@ class TokenDecoder(BaseModule):
     """Transformer on all patches, visible and hidden, that predicts one vector per patch (MAE).
 
     Args:
-        in_channels: width of the encoder's tokens.
+        in_channels: width of the encoder's tokens; of several feature maps the last is read.
         out_channels: length of the predicted vectors.
         embed_dims: width of the decoder, divisible by 4 and by ``num_heads``.
         depth: number of transformer blocks.
         num_heads: attention heads of a block.
+
+    Raises:
+        ValueError: for a width that does not divide, or a target of several scales.
     """
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | Sequence[int],
         out_channels: int,
         embed_dims: int = 512,
         depth: int = 8,
@@ -44,6 +48,13 @@ class TokenDecoder(BaseModule):
             raise ValueError(
                 f'embed_dims={embed_dims} must be divisible by num_heads={num_heads} and by 4.'
             )
+        if not isinstance(out_channels, int):
+            raise ValueError(
+                f'out_channels={out_channels} are those of several scales, but '
+                f'{type(self).__name__} predicts one: take a MultiScaleDecoder, or a target '
+                'generator with a single size.'
+            )
+        in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
         self.embed_dims = embed_dims
         self.embed = nn.Linear(in_channels, embed_dims)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
@@ -62,12 +73,12 @@ class TokenDecoder(BaseModule):
         initialize_transformer(self)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def decode(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+    def decode(self, tokens: Tensor, mask: Mask) -> Tensor:
         """([1+]K or K·s² tokens of width C) -> (B, N·s², embed_dims), without the class token."""
-        decoded = self.decode_all(tokens, mask, grid)
+        decoded = self.decode_all(tokens, mask)
         return decoded[:, decoded.shape[1] % mask.ids_restore.shape[1] :]
 
-    def decode_all(self, tokens: Tensor, mask: Mask, grid: tuple[int, int]) -> Tensor:
+    def decode_all(self, tokens: Tensor, mask: Mask) -> Tensor:
         """([1+]K or K·s² tokens of width C) -> (B, [1+]N·s², embed_dims), class token first.
 
         A class token is recognised by the token count; it takes part in the attention. An encoder
@@ -76,18 +87,18 @@ class TokenDecoder(BaseModule):
         tokens = self.embed(tokens)
         num_extra = int(tokens.shape[1] == mask.ids_keep.shape[1] + 1)
         patches = restore_tokens(tokens[:, num_extra:], mask, self.mask_token)
-        patches = units_to_raster(patches, grid)
+        patches = units_to_raster(patches, mask.grid)
         tokens = torch.cat([tokens[:, :num_extra], patches], dim=1)
         tokens = tokens + sincos_position_embedding(
-            _finer(grid, patches), self.embed_dims, num_extra == 1, tokens.device
+            _finer(mask.grid, patches), self.embed_dims, num_extra == 1, tokens.device
         ).to(tokens.dtype)
         for layer in self.layers:
             tokens = layer(tokens)
         return self.norm(tokens)
 
-    def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
+    def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
         """Taps, of which the last is used, (B, [1+]K or K·s², C) -> (B, N·s², out_channels)."""
-        return self.project(self.decode(taps[-1], mask, grid))
+        return self.project(self.decode(taps[-1], mask))
 
 
 @MODELS.register_module()
@@ -107,7 +118,7 @@ class ScaleDecoder(TokenDecoder):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | Sequence[int],
         out_channels: int,
         scale: float = 1,
         embed_dims: int = 256,
@@ -117,7 +128,8 @@ class ScaleDecoder(TokenDecoder):
         **kwargs,
     ) -> None:
         super().__init__(in_channels, out_channels, embed_dims, depth, num_heads, **kwargs)
-        self.input_norm = nn.LayerNorm(in_channels, eps=1e-6) if input_norm else nn.Identity()
+        width = self.embed.in_features
+        self.input_norm = nn.LayerNorm(width, eps=1e-6) if input_norm else nn.Identity()
         half, quarter = embed_dims // 2, embed_dims // 4
         rescalings = {
             4: lambda: [
@@ -140,10 +152,10 @@ class ScaleDecoder(TokenDecoder):
         super().init_weights()
         self.project[-1].reset_parameters()
 
-    def forward(self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]) -> Tensor:
+    def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
         """As the parent -> (B, N·s²·scale², out_channels)."""
-        patches = self.decode(self.input_norm(taps[-1]), mask, grid)
-        return self.project(patches.unflatten(1, _finer(grid, patches))).flatten(1, 2)
+        patches = self.decode(self.input_norm(taps[-1]), mask)
+        return self.project(patches.unflatten(1, _finer(mask.grid, patches))).flatten(1, 2)
 
 
 @MODELS.register_module()
@@ -152,15 +164,36 @@ class MultiScaleDecoder(BaseModule):
 
     Args:
         decoders: configs of the decoders, in the order of the taps.
+        in_channels: width of each tap, or of the only one; from the encoder.
+        out_channels: length of the predicted vectors of each decoder, or of the only one; from the
+            target.
+
+    Raises:
+        ValueError: if taps, decoders and scales of the target are not equally many, or a decoder
+            states other channels.
     """
 
-    def __init__(self, decoders: Sequence[dict], init_cfg=None) -> None:
+    def __init__(
+        self,
+        decoders: Sequence[dict],
+        in_channels: int | Sequence[int] | None = None,
+        out_channels: int | Sequence[int] | None = None,
+        init_cfg=None,
+    ) -> None:
         super().__init__(init_cfg)
-        self.decoders = ModuleList(MODELS.build(decoder) for decoder in decoders)
+        number = len(decoders)
+        taps = _one_each(in_channels, number, 'feature maps of backbone.out_indices')
+        scales = _one_each(out_channels, number, 'scales of the target generator')
+        self.decoders = ModuleList(
+            build(
+                decoder,
+                in_channels=Derived(width, 'the width of its feature map of the backbone'),
+                out_channels=Derived(channels, 'the channels of its scale of the target'),
+            )
+            for decoder, width, channels in zip(decoders, taps, scales, strict=True)
+        )
 
-    def forward(
-        self, taps: Sequence[Tensor], mask: Mask, grid: tuple[int, int]
-    ) -> tuple[Tensor, ...]:
+    def forward(self, taps: Sequence[Tensor], mask: Mask) -> tuple[Tensor, ...]:
         """Taps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
 
         Raises:
@@ -172,8 +205,20 @@ class MultiScaleDecoder(BaseModule):
                 'backbone.out_indices and neck.decoders the same length.'
             )
         return tuple(
-            decoder((tap,), mask, grid) for decoder, tap in zip(self.decoders, taps, strict=True)
+            decoder((tap,), mask) for decoder, tap in zip(self.decoders, taps, strict=True)
         )
+
+
+def _one_each(channels: int | Sequence[int] | None, number: int, what: str) -> Sequence[int | None]:
+    """Channels of each decoder; None if they are not known."""
+    if channels is None:
+        return [None] * number
+    channels = [channels] if isinstance(channels, int) else channels
+    if len(channels) != number:
+        raise ValueError(
+            f'{number} decoders do not fit {len(channels)} {what}: give as many of both.'
+        )
+    return channels
 
 
 def _finer(grid: tuple[int, int], patches: Tensor) -> tuple[int, int]:

@@ -1,0 +1,72 @@
+"""What mask generators share that follow what the model sees."""
+
+import torch
+from torch import Tensor
+
+from .mask import Mask
+from .random import RandomMask
+
+
+class EvolvedMask(RandomMask):
+    """What generators share that divide an image by evidence and hide what belongs together.
+
+    Attributes:
+        evidence_kind: what the parser must read: ``'attention'``, (B, N, N) summed over layers and
+            heads, row = query, no class token; or ``'features'``, (B, N, D).
+        progress: share of the training that is over, set by :meth:`set_progress`.
+    """
+
+    needs_evidence = True
+    evidence_kind = 'attention'
+
+    def __init__(self, ratio: float = 0.75) -> None:
+        super().__init__(ratio)
+        self.progress = 0.0
+
+    def set_progress(self, progress: float) -> None:
+        """Share of the training that is over.
+
+        Raises:
+            ValueError: if it lies outside [0, 1].
+        """
+        if not 0 <= progress <= 1:
+            raise ValueError(f'progress={progress} must lie in [0, 1].')
+        self.progress = progress
+
+    @torch.no_grad()
+    def forward(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Mask:
+        """B, (h, w), evidence (B, N, N) or (B, N, D) -> Mask of h·w patches.
+
+        Raises:
+            ValueError: if the evidence is missing or of the wrong shape.
+        """
+        return self.draw(self.divide(num_images, grid, device, evidence), grid)
+
+    def divide(
+        self,
+        num_images: int,
+        grid: tuple[int, int],
+        device: torch.device | str = 'cpu',
+        evidence: Tensor | None = None,
+    ) -> Tensor:
+        """As :meth:`forward`, but -> labels (B, N) of what belongs together, below 2N − 1."""
+        raise NotImplementedError
+
+    def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
+        """(B, N) labels -> Mask."""
+        raise NotImplementedError
+
+    def check_evidence(self, evidence: Tensor | None, num_images: int, num_patches: int) -> None:
+        """Raise ValueError unless the evidence is there and starts with (B, N)."""
+        if evidence is None or evidence.shape[:2] != (num_images, num_patches):
+            shape = None if evidence is None else tuple(evidence.shape)
+            raise ValueError(
+                f'{type(self).__name__} needs {self.evidence_kind} of ({num_images}, '
+                f'{num_patches}, ...) as evidence, got {shape}: give the algorithm a parser.'
+            )

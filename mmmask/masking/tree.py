@@ -1,0 +1,242 @@
+"""Binary trees over patches: affinity, clustering, cutting. Choices of this project.
+
+That a model parses each image into one binary tree over its patches is established by the public
+text on evolved hierarchical masking (see :mod:`mmmask.masking.hierarchy`); the affinity and the
+linkage are not.
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# What each affinity reads.
+AFFINITIES = {'profile': 'attention', 'attn_sym': 'attention', 'feat_cos': 'features'}
+LINKAGES = ('ward', 'average')
+# How often the tree asks whether it is finished, the only question to the device in a training
+# step. Asking every round (it also compacts) would save 0.9 of 2.9 ms an image on one CPU core, but
+# stalls an accelerator in every round.
+ROUNDS_PER_CHECK = 4
+# Stands for minus infinity and survives multiplication by zero.
+VOID = -1e30
+
+
+@torch.no_grad()
+def affinity(
+    evidence: Tensor,
+    kind: str = 'profile',
+    spatial_weight: float = 0.0,
+    grid: tuple[int, int] | None = None,
+    break_ties: bool = True,
+) -> Tensor:
+    """(B, N, N) attention or (B, N, D) features -> (B, N, N) symmetric affinity, fp32 or fp64.
+
+    A choice of this project (the papers' affinity is not known); the scale of the attention does
+    not matter. An image whose affinity is not finite gets a fixed random tree.
+
+    Args:
+        evidence: attention between patches, row = query, or features of the patches.
+        kind: ``'profile'``: correlation of how patches attend and are attended to, after removing
+            what all have in common; it is a Gram matrix, as Ward linkage needs. ``'attn_sym'``:
+            symmetrised attention, for average linkage; hubs chain its trees into one big node.
+            ``'feat_cos'``: cosine between features centred over the image, a Gram matrix.
+        spatial_weight: λ of W ← (1 − λ)·W + λ·exp(−distance²/2σ²) with σ = 2 patches; needs
+            ``grid``.
+        grid: (h, w), the patch grid.
+        break_ties: add a fixed symmetric matrix with entries below 1e-5, without which equal
+            affinities would be merged one pair at a time.
+
+    Raises:
+        ValueError: for an unknown kind, or evidence of the wrong shape.
+    """
+    if kind not in AFFINITIES:
+        raise ValueError(f'affinity={kind!r} is not one of {sorted(AFFINITIES)}.')
+    num_patches = evidence.shape[1]
+    if AFFINITIES[kind] == 'attention' and evidence.shape[2] != num_patches:
+        raise ValueError(
+            f'affinity={kind!r} needs (B, N, N) attention, got {tuple(evidence.shape)}: leave out '
+            "the class token, or choose affinity='feat_cos' for features."
+        )
+    with torch.autocast(evidence.device.type, enabled=False):
+        evidence = evidence if evidence.dtype == torch.float64 else evidence.float()
+        if kind == 'feat_cos':
+            features = F.normalize(evidence - evidence.mean(dim=1, keepdim=True), dim=2)
+            weights = features @ features.mT
+        else:
+            attention = evidence / evidence.sum(dim=2, keepdim=True).clamp(min=1e-12)
+            weights = _profile(attention) if kind == 'profile' else attention
+        weights = (weights + weights.mT) / 2
+        if spatial_weight:
+            near = _spatial_prior(grid, weights)
+            weights = (1 - spatial_weight) * weights + spatial_weight * near
+        # A sum is finite only if all its terms are.
+        finite = weights.sum(dim=(1, 2)).isfinite().view(-1, 1, 1)
+        weights = weights.nan_to_num(0, 0, 0) * finite
+        ties = _tie_break(num_patches, weights.device).to(weights.dtype)
+        return weights + (ties if break_ties else ties * ~finite)
+
+
+def _profile(attention: Tensor) -> Tensor:
+    """(B, N, N) rows that sum to 1 -> correlation of attention profiles, diagonal 1."""
+    # What every query attends to (a sink) says nothing about how patches group; without it the
+    # columns have mean 0.
+    centred = attention - attention.mean(dim=1, keepdim=True)
+    # The floor is far below the deviations of a random network (1e-4) and above rounding (1e-9).
+    sent = F.normalize(centred, dim=2, eps=1e-6)
+    received = F.normalize(centred, dim=1, eps=1e-6)
+    return (sent @ sent.mT + received.mT @ received) / 2
+
+
+def _spatial_prior(grid: tuple[int, int] | None, like: Tensor, sigma: float = 2.0) -> Tensor:
+    """(h, w) -> (N, N) Gaussian of the distance between patches."""
+    if grid is None:
+        raise ValueError('spatial_weight needs the patch grid: pass grid=(h, w).')
+    rows, columns = (torch.arange(side, device=like.device, dtype=like.dtype) for side in grid)
+    position = torch.cartesian_prod(rows, columns)
+    squared = (position.unsqueeze(1) - position.unsqueeze(0)).square().sum(dim=-1)
+    return torch.exp(-squared / (2 * sigma**2))
+
+
+@lru_cache(maxsize=8)
+def _tie_break(num_patches: int, device: torch.device) -> Tensor:
+    """(N, N) symmetric fp32 constants in [0, 1e-5), diagonal 0, from a generator of its own."""
+    generator = torch.Generator('cpu').manual_seed(0)
+    noise = torch.rand(num_patches, num_patches, generator=generator, device='cpu') * 1e-5
+    upper = noise.triu(1)
+    return (upper + upper.mT).to(device)
+
+
+@torch.no_grad()
+def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
+    """(B, N, N) affinity -> parent (B, 2N−1), height (B, N−1): one binary tree for each image.
+
+    Leaves are 0..N−1 and the root, its own parent, is 2N−2. Node N+q was made by the merge of rank
+    q, ``height[:, q]`` is its similarity (average linkage) or minus its increase of variance
+    (Ward), and heights do not increase, so parents come after children. Deterministic; an image's
+    tree does not depend on the rest of the batch.
+
+    That the hierarchy is a binary tree over patches is the paper's; merging bottom-up is a choice
+    of this project: leaves alone then are random masking, and every number of nodes exists. Both
+    linkages are reducible, so all pairs that are each other's nearest neighbour are merged at once
+    and the tree is that of merging the best pair N−1 times.
+
+    Args:
+        weights: symmetric affinity; a Gram matrix for Ward linkage.
+        linkage: ``'ward'`` or ``'average'``.
+
+    Raises:
+        ValueError: for an unknown linkage.
+    """
+    if linkage not in LINKAGES:
+        raise ValueError(f'linkage={linkage!r} is not one of {LINKAGES}.')
+    weights = weights if weights.dtype == torch.float64 else weights.float()
+    num_images, num_patches, device = len(weights), weights.shape[1], weights.device
+    ward = linkage == 'ward'
+
+    # The score of merging i and j is gain / pool(size_i, size_j). Gains add up when clusters merge:
+    # the sum of affinities for average linkage; for Ward the size-weighted Lance-Williams rule
+    # (n_i + n_j + n_k)·s(ij, k) = (n_i + n_k)·s_ik + (n_j + n_k)·s_jk − n_k·s_ij.
+    gains = (weights + weights.mT) / 2
+    if ward:
+        own = gains.diagonal(dim1=1, dim2=2)
+        gains = 2 * gains - own.unsqueeze(2) - own.unsqueeze(1)
+    pool = torch.add if ward else torch.mul
+
+    # Clusters live in slots; the last slot is void and stands in for slots that fell empty.
+    gains = F.pad(gains, (0, 1, 0, 1), value=VOID)
+    gains.diagonal(dim1=1, dim2=2).fill_(VOID)
+    slot = torch.arange(num_patches + 1, device=device)
+    node = slot.expand(num_images, -1)
+    alive = (slot < num_patches).expand(num_images, -1)
+    size = gains.new_ones(num_images, num_patches + 1)
+    ceiling = gains.new_full((num_images, num_patches + 1), torch.inf)
+    next_node = torch.full((num_images, 1), num_patches, device=device)
+    # One entry more than needed, where slots that do not merge write.
+    parent = torch.arange(2 * num_patches, device=device).repeat(num_images, 1)
+    height = gains.new_full((num_images, num_patches), -torch.inf)
+
+    for step in range(1, num_patches):  # each round merges at least one pair
+        score = gains / pool(size.unsqueeze(2), size.unsqueeze(1))
+        best, nearest = score.max(dim=2)
+        slot = torch.arange(gains.shape[1], device=device)
+        mutual = (nearest.gather(1, nearest) == slot) & (best > VOID / 4)
+        stays = mutual & (slot < nearest)
+
+        merged = next_node + stays.cumsum(1) - 1
+        next_node = merged[:, -1:] + 1
+        # A parent is never more similar than its children, not even by rounding.
+        top = torch.minimum(best, torch.minimum(ceiling, ceiling.gather(1, nearest)))
+        target = merged.gather(1, torch.minimum(slot, nearest))
+        parent.scatter_(1, torch.where(mutual, node, 2 * num_patches - 1), target)
+        height.scatter_(1, torch.where(stays, merged - num_patches, num_patches - 1), top)
+        node = torch.where(stays, merged, node)
+        ceiling = torch.where(stays, top, ceiling)
+        alive = alive & ~(mutual & (slot > nearest))
+
+        num_slots = gains.shape[1]
+        if step % ROUNDS_PER_CHECK == 0:
+            num_slots = 1 + int(alive.sum(dim=1).max())
+            if num_slots == 2:
+                break
+        # The k-th slot that is alive; beyond the last one, the void slot.
+        rank = torch.arange(1, num_slots + 1, device=device).repeat(num_images, 1)
+        keep = torch.searchsorted(alive.cumsum(1), rank).clamp_(max=gains.shape[1] - 1)
+        partner = nearest.gather(1, keep)
+        joins = stays.gather(1, keep).to(gains.dtype)
+        best = best.gather(1, keep) * joins if ward else None
+        old_size, size = size, size.gather(1, keep) + joins * size.gather(1, partner)
+        gains = _merge_rows(gains, keep, partner, joins, best, old_size)
+        gains = _merge_rows(gains, keep, partner, joins, best, size)
+        # Rounding must not make i the nearest of j but not j of i.
+        gains = gains.mT.contiguous().add_(gains).mul_(0.5)
+        node, ceiling, alive = (values.gather(1, keep) for values in (node, ceiling, alive))
+
+    return _sort_nodes(parent[:, :-1], height[:, :-1])
+
+
+def _merge_rows(
+    gains: Tensor, keep: Tensor, partner: Tensor, joins: Tensor, best: Tensor | None, size: Tensor
+) -> Tensor:
+    """(B, n, m) gains -> (B, m, k): rows ``keep`` plus, where it joins, the partner's, transposed.
+
+    Rows are copied whole and added, never scattered: fast, and deterministic on every device.
+    """
+    num_images, num_rows, num_columns = gains.shape
+    offset = torch.arange(num_images, device=gains.device).unsqueeze(1) * num_rows
+    flat = gains.reshape(-1, num_columns)
+    rows = flat.index_select(0, (keep + offset).flatten()).view(num_images, -1, num_columns)
+    others = flat.index_select(0, (partner + offset).flatten()).view_as(rows)
+    rows.addcmul_(others, joins.unsqueeze(2))
+    if best is not None:
+        # Not fused: whether a fused product is rounded may depend on the place in the batch.
+        rows.sub_(torch.mul(best.unsqueeze(2), size.unsqueeze(1), out=others))
+    return rows.mT.contiguous()
+
+
+def _sort_nodes(parent: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+    """Number the merges of a tree by descending height, ties in the order they were made."""
+    num_patches = height.shape[1] + 1
+    height, order = height.sort(dim=1, descending=True, stable=True)
+    leaves = torch.arange(num_patches, device=parent.device).expand(len(parent), -1)
+    old = torch.cat([leaves, order + num_patches], dim=1)
+    new = torch.cat([leaves, order.argsort(dim=1) + num_patches], dim=1)
+    return new.gather(1, parent).gather(1, old), height
+
+
+def cut_tree(parent: Tensor, num_nodes: int | Tensor) -> Tensor:
+    """parent (B, 2N−1) -> labels (B, N): the nodes patches belong to when exactly K nodes are left.
+
+    Args:
+        parent: trees of :func:`build_tree`.
+        num_nodes: K in 1..N, one for all images or (B,) of them.
+    """
+    num_patches = (parent.shape[1] + 1) // 2
+    if isinstance(num_nodes, Tensor):
+        num_nodes = num_nodes.unsqueeze(-1)
+    # The K coarsest levels are the last K − 1 merges; paths stop below them.
+    itself = torch.arange(parent.shape[1], device=parent.device)
+    ancestor = torch.where(parent < 2 * num_patches - num_nodes, parent, itself)
+    for _ in range((num_patches - 1).bit_length()):
+        ancestor = ancestor.gather(1, ancestor)
+    return ancestor[:, :num_patches]
