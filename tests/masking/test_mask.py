@@ -24,6 +24,23 @@ def test_mask_from_scores_by_hand():
     assert mask.ids_restore.tolist() == [[2, 0, 3, 1]]
 
 
+def test_the_grid_is_a_square_unless_it_is_given():
+    assert mask_from_scores(torch.zeros(1, 9), 4).grid == (3, 3)
+    assert mask_from_scores(torch.zeros(1, 6), 4, (2, 3)).grid == (2, 3)
+    assert RandomMask(0.5)(1, (4, 6)).grid == BlockMask(0.5, 2)(1, (4, 6)).grid == (4, 6)
+    for grid in (None, (2, 2)):
+        with pytest.raises(ValueError, match=r'6 patches: pass grid=\(h, w\) with h \* w = 6'):
+            mask_from_scores(torch.zeros(1, 6), 4, grid)
+
+
+def test_a_mask_of_one_image_serves_many():
+    mask = RandomMask(0.5)(1, (2, 3))
+    many = mask.expand(4)
+    assert many.grid == (2, 3)
+    for part, expanded in zip(mask[:3], many[:3], strict=True):
+        assert torch.equal(part.repeat(4, 1), expanded)
+
+
 def test_equal_scores_hide_the_later_patches():
     mask = mask_from_scores(torch.zeros(1, 6), num_keep=2, grid=(2, 3))
     assert mask.ids_keep.tolist() == [[0, 1]]

@@ -48,14 +48,15 @@ def _neck(nodes: list[Node]) -> Neck | None:
         targets = [int(level) for level, _ in node.argument('targets')]
     except (TypeError, ValueError):  # no pairs of a level and what is done to it
         targets = []
-    return Neck(node, as_list(node.argument('in_channels')), targets)
+    channels = node.argument('in_channels')  # by default those of the maps
+    return Neck(node, _levels(nodes) if channels is None else as_list(channels), targets)
 
 
 def _levels(nodes: list[Node]) -> list[int]:
     """Channels of the maps that the neck gets, where a pyramid or a ResNet gives them."""
     backbone, pyramid = node_at(nodes, 'model.backbone'), node_at(nodes, 'model.fpn')
     if pyramid is not None:
-        return [pyramid.argument('out_channels')] * len(_whole_numbers(pyramid, 'in_channels'))
+        return [pyramid.argument('out_channels')] * len(_whole_numbers(backbone, 'out_indices'))
     depth, base = map(backbone.argument, ('depth', 'base_channels')) if backbone else (None, None)
     if not is_a(backbone, ResNet) or not (is_positive(depth) and is_positive(base)):
         return []

@@ -67,7 +67,9 @@ def check_target(cfg: dict, nodes: list[Node]) -> Iterator[str]:
         return
     key = 'cell_sizes' if is_hog else 'patch_size'
     path = f'{target.path}.{key}'
-    sizes, num_bins = as_list(target.argument(key)), target.argument('num_bins')
+    # A patch is by default the backbone's.
+    sizes = as_list(target.argument(key) or (encoder and encoder.unit))
+    num_bins = target.argument('num_bins')
     if not all(map(is_positive, sizes)) or (is_hog and not is_positive(num_bins)):
         yield tell(target.path, target.config, 'sizes and num_bins must be whole numbers above 0')
         return
