@@ -1,4 +1,4 @@
-"""Masks and the generators that draw them. PyTorch only."""
+"""Masks and the generators that sample them. PyTorch only."""
 
 from .block import BlockMask
 from .groups import FeatureGroupMask

@@ -10,11 +10,11 @@ from .random import RandomMask
 class BlockMask(RandomMask):
     """Hide random ``block_size`` × ``block_size`` blocks of patches, aligned to the grid.
 
-    :class:`RandomMask` on the grid of blocks: ``int(blocks · (1 − ratio))`` of them stay visible
-    (Huang et al., arXiv 2207.13532: 17 of 49, hence 68 of 196 patches).
+    This is :class:`RandomMask` on the grid of blocks: ``int(blocks · (1 − ratio))`` of them stay
+    visible. Huang et al. (arXiv 2207.13532) keep 17 of 49 blocks, which are 68 of 196 patches.
 
     Args:
-        ratio: share of the blocks to hide, in (0, 1).
+        ratio: fraction of the blocks to hide, in (0, 1).
         block_size: side of a block in patches; it must divide both sides of the grid.
     """
 
@@ -44,7 +44,7 @@ class BlockMask(RandomMask):
             )
         rows, columns = grid[0] // size, grid[1] // size
         num_keep = num_visible(rows * columns, self.ratio) * size**2
-        # Patches of one block share a score, and the sort is stable: blocks stay together.
+        # All patches of a block have the same score and the sort is stable: blocks stay together.
         scores = torch.rand(num_images, rows, columns, device=device)
         scores = scores.repeat_interleave(size, 1).repeat_interleave(size, 2).flatten(1)
         return mask_from_scores(scores, num_keep, grid)

@@ -1,4 +1,4 @@
-"""What mask generators share that follow what the model sees."""
+"""Base class of mask generators that follow what the model sees."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from .random import RandomMask
 
 
 class EvolvedMask(RandomMask):
-    """What generators share that divide an image by evidence and hide what belongs together.
+    """Divides each image by evidence from the model, and hides patches that belong together.
 
     Attributes:
         evidence_kind: what the parser must read: ``'attention'``, (B, N, N) summed over layers and
-            heads, row = query, no class token; or ``'features'``, (B, N, D).
-        progress: share of the training that is over, set by :meth:`set_progress`.
+            heads, row = query, without the class token; or ``'features'``, (B, N, D).
+        progress: fraction of the training that is complete, set by :meth:`set_progress`.
     """
 
     needs_evidence = True
@@ -24,10 +24,10 @@ class EvolvedMask(RandomMask):
         self.progress = 0.0
 
     def set_progress(self, progress: float) -> None:
-        """Share of the training that is over.
+        """Set the fraction of the training that is complete.
 
         Raises:
-            ValueError: if it lies outside [0, 1].
+            ValueError: if it is outside [0, 1].
         """
         if not 0 <= progress <= 1:
             raise ValueError(f'progress={progress} must lie in [0, 1].')
@@ -55,7 +55,7 @@ class EvolvedMask(RandomMask):
         device: torch.device | str = 'cpu',
         evidence: Tensor | None = None,
     ) -> Tensor:
-        """As :meth:`forward`, but -> labels (B, N) of what belongs together, below 2N − 1."""
+        """As :meth:`forward`, but -> (B, N) labels of what belongs together, below 2N − 1."""
         raise NotImplementedError
 
     def draw(self, labels: Tensor, grid: tuple[int, int]) -> Mask:
@@ -68,5 +68,6 @@ class EvolvedMask(RandomMask):
             shape = None if evidence is None else tuple(evidence.shape)
             raise ValueError(
                 f'{type(self).__name__} needs {self.evidence_kind} of ({num_images}, '
-                f'{num_patches}, ...) as evidence, got {shape}: give the algorithm a parser.'
+                f'{num_patches}, ...) as evidence but got {shape}: set model.parser, for example '
+                "dict(type='mmmask.EncoderParser')."
             )

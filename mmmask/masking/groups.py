@@ -11,24 +11,24 @@ Grid = tuple[int, int]
 
 
 class FeatureGroupMask(nn.Module):
-    """Draw, at every level of a feature pyramid, G small sets of positions that stay visible.
+    """Sample, at every level of a feature pyramid, G small sets of positions that stay visible.
 
-    Each image has its own sets, uniform without replacement. What is hidden is absent: the sets are
-    all that is read of the maps. A level on which G disjoint sets do not fit has independent ones.
+    Each image has its own sets, sampled uniformly without replacement. Nothing but these sets is
+    read from the feature maps. If G disjoint sets do not fit into a level, they are independent.
 
-    The paper's abstract says that deep features are masked and that several groups add no
-    computation of the encoder; ratios, number of groups and the way of drawing are choices of this
-    project.
+    The paper's abstract states that deep features are masked and that several groups add no
+    computation in the encoder. The ratios, the number of groups and the sampling are choices of
+    this project.
 
     Args:
-        ratios: share of the positions to hide at each level, finest first, in [0, 1).
-        num_groups: G, sets per image and level.
+        ratios: fraction of the positions to hide at each level, finest first, in [0, 1).
+        num_groups: G, the number of sets per image and level.
         disjoint: whether the sets of one level have no position in common.
-        aligned: draw on the last, coarsest level, and at the others among the positions under the
-            visible cells; where these are too few, the rest from elsewhere.
+        aligned: sample on the last, coarsest level, and on the others among the positions below its
+            visible cells. If these are too few, the remaining positions come from elsewhere.
 
     Raises:
-        ValueError: for a ratio outside [0, 1), or less than one group.
+        ValueError: for a ratio outside [0, 1), or fewer than one group.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class FeatureGroupMask(nn.Module):
         """
         if len(grids) != len(self.ratios):
             raise ValueError(
-                f'ratios={self.ratios} are for {len(self.ratios)} levels, but the encoder gives '
-                f'{len(grids)} maps: give one ratio for each of backbone.out_indices.'
+                f'ratios={self.ratios} are for {len(self.ratios)} levels, but the encoder returns '
+                f'{len(grids)} feature maps: set one ratio for each of backbone.out_indices.'
             )
         return tuple(
             max(1, int(h * w * (1 - ratio) + 1e-6))
@@ -94,7 +94,7 @@ class FeatureGroupMask(nn.Module):
         """(B, G, N) positions to prefer -> (B, G, K) indices."""
         num_positions = grid[0] * grid[1]
         fits = self.num_groups * num_keep <= num_positions
-        # Disjoint sets are pieces of one order of the positions, the others of one order each.
+        # Disjoint sets are parts of one permutation; independent ones have one permutation each.
         num_orders = 1 if self.disjoint and fits else self.num_groups
         scores = torch.rand(num_images, num_orders, num_positions, device=device)
         if preferred is not None:

@@ -1,11 +1,11 @@
-"""Masks from a hierarchy of patches that the model itself sees (evolved hierarchical masking).
+"""Masks from a hierarchy of patches that the model itself finds (evolved hierarchical masking).
 
-Feng and Zhang, *Evolved Hierarchical Masking for Self-Supervised Learning*, TPAMI 2025. What its
-public text establishes: the model being trained parses each image by its own attention into one
-binary tree over the patches; the epoch selects a depth of that tree; sets of patches of that depth
-are masked, from fine to coarse. Everything else here is a choice of this project, not the
-paper's formula, and stays an option: the affinity, the linkage, the schedule of depths, and how
-nodes are drawn. Each is one function.
+Feng and Zhang, *Evolved Hierarchical Masking for Self-Supervised Learning*, TPAMI 2025. The public
+text states three things: the model being trained parses each image by its own attention into one
+binary tree over the patches; the epoch selects a depth of that tree; sets of patches at that depth
+are masked, from fine to coarse. Everything else here is a choice of this project and not the
+paper's formula: the affinity, the linkage, the schedule of depths, and the sampling of nodes. Each
+of these is one function and an option.
 """
 
 from math import log2
@@ -38,10 +38,10 @@ def nodes_at(
     exponent: float = 0.5,
     start_nodes: int | None = None,
 ) -> int:
-    """Number of nodes K at a share of the training: 2^d, with the depth d falling as progress^γ.
+    """Number of nodes K at a point of the training: 2^d, where the depth d decreases as progress^γ.
 
-    That the depth follows the epoch from fine to coarse is the paper's; the formula is a choice of
-    this project, with the constants 10 and 0.5 of the released schedule of evolved part masking.
+    The paper states that the depth follows the epoch from fine to coarse. The formula is a choice
+    of this project, with the constants 10 and 0.5 of the released code of evolved part masking.
 
     Args:
         progress: 0 at the start of training, 1 at its end.
@@ -51,7 +51,7 @@ def nodes_at(
         start_nodes: K at the start; None for every patch, that is random masking.
 
     Raises:
-        ValueError: if the progress lies outside [0, 1].
+        ValueError: if the progress is outside [0, 1].
     """
     if not 0 <= progress <= 1:
         raise ValueError(f'progress={progress} must lie in [0, 1].')
@@ -62,10 +62,11 @@ def nodes_at(
 
 
 def mask_nodes(labels: Tensor, num_keep: int, grid: tuple[int, int] | None = None) -> Mask:
-    """(B, N) node labels in 0..2N−2 -> Mask: nodes are hidden whole, in random order.
+    """(B, N) node labels in 0..2N−2 -> Mask that hides whole nodes, in random order.
 
-    At most one node of an image is hidden in part, at random, so that the count is exact. The
-    first draw scores patches as random masking does: with one patch a node, both are the same.
+    At most one node of an image is hidden partly, at random, so that the number of hidden patches
+    is exact. The first random numbers score patches as random masking does: if every node is one
+    patch, both masks are equal.
     """
     num_images, num_patches = labels.shape
     score = torch.rand(num_images, num_patches, device=labels.device)
@@ -74,18 +75,18 @@ def mask_nodes(labels: Tensor, num_keep: int, grid: tuple[int, int] | None = Non
     first = index.new_full((num_images, 2 * num_patches - 1), num_patches)
     first = first.scatter_reduce_(1, labels, index, 'amin').gather(1, labels)
     rank = score.argsort(dim=1, stable=True).argsort(dim=1)
-    # The rank of the node, then the draw of the patch: exact in fp64, so nodes do not interleave.
+    # Rank of the node, then score of the patch: exact in fp64, so nodes do not interleave.
     return mask_from_scores(rank.gather(1, first) + tie.double(), num_keep, grid)
 
 
 def node_sizes(labels: Tensor) -> Tensor:
-    """(B, N) node labels in 0..2N−2 -> (B, 2N−1) patches of each node."""
+    """(B, N) node labels in 0..2N−2 -> (B, 2N−1) number of patches of each node."""
     sizes = labels.new_zeros(len(labels), 2 * labels.shape[1] - 1)
     return sizes.scatter_add_(1, labels, torch.ones_like(labels))
 
 
 def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(B, N) hidden patches -> (B,) share of them without a visible patch among 8 neighbours."""
+    """(B, N) hidden patches -> (B,) fraction of them without a visible one among 8 neighbours."""
     visible = (~hidden).float().unflatten(1, grid).unsqueeze(1)
     lonely = (F.max_pool2d(visible, 3, stride=1, padding=1) == 0).flatten(1)
     return lonely.sum(dim=1) / hidden.sum(dim=1)
@@ -94,21 +95,21 @@ def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
 class EvolvedHierarchyMask(EvolvedMask):
     """Hide random nodes of each image's hierarchy, from single patches to large parts.
 
-    See the head of this file for what is the paper's and what is this project's choice. At the
-    start of training every patch is a node: random masking, for which no evidence is needed.
+    The docstring of this module says what is the paper's and what is this project's choice. At the
+    start of training every patch is a node. This is random masking and needs no evidence.
 
     Args:
-        ratio: share of the patches to hide, in (0, 1).
+        ratio: fraction of the patches to hide, in (0, 1).
         final_nodes: number of nodes at the end of training; 6 is better for grids of 7 × 7.
-        exponent: γ of :func:`nodes_at`; below 1 the coarse nodes come early.
-        start_nodes: number of nodes at the start; None for every patch. Equal to ``final_nodes``
-            the schedule is static; below it, it runs from coarse to fine.
+        exponent: γ of :func:`nodes_at`; below 1 the nodes become coarse early.
+        start_nodes: number of nodes at the start; None for every patch. The schedule is static if
+            it equals ``final_nodes``, and runs from coarse to fine if it is smaller.
         affinity: see :func:`affinity`.
         linkage: see :func:`build_tree`.
         spatial_weight: λ of :func:`affinity`.
-        extra_nodes: draw the number of nodes from K..K + this, once for each batch.
-        shared: one tree, of the mean affinity, and one mask for all images of the local batch, as
-            masked Swin encoders need them. Masks then follow what the images have in common.
+        extra_nodes: sample the number of nodes from K..K + this, once for each batch.
+        shared: build one tree from the mean affinity and one mask for all images of the local
+            batch, for masked Swin encoders. Masks then follow what the images have in common.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class EvolvedHierarchyMask(EvolvedMask):
                 raise ValueError(f'{name}={nodes} must be at least 1, or None for every patch.')
         if exponent <= 0 or extra_nodes < 0:
             raise ValueError(
-                f'exponent={exponent} must be positive, extra_nodes={extra_nodes} not negative.'
+                f'exponent={exponent} must be positive and extra_nodes={extra_nodes} not negative.'
             )
         self.final_nodes = final_nodes
         self.exponent = exponent
@@ -158,7 +159,7 @@ class EvolvedHierarchyMask(EvolvedMask):
         return self.start_nodes is not None or self.progress > 0
 
     def num_nodes(self, num_patches: int) -> int:
-        """Number of nodes K at the present progress."""
+        """Number of nodes K at the current progress."""
         return nodes_at(
             self.progress, num_patches, self.final_nodes, self.exponent, self.start_nodes
         )
@@ -171,7 +172,7 @@ class EvolvedHierarchyMask(EvolvedMask):
         return build_tree(weights, self.linkage)[0]
 
     def divide(self, num_images, grid, device='cpu', evidence=None) -> Tensor:
-        """B, (h, w), evidence -> labels (B, N): the nodes of the tree at the present depth."""
+        """B, (h, w), evidence -> labels (B, N): the nodes of the tree at the current depth."""
         num_patches = grid[0] * grid[1]
         num_nodes = self.num_nodes(num_patches)
         if num_nodes >= num_patches:

@@ -1,4 +1,4 @@
-"""What is hidden, and the operations on it. No other file of the project permutes tokens."""
+"""Masks and the operations on them. No other file of this project permutes tokens."""
 
 from math import isqrt
 from typing import NamedTuple
@@ -30,17 +30,17 @@ class Mask(NamedTuple):
 
 
 def num_visible(num_patches: int, ratio: float) -> int:
-    """Patches left visible at a masking ratio, N·(1 − ratio) rounded down as MAE does.
+    """Number of visible patches at a masking ratio: N·(1 − ratio), rounded down as in MAE.
 
     Raises:
         ValueError: if the ratio leaves no visible or no hidden patch.
     """
-    # The guard keeps 10 * (1 - 0.7) = 3.0000000000000004 and 2.9999999999999996 alike at 3.
+    # The guard maps both 3.0000000000000004 = 10 * (1 - 0.7) and 2.9999999999999996 to 3.
     num_keep = int(num_patches * (1 - ratio) + 1e-6)
     if not 0 < num_keep < num_patches:
         raise ValueError(
-            f'ratio={ratio} keeps {num_keep} of {num_patches} patches: at least one must stay '
-            'visible and one be hidden. Change the ratio, the image size or the patch size.'
+            f'ratio={ratio} keeps {num_keep} of {num_patches} patches: at least one patch must be '
+            'visible and one hidden. Change the ratio, the image size or the patch size.'
         )
     return num_keep
 
@@ -48,8 +48,8 @@ def num_visible(num_patches: int, ratio: float) -> int:
 def mask_from_scores(scores: Tensor, num_keep: int, grid: tuple[int, int] | None = None) -> Mask:
     """(B, N) scores -> Mask that hides the N − ``num_keep`` patches with the highest scores.
 
-    The sort is stable, so equal scores hide the later patch and every device agrees. Visible
-    patches come in ascending order of score, as in the MAE reference implementation.
+    The sort is stable: of equal scores the later patch is hidden, on every device. Visible patches
+    are ordered by ascending score, as in the MAE reference implementation.
 
     Args:
         scores: (B, N) in raster order.
@@ -74,7 +74,7 @@ def mask_from_scores(scores: Tensor, num_keep: int, grid: tuple[int, int] | None
 
 
 def keep_all(num_images: int, grid: tuple[int, int], device: torch.device | str = 'cpu') -> Mask:
-    """B, (h, w) -> Mask that hides nothing and keeps raster order: the same as no mask."""
+    """B, (h, w) -> Mask that hides nothing and keeps the raster order; equivalent to no mask."""
     ids = torch.arange(grid[0] * grid[1], device=device).expand(num_images, -1)
     return Mask(torch.zeros_like(ids, dtype=torch.bool), ids, ids, grid)
 
@@ -88,7 +88,7 @@ def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
 def restore_tokens(visible: Tensor, mask: Mask, mask_token: Tensor) -> Tensor:
     """(B, K, D) visible tokens and a (1, 1, D) mask token -> (B, N, D) in raster order.
 
-    Where a patch has s tokens, (B, K·s, D) -> (B, N·s, D), the tokens of a patch side by side.
+    If a patch has s tokens: (B, K·s, D) -> (B, N·s, D), with the tokens of a patch side by side.
     """
     num_images, num_keep = visible.shape[0], mask.ids_keep.shape[1]
     per_patch = visible.shape[1] // num_keep
@@ -112,8 +112,8 @@ def units_to_raster(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:
     """(B, h·w) bool -> (B, h·w·factor²) fp32 loss weights on a finer or coarser grid.
 
-    A finer grid repeats the patch's value; a coarser one takes the mean of the patches it covers,
-    so a position half of whose patches are hidden weighs 0.5 (behaviour of the LocalMIM reference).
+    A finer grid repeats the value of the patch. A coarser grid averages the patches that a position
+    covers, so a half-hidden position has weight 0.5, as in the LocalMIM reference.
 
     Raises:
         ValueError: if the coarser grid does not divide the patch grid.

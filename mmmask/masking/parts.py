@@ -1,4 +1,4 @@
-"""Masks from parts of the image that the model itself sees (evolved part masking)."""
+"""Masks from image parts that the model itself finds (evolved part masking)."""
 
 import torch
 import torch.nn.functional as F
@@ -18,15 +18,16 @@ def partition(
 ) -> Tensor:
     """(B, N, N) attention summed over layers and heads -> labels (B, N) of parts, 0..P−1.
 
-    Expectation maximisation as the released code of EPM runs it. A patch is its **column**, the
-    attention it receives, not normalised, so the scale of the attention matters. Start centroids
-    are random and the same for all images. At the end memberships are normalised over the patches
-    of each part before the maximum, which favours light parts. Parts may be empty.
+    Expectation maximisation as in the released code of EPM. A patch is represented by its
+    **column**, the attention that it receives. The columns are not normalised, so the scale of the
+    attention matters. The initial centroids are random and the same for all images. Before the
+    final argmax, memberships are normalised over the patches of each part; this favours small
+    parts. Parts may be empty.
 
     Args:
         attention: row = query, no class token.
         num_parts: number of parts, an int or a tensor of one element on the same device.
-        max_parts: P, the largest number of parts that can be asked for; it fixes shapes.
+        max_parts: P, the largest possible number of parts; it determines the shapes.
         concentration: factor on the product of a patch with a centroid.
         num_rounds: rounds of expectation and maximisation.
     """
@@ -40,7 +41,7 @@ def partition(
             member = logits.masked_fill(unused, -torch.inf).softmax(dim=2)
             return member / (member.sum(dim=1, keepdim=True) + 1e-6)
 
-        # Its variance is 2/K in the released code, and of no effect: only directions count.
+        # The released code has a variance of 2/K, which has no effect: centroids are normalised.
         noise = torch.randn(1, max_parts, patches.shape[2], device=patches.device)
         centroids = F.normalize(noise.to(patches.dtype), dim=2).expand(len(patches), -1, -1)
         for _ in range(num_rounds):
@@ -51,7 +52,8 @@ def partition(
 def blend_scores(labels: Tensor, grid: tuple[int, int], alpha: float, max_parts: int) -> Tensor:
     """(B, N) part labels -> (B, N) scores: (1 − α)·random lattice + α·random part.
 
-    The four lattices are the parities of row and column; their values are shared by the batch.
+    The four lattices are the parities of row and column. Their values are the same for all images
+    of the batch.
     """
     lattice = torch.rand(2, 2, device=labels.device)
     rows, columns = (torch.arange(side, device=labels.device) % 2 for side in grid)
@@ -61,22 +63,22 @@ def blend_scores(labels: Tensor, grid: tuple[int, int], alpha: float, max_parts:
 
 
 class EvolvedPartMask(EvolvedMask):
-    """Hide parts of each image, from a regular lattice to fewer and larger parts.
+    """Hide parts of each image, starting from a regular lattice, with fewer and larger parts later.
 
-    Feng and Zhang, *Evolved Part Masking for Self-Supervised Learning*, CVPR 2023, as its released
-    code runs; where the paper's text differs from that code is not known. Patches with equal
-    scores (same lattice, same part) are hidden from the end of the raster, where the released code
-    leaves their order to the sort.
+    Feng and Zhang, *Evolved Part Masking for Self-Supervised Learning*, CVPR 2023, according to the
+    released code; it is not known whether the paper's text differs from it. Patches with equal
+    scores (same lattice, same part) are hidden from the end of the raster; in the released code
+    their order depends on the sort.
 
     The evidence is attention **summed** over all layers and heads.
 
     Args:
-        ratio: share of the patches to hide, in (0, 1).
-        num_epochs: epochs of the schedule, over which the training is spread: the released code
-            fixes 300.
-        exponent: of the blend α = ((epoch + 1) / num_epochs)^exponent.
+        ratio: fraction of the patches to hide, in (0, 1).
+        num_epochs: epochs of the schedule, 300 in the released code. The training is mapped onto
+            them, whatever its own length.
+        exponent: exponent of the blend α = ((epoch + 1) / num_epochs)^exponent.
         start_parts: number of parts in the first epoch.
-        final_parts: number of parts that the schedule tends to.
+        final_parts: number of parts that the schedule approaches.
         extra_parts: each batch draws its number of parts from k..k + this.
         concentration: see :func:`partition`.
         num_rounds: see :func:`partition`.
@@ -96,8 +98,8 @@ class EvolvedPartMask(EvolvedMask):
         super().__init__(ratio)
         if num_epochs < 1 or not 1 <= final_parts <= start_parts or extra_parts < 0:
             raise ValueError(
-                f'num_epochs={num_epochs} must be positive, final_parts={final_parts} lie in '
-                f'1..start_parts={start_parts}, extra_parts={extra_parts} not be negative.'
+                f'num_epochs={num_epochs} must be positive, final_parts={final_parts} must be in '
+                f'1..start_parts={start_parts} and extra_parts={extra_parts} must not be negative.'
             )
         self.num_epochs = num_epochs
         self.exponent = exponent
@@ -109,17 +111,17 @@ class EvolvedPartMask(EvolvedMask):
 
     @property
     def epoch(self) -> float:
-        """Epoch of the schedule, 0..num_epochs − 1; rounded, as progress is a quotient."""
+        """Epoch of the schedule, 0..num_epochs − 1; rounded because progress is a quotient."""
         return round(self.progress * (self.num_epochs - 1), 6)
 
     @property
     def alpha(self) -> float:
-        """Weight of the parts against the lattice, sqrt((e + 1)/E)."""
+        """Weight of the parts relative to the lattice, ((e + 1)/E)^exponent."""
         return ((self.epoch + 1) / self.num_epochs) ** self.exponent
 
     @property
     def part_range(self) -> tuple[int, int]:
-        """Smallest and largest number of parts, ⌊k⌋..⌊k⌋ + 2 with k = 30·(E − e)/E + 10."""
+        """Smallest and largest number of parts: ⌊k⌋ and ⌊k⌋ + 2 with k = 30·(E − e)/E + 10."""
         remaining = (self.num_epochs - self.epoch) / self.num_epochs
         smallest = (self.start_parts - self.final_parts) * remaining + self.final_parts
         smallest = int(round(smallest, 6))

@@ -10,7 +10,7 @@ class RandomMask(nn.Module):
     """Hide a random ``ratio`` of each image's patches.
 
     Args:
-        ratio: share of the patches to hide, in (0, 1).
+        ratio: fraction of the patches to hide, in (0, 1).
     """
 
     needs_evidence = False
@@ -28,7 +28,7 @@ class RandomMask(nn.Module):
         device: torch.device | str = 'cpu',
         evidence: Tensor | None = None,
     ) -> Mask:
-        """B, (h, w) -> Mask of h·w patches, drawn from the default generator of the device."""
+        """B, (h, w) -> Mask of h·w patches, sampled by the default generator of the device."""
         num_patches = grid[0] * grid[1]
         scores = torch.rand(num_images, num_patches, device=device)
         return mask_from_scores(scores, num_visible(num_patches, self.ratio), grid)

@@ -8,10 +8,10 @@ from .random import RandomMask
 
 
 class SharedMask(Mask):
-    """A mask with equal rows, whose visible patches are known without asking the device.
+    """A mask with equal rows whose visible patches are also known on the host.
 
     Attributes:
-        shared_ids: the visible patches as plain numbers, in the order the encoder sees them.
+        shared_ids: the visible patches as Python numbers, in the order the encoder sees them.
     """
 
     shared_ids: tuple[int, ...] | None = None
@@ -20,7 +20,7 @@ class SharedMask(Mask):
 def shared_visible(mask: Mask) -> tuple[int, ...]:
     """The K visible patches that all images have in common, in the order the encoder sees them.
 
-    Masks other than a :class:`SharedMask` are read, which on an accelerator waits for it.
+    Masks other than a :class:`SharedMask` are read from the device, which synchronises with it.
 
     Raises:
         ValueError: if the images have different visible patches.
@@ -40,15 +40,15 @@ def shared_visible(mask: Mask) -> tuple[int, ...]:
 class SharedUnitMask(RandomMask):
     """Hide the same random units of every image of the local batch.
 
-    For encoders that pack the visible tokens of all images alike. Every process draws its own mask,
-    as every process is seeded differently.
+    For encoders that pack the visible tokens of all images in the same way. Every process samples
+    its own mask because every process has its own seed.
 
-    A unit is hidden if its number in a random order is at most int(ratio·N), counted from 0: the
-    reference implementation of LocalMIM writes ``<=``, so one unit more is hidden than the ratio
-    says, 37 of 49 at 0.75.
+    A unit is hidden if its rank in a random order, counted from 0, is at most int(ratio·N). The
+    reference implementation of LocalMIM uses ``<=`` here, so one more unit is hidden than the ratio
+    implies: 37 of 49 at 0.75.
 
     Args:
-        ratio: share of the units to hide, in (0, 1).
+        ratio: fraction of the units to hide, in (0, 1).
     """
 
     def forward(
@@ -60,7 +60,7 @@ class SharedUnitMask(RandomMask):
     ) -> SharedMask:
         """B, (h, w) -> SharedMask of h·w units, visible ones in raster order, all rows equal.
 
-        It is drawn on the host, where the encoder plans with it, and copied without waiting.
+        It is sampled on the host, where the encoder needs it, and copied asynchronously.
 
         Raises:
             ValueError: if no unit stays visible.

@@ -1,8 +1,8 @@
-"""Binary trees over patches: affinity, clustering, cutting. Choices of this project.
+"""Binary trees over patches: affinity, clustering, cutting.
 
-That a model parses each image into one binary tree over its patches is established by the public
-text on evolved hierarchical masking (see :mod:`mmmask.masking.hierarchy`); the affinity and the
-linkage are not.
+The public text on evolved hierarchical masking states that the model parses each image into one
+binary tree over its patches (see :mod:`mmmask.masking.hierarchy`). The affinity and the linkage are
+choices of this project.
 """
 
 from functools import lru_cache
@@ -14,11 +14,11 @@ from torch import Tensor
 # What each affinity reads.
 AFFINITIES = {'profile': 'attention', 'attn_sym': 'attention', 'feat_cos': 'features'}
 LINKAGES = ('ward', 'average')
-# How often the tree asks whether it is finished, the only question to the device in a training
-# step. Asking every round (it also compacts) would save 0.9 of 2.9 ms an image on one CPU core, but
-# stalls an accelerator in every round.
+# Rounds between two checks whether all trees are complete. A check synchronises with the device,
+# the only synchronisation of a training step, and compacts. A check in every round would save 0.9
+# of 2.9 ms per image on one CPU core, but would stall an accelerator in every round.
 ROUNDS_PER_CHECK = 4
-# Stands for minus infinity and survives multiplication by zero.
+# Represents minus infinity, and stays finite under multiplication by zero.
 VOID = -1e30
 
 
@@ -32,20 +32,21 @@ def affinity(
 ) -> Tensor:
     """(B, N, N) attention or (B, N, D) features -> (B, N, N) symmetric affinity, fp32 or fp64.
 
-    A choice of this project (the papers' affinity is not known); the scale of the attention does
-    not matter. An image whose affinity is not finite gets a fixed random tree.
+    This is a choice of this project; the papers' affinity is not known. The scale of the attention
+    does not matter. An image whose affinity is not finite gets a fixed random tree.
 
     Args:
         evidence: attention between patches, row = query, or features of the patches.
-        kind: ``'profile'``: correlation of how patches attend and are attended to, after removing
-            what all have in common; it is a Gram matrix, as Ward linkage needs. ``'attn_sym'``:
-            symmetrised attention, for average linkage; hubs chain its trees into one big node.
-            ``'feat_cos'``: cosine between features centred over the image, a Gram matrix.
+        kind: ``'profile'``: correlation of how patches attend and are attended to, after the mean
+            over all patches is removed. It is a Gram matrix, as Ward linkage needs it.
+            ``'attn_sym'``: symmetrised attention, for average linkage; hubs tend to chain its nodes
+            into one large node. ``'feat_cos'``: cosine between features centred over the image,
+            also a Gram matrix.
         spatial_weight: λ of W ← (1 − λ)·W + λ·exp(−distance²/2σ²) with σ = 2 patches; needs
             ``grid``.
         grid: (h, w), the patch grid.
-        break_ties: add a fixed symmetric matrix with entries below 1e-5, without which equal
-            affinities would be merged one pair at a time.
+        break_ties: add a fixed symmetric matrix with entries below 1e-5. Without it, equal
+            affinities are merged one pair at a time.
 
     Raises:
         ValueError: for an unknown kind, or evidence of the wrong shape.
@@ -55,8 +56,8 @@ def affinity(
     num_patches = evidence.shape[1]
     if AFFINITIES[kind] == 'attention' and evidence.shape[2] != num_patches:
         raise ValueError(
-            f'affinity={kind!r} needs (B, N, N) attention, got {tuple(evidence.shape)}: leave out '
-            "the class token, or choose affinity='feat_cos' for features."
+            f'affinity={kind!r} needs (B, N, N) attention but got {tuple(evidence.shape)}: leave '
+            "out the class token, or choose affinity='feat_cos' for features."
         )
     with torch.autocast(evidence.device.type, enabled=False):
         evidence = evidence if evidence.dtype == torch.float64 else evidence.float()
@@ -79,10 +80,10 @@ def affinity(
 
 def _profile(attention: Tensor) -> Tensor:
     """(B, N, N) rows that sum to 1 -> correlation of attention profiles, diagonal 1."""
-    # What every query attends to (a sink) says nothing about how patches group; without it the
-    # columns have mean 0.
+    # What every query attends to (a sink) does not say how patches group. Without it the columns
+    # have mean 0.
     centred = attention - attention.mean(dim=1, keepdim=True)
-    # The floor is far below the deviations of a random network (1e-4) and above rounding (1e-9).
+    # eps is far below the deviations of a random network (1e-4) and above rounding errors (1e-9).
     sent = F.normalize(centred, dim=2, eps=1e-6)
     received = F.normalize(centred, dim=1, eps=1e-6)
     return (sent @ sent.mT + received.mT @ received) / 2
@@ -100,7 +101,7 @@ def _spatial_prior(grid: tuple[int, int] | None, like: Tensor, sigma: float = 2.
 
 @lru_cache(maxsize=8)
 def _tie_break(num_patches: int, device: torch.device) -> Tensor:
-    """(N, N) symmetric fp32 constants in [0, 1e-5), diagonal 0, from a generator of its own."""
+    """(N, N) symmetric fp32 constants in [0, 1e-5), diagonal 0, independent of the global seed."""
     generator = torch.Generator('cpu').manual_seed(0)
     noise = torch.rand(num_patches, num_patches, generator=generator, device='cpu') * 1e-5
     upper = noise.triu(1)
@@ -111,15 +112,15 @@ def _tie_break(num_patches: int, device: torch.device) -> Tensor:
 def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
     """(B, N, N) affinity -> parent (B, 2N−1), height (B, N−1): one binary tree for each image.
 
-    Leaves are 0..N−1 and the root, its own parent, is 2N−2. Node N+q was made by the merge of rank
-    q, ``height[:, q]`` is its similarity (average linkage) or minus its increase of variance
-    (Ward), and heights do not increase, so parents come after children. Deterministic; an image's
-    tree does not depend on the rest of the batch.
+    Leaves are 0..N−1. The root is 2N−2 and its own parent. Node N+q results from the merge of rank
+    q, and ``height[:, q]`` is its similarity (average linkage) or minus its increase of variance
+    (Ward). Heights do not increase, so parents come after their children. The result is
+    deterministic, and the tree of an image does not depend on the rest of the batch.
 
-    That the hierarchy is a binary tree over patches is the paper's; merging bottom-up is a choice
-    of this project: leaves alone then are random masking, and every number of nodes exists. Both
-    linkages are reducible, so all pairs that are each other's nearest neighbour are merged at once
-    and the tree is that of merging the best pair N−1 times.
+    The paper states that the hierarchy is a binary tree over patches. Merging bottom-up is a choice
+    of this project: the leaves alone are random masking, and every number of nodes exists. Both
+    linkages are reducible. Therefore all pairs of mutual nearest neighbours are merged at once, and
+    the tree is the same as if the best pair were merged N−1 times.
 
     Args:
         weights: symmetric affinity; a Gram matrix for Ward linkage.
@@ -143,7 +144,7 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
         gains = 2 * gains - own.unsqueeze(2) - own.unsqueeze(1)
     pool = torch.add if ward else torch.mul
 
-    # Clusters live in slots; the last slot is void and stands in for slots that fell empty.
+    # Clusters are kept in slots. The last slot is void and replaces slots that became empty.
     gains = F.pad(gains, (0, 1, 0, 1), value=VOID)
     gains.diagonal(dim1=1, dim2=2).fill_(VOID)
     slot = torch.arange(num_patches + 1, device=device)
@@ -152,7 +153,7 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
     size = gains.new_ones(num_images, num_patches + 1)
     ceiling = gains.new_full((num_images, num_patches + 1), torch.inf)
     next_node = torch.full((num_images, 1), num_patches, device=device)
-    # One entry more than needed, where slots that do not merge write.
+    # One extra entry, into which slots that do not merge write.
     parent = torch.arange(2 * num_patches, device=device).repeat(num_images, 1)
     height = gains.new_full((num_images, num_patches), -torch.inf)
 
@@ -165,7 +166,7 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
 
         merged = next_node + stays.cumsum(1) - 1
         next_node = merged[:, -1:] + 1
-        # A parent is never more similar than its children, not even by rounding.
+        # A parent is never more similar than its children, not even by a rounding error.
         top = torch.minimum(best, torch.minimum(ceiling, ceiling.gather(1, nearest)))
         target = merged.gather(1, torch.minimum(slot, nearest))
         parent.scatter_(1, torch.where(mutual, node, 2 * num_patches - 1), target)
@@ -179,7 +180,7 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
             num_slots = 1 + int(alive.sum(dim=1).max())
             if num_slots == 2:
                 break
-        # The k-th slot that is alive; beyond the last one, the void slot.
+        # The k-th slot that is alive; after the last one, the void slot.
         rank = torch.arange(1, num_slots + 1, device=device).repeat(num_images, 1)
         keep = torch.searchsorted(alive.cumsum(1), rank).clamp_(max=gains.shape[1] - 1)
         partner = nearest.gather(1, keep)
@@ -188,7 +189,7 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
         old_size, size = size, size.gather(1, keep) + joins * size.gather(1, partner)
         gains = _merge_rows(gains, keep, partner, joins, best, old_size)
         gains = _merge_rows(gains, keep, partner, joins, best, size)
-        # Rounding must not make i the nearest of j but not j of i.
+        # Rounding must not make i the nearest of j without j being the nearest of i.
         gains = gains.mT.contiguous().add_(gains).mul_(0.5)
         node, ceiling, alive = (values.gather(1, keep) for values in (node, ceiling, alive))
 
@@ -198,9 +199,9 @@ def build_tree(weights: Tensor, linkage: str = 'ward') -> tuple[Tensor, Tensor]:
 def _merge_rows(
     gains: Tensor, keep: Tensor, partner: Tensor, joins: Tensor, best: Tensor | None, size: Tensor
 ) -> Tensor:
-    """(B, n, m) gains -> (B, m, k): rows ``keep`` plus, where it joins, the partner's, transposed.
+    """(B, n, m) gains -> (B, m, k): rows ``keep``, plus the partner's where they join, transposed.
 
-    Rows are copied whole and added, never scattered: fast, and deterministic on every device.
+    Whole rows are copied and added, not scattered: this is fast and deterministic on every device.
     """
     num_images, num_rows, num_columns = gains.shape
     offset = torch.arange(num_images, device=gains.device).unsqueeze(1) * num_rows
@@ -209,13 +210,13 @@ def _merge_rows(
     others = flat.index_select(0, (partner + offset).flatten()).view_as(rows)
     rows.addcmul_(others, joins.unsqueeze(2))
     if best is not None:
-        # Not fused: whether a fused product is rounded may depend on the place in the batch.
+        # Not fused: the rounding of a fused product may depend on the position in the batch.
         rows.sub_(torch.mul(best.unsqueeze(2), size.unsqueeze(1), out=others))
     return rows.mT.contiguous()
 
 
 def _sort_nodes(parent: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-    """Number the merges of a tree by descending height, ties in the order they were made."""
+    """Number the merges of a tree by descending height; ties keep the order of merging."""
     num_patches = height.shape[1] + 1
     height, order = height.sort(dim=1, descending=True, stable=True)
     leaves = torch.arange(num_patches, device=parent.device).expand(len(parent), -1)
@@ -225,7 +226,7 @@ def _sort_nodes(parent: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cut_tree(parent: Tensor, num_nodes: int | Tensor) -> Tensor:
-    """parent (B, 2N−1) -> labels (B, N): the nodes patches belong to when exactly K nodes are left.
+    """parent (B, 2N−1) -> labels (B, N): the node of each patch when exactly K nodes are left.
 
     Args:
         parent: trees of :func:`build_tree`.
@@ -234,7 +235,7 @@ def cut_tree(parent: Tensor, num_nodes: int | Tensor) -> Tensor:
     num_patches = (parent.shape[1] + 1) // 2
     if isinstance(num_nodes, Tensor):
         num_nodes = num_nodes.unsqueeze(-1)
-    # The K coarsest levels are the last K − 1 merges; paths stop below them.
+    # Undo the last K − 1 merges: paths to the root stop below them.
     itself = torch.arange(parent.shape[1], device=parent.device)
     ancestor = torch.where(parent < 2 * num_patches - num_nodes, parent, itself)
     for _ in range((num_patches - 1).bit_length()):
