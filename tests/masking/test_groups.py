@@ -106,5 +106,5 @@ def test_errors_name_the_key():
         FeatureGroupMask(ratios=(0.5, 1.0))
     with pytest.raises(ValueError, match='num_groups=0'):
         FeatureGroupMask(num_groups=0)
-    with pytest.raises(ValueError, match='3 levels, but the encoder gives 2 maps'):
+    with pytest.raises(ValueError, match='3 levels, but the encoder returns 2 feature maps'):
         FeatureGroupMask()(1, GRIDS[224][:2])
