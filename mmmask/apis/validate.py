@@ -1,9 +1,12 @@
-"""Every mistake of a config, found before anything is built."""
+"""Every mistake of a config is reported before data is read or memory is allocated."""
 
 from importlib.util import find_spec
 
-from .config_checks import CHECKS
+from mmengine.registry import DefaultScope
+
+from .config_checks import CHECKS, Plan, image_sizes
 from .config_nodes import find_nodes
+from .config_trial import Trial
 
 
 class ConfigError(ValueError):
@@ -11,22 +14,28 @@ class ConfigError(ValueError):
 
 
 def validate_config(cfg: dict) -> None:
-    """Stop on a config that cannot run, before anything is built and any data is read.
+    """Refuse a config that cannot run, with all its errors in one message.
 
-    mmengine ignores keys that it does not know, and stops at one mistake at a time, some of them
-    long after the start. Here all are told at once.
+    mmengine ignores unknown keys and stops at the first mistake, sometimes long after the start.
 
     Raises:
-        ConfigError: with every error that was found, one a line.
+        ConfigError: with one line for each error.
     """
     scope = cfg.get('default_scope') or 'mmmask'
     if not isinstance(scope, str) or find_spec(scope) is None:
-        errors = [f"default_scope = {scope!r}: no such package, write 'mmmask' or install it"]
+        errors = [f"default_scope={scope!r} is not a package: write 'mmmask' or install it"]
     else:
-        content = dict(cfg.items())
-        nodes = find_nodes(content)
-        errors = list(dict.fromkeys(line for check in CHECKS for line in check(content, nodes)))
+        with DefaultScope.overwrite_default_scope(scope):
+            errors = list(dict.fromkeys(_find_errors(dict(cfg.items()))))
     if errors:
         count = '1 error' if len(errors) == 1 else f'{len(errors)} errors'
         lines = [f'Found {count} in the config:', *(f'  - {error}' for error in errors)]
         raise ConfigError('\n'.join(lines))
+
+
+def _find_errors(cfg: dict) -> list[str]:
+    nodes = find_nodes(cfg)
+    trial = Trial(nodes, Plan(cfg, nodes, {}).value('train_cfg.max_epochs'))
+    trial.try_images(image_sizes(nodes))
+    plan = Plan(cfg, nodes, trial.built)
+    return [*(line for check in CHECKS for line in check(plan)), *trial.errors]

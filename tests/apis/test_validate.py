@@ -9,7 +9,7 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mmmask.apis.config_checks import encoder
+from mmmask.apis.config_checks import images
 from mmmask.apis.config_nodes import REQUIRED, Parameters, parameters
 from mmmask.apis.validate import ConfigError, validate_config
 
@@ -415,7 +415,7 @@ def test_variables_of_the_config_are_no_errors():
 
 def test_other_image_size_is_told_but_no_error(monkeypatch):
     told = []
-    monkeypatch.setattr(encoder, 'print_log', lambda message, **_: told.append(message))
+    monkeypatch.setattr(images, 'print_log', lambda message, **_: told.append(message))
     validate_config(demo(train_dataloader__dataset__pipeline__0__scale=(64, 128)))
     assert told == [
         'train_dataloader.dataset.pipeline.0.scale = (64, 128) is not model.backbone.img_size = '

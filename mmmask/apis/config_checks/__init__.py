@@ -1,17 +1,15 @@
-"""What can be wrong with a config.
+"""What can be wrong with a config, apart from what constructors refuse.
 
-A check takes the config and its nodes (:func:`mmmask.apis.config_nodes.find_nodes`) and yields one
-line per error: dotted key as on the command line, value, and the remedy. It passes over what it
-cannot read, since another check tells of that. What the parts of a method must agree on has a file
-of its own, whose ``CHECKS`` are added here.
+A check takes a :class:`~mmmask.apis.config_checks.rules.Plan` and yields one line per error: the
+dotted key as on the command line, its value, and the remedy. It skips what it cannot read, since
+another check reports that. Rules on the arguments of one class belong into its constructor.
 """
 
-from . import contrast, crops, encoder, keys, maskdeep, masked, run
-from .encoder import image_sizes
+from . import crops, images, keys, run, training
+from .images import image_sizes
+from .rules import Plan
 
-__all__ = ['CHECKS', 'image_sizes']
+__all__ = ['CHECKS', 'Plan', 'image_sizes']
 CHECKS = tuple(
-    check
-    for room in (keys, run, encoder, masked, contrast, crops, maskdeep)
-    for check in room.CHECKS
+    check for module in (keys, run, images, training, crops) for check in module.CHECKS
 )

@@ -10,44 +10,43 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmmask.datasets import ContrastiveCrop
 from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.engine.hooks.refresh_crops import is_due
-from mmmask.models.heat_maps import HEAT_MAPS
 
 from ..config_nodes import Node
-from .rules import first_of, is_a, is_number, is_positive, must_be_known, node_at, tell_key
+from .rules import Plan, is_a, is_positive, tell_key
 
 # Parts of the names of transforms that move what is in an image.
 MOVING = ('Affine', 'Albu', 'Augment', 'Crop', 'Flip', 'Rotate', 'Shear', 'Translate')
 
 
-def check_crops(cfg: dict, nodes: list[Node]) -> Iterator[str]:
+def check_crops(plan: Plan) -> Iterator[str]:
     """ContrastiveCrop and the hook that finds its boxes need each other, and numbered images."""
-    hook = first_of(nodes, RefreshCropsHook)
-    crops = [node for node in nodes if is_a(node, ContrastiveCrop)]
+    hook = plan.first(RefreshCropsHook)
+    crops = [node for node in plan.nodes if is_a(node, ContrastiveCrop)]
     guided = [node for node in crops if node.config.get('box') is None]
     for node in guided:
         if not node.path.startswith('train_dataloader.'):
-            remedy = 'boxes are found for train_dataloader only, give box or another crop'
-            yield tell_key(node, 'type', remedy)
+            rule = 'gets boxes in train_dataloader only: give it a fixed box or use another crop'
+            yield tell_key(node, 'type', rule)
         elif hook is None:
-            remedy = (
-                "gets no boxes, add dict(type='mmmask.RefreshCropsHook') to the hooks, or give it "
+            rule = (
+                "gets no boxes: add dict(type='mmmask.RefreshCropsHook') to the hooks, or give it "
                 'a fixed box such as (0.25, 0.25, 0.75, 0.75)'
             )
-            yield tell_key(node, 'type', remedy)
-        owner = node_at(nodes, node.path.partition('.pipeline.')[0])
+            yield tell_key(node, 'type', rule)
+        owner = plan.node(node.path.partition('.pipeline.')[0])
         if owner and inspect.isclass(owner.built) and not issubclass(owner.built, BaseDataset):
-            remedy = 'does not number its images for ContrastiveCrop, take a mmmask.ImageFolder'
-            yield tell_key(owner, 'type', remedy)
-        for other in _before(node, nodes):
+            rule = 'does not number its images for ContrastiveCrop: use a mmmask.ImageFolder'
+            yield tell_key(owner, 'type', rule)
+        for other in _before(node, plan.nodes):
             name = other.built.__name__  # the middle is the same in the search for boxes
             if name != 'CenterCrop' and any(part in name for part in MOVING):
-                remedy = f'moves the image away from its box, put it after {node.path}'
-                yield tell_key(other, 'type', remedy)
+                rule = f'moves the image away from its box: put it after {node.path}'
+                yield tell_key(other, 'type', rule)
     if hook is not None:
         if not guided:
-            remedy = 'finds boxes that nothing uses, put mmmask.ContrastiveCrop into the pipeline'
-            yield tell_key(hook, 'type', remedy)
-        yield from _check_search(hook, nodes)
+            rule = 'finds boxes that nothing uses: put mmmask.ContrastiveCrop into the pipeline'
+            yield tell_key(hook, 'type', rule)
+        yield from _check_search(hook, plan)
 
 
 def _before(crop: Node, nodes: list[Node]) -> Iterator[Node]:
@@ -66,39 +65,33 @@ def _before(crop: Node, nodes: list[Node]) -> Iterator[Node]:
             yield node
 
 
-def _check_search(hook: Node, nodes: list[Node]) -> Iterator[str]:
-    """What RefreshCropsHook is told fits the model and the length of the run."""
-    kind, threshold, warmup, interval = map(
-        hook.argument, ('heat_map', 'threshold', 'warmup', 'interval')
-    )
-    backbone, loop = node_at(nodes, 'model.backbone'), node_at(nodes, 'train_cfg')
-    yield from must_be_known(hook, 'heat_map', HEAT_MAPS, 'heat-map')
-    if kind == 'cls_attn' and backbone is not None:
-        has_class_token = backbone.argument('with_cls_token') is not False
-        if not (is_a(backbone, VisionTransformer) and has_class_token):
-            remedy = "needs a vision transformer with a class token, use 'feat_norm' or 'feat_sum'"
-            yield tell_key(hook, 'heat_map', remedy)
-    if not (is_number(threshold) and 0 < threshold < 1):
-        yield tell_key(hook, 'threshold', 'must lie in (0, 1), such as 0.3')
-    for name, value in (('warmup', warmup), ('interval', interval)):
-        is_count = is_number(value) and value >= 0
-        if not is_count or (value > 1 and value % 1) or (name == 'interval' and value == 0):
-            remedy = 'must be a number of epochs, or below 1 a share of them, such as 0.2'
-            yield tell_key(hook, name, remedy)
-            return
+def _check_search(hook: Node, plan: Plan) -> Iterator[str]:
+    """The search for boxes fits the model and the length of the run."""
+    search, loop = plan.built.get(hook.path), plan.node('train_cfg')
+    if not isinstance(search, RefreshCropsHook):
+        return
+    backbone = plan.node('model.backbone')
+    if search.heat_map == 'cls_attn' and backbone is not None:
+        rule = None
+        if not is_a(backbone, VisionTransformer) or backbone.argument('with_cls_token') is False:
+            rule = 'needs a vision transformer with a class token'
+        elif not getattr(plan.built.get('model'), 'trains_class_token', True):
+            rule = 'needs a class token that is trained to find the object'
+        if rule:
+            yield tell_key(hook, 'heat_map', f"{rule}: use 'feat_norm' or 'feat_sum'")
     if is_a(loop, IterBasedTrainLoop):
-        remedy = 'counts epochs, train by epochs or give ContrastiveCrop a fixed box'
-        yield tell_key(hook, 'type', remedy)
+        rule = 'counts epochs: train by epochs, or give ContrastiveCrop a fixed box'
+        yield tell_key(hook, 'type', rule)
         return
     epochs = loop.config.get('max_epochs') if loop else None
     if is_positive(epochs) and not any(
-        is_due(epoch, epochs, warmup, interval) for epoch in range(1, epochs + 1)
+        is_due(epoch, epochs, search.warmup, search.interval) for epoch in range(1, epochs + 1)
     ):
-        remedy = (
-            f'with warmup = {warmup} no box is ever found in {epochs} epochs, lower them, for '
-            'example to warmup=0.2, interval=0.2'
+        rule = (
+            f'finds no box in {epochs} epochs with warmup={search.warmup}: lower them, for example '
+            'to warmup=0.2, interval=0.2'
         )
-        yield tell_key(hook, 'interval', remedy)
+        yield tell_key(hook, 'interval', rule)
 
 
 CHECKS = (check_crops,)

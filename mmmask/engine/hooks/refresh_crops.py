@@ -64,8 +64,8 @@ class RefreshCropsHook(Hook):
         batch_size, num_workers: of the search, per process; None takes those of the training.
 
     Raises:
-        ValueError: for an unknown heat-map or a threshold outside (0, 1); at the start of a
-            training by iterations, or whose data no box is for, or whose checkpoint has boxes for
+        ValueError: for an unknown heat-map, a threshold outside (0, 1), or a warm-up or interval
+            that is no number of epochs; at the start of a training by iterations, or whose data no box is for, or whose checkpoint has boxes for
             another number of images.
         TypeError: if a data set does not number its samples.
     """
@@ -86,6 +86,13 @@ class RefreshCropsHook(Hook):
             raise ValueError(f'heat_map={heat_map!r} is not one of {HEAT_MAPS}.')
         if not 0 < threshold < 1:
             raise ValueError(f'threshold={threshold} must lie in (0, 1), such as 0.1 or 0.3.')
+        for name, value in (('warmup', warmup), ('interval', interval)):
+            is_count = value >= 0 and (value < 1 or value % 1 == 0)
+            if not is_count or (name == 'interval' and value == 0):
+                raise ValueError(
+                    f'{name}={value} must be a number of epochs, or below 1 a fraction of all '
+                    'epochs, such as 0.2.'
+                )
         self.heat_map = heat_map
         self.threshold = threshold
         self.warmup = warmup

@@ -1,0 +1,52 @@
+"""What a model needs from the hooks and the batches of its training."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from mmmask.engine.hooks import CollapseHook, MomentumUpdateHook, ProgressHook
+from mmmask.layers import MomentumCopy
+from mmmask.models import ContrastiveHead
+
+from .rules import Plan, is_a, is_positive, nearest, tell, tell_key
+
+
+def check_movement(plan: Plan) -> Iterator[str]:
+    """Whatever changes during training has the hook that changes it."""
+    model = plan.built.get('model')
+    if not isinstance(model, nn.Module):
+        return
+    for name, module in model.named_modules():
+        hook = None
+        if isinstance(module, MomentumCopy):
+            hook = MomentumUpdateHook
+        elif hasattr(module, 'set_progress') and getattr(module, 'needs_progress', True):
+            hook = ProgressHook
+        if hook and not plan.first(hook):
+            remedy = f"add dict(type='mmmask.{hook.__name__}') to the hooks"
+            yield f'model.{name}: nothing updates this during training; {remedy}'
+
+
+def check_comparisons(plan: Plan) -> Iterator[str]:
+    """Images that are compared with one another come at least in pairs."""
+    model, path = plan.built.get('model'), 'train_dataloader.batch_size'
+    batch = plan.value(path)
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    compares = any(isinstance(module, ContrastiveHead) for module in modules)
+    if compares and is_positive(batch) and batch < 2:
+        yield tell(path, batch, 'must be at least 2: images are compared with one another')
+
+
+def check_observed_modules(plan: Plan) -> Iterator[str]:
+    """Hooks observe modules that the model has."""
+    model = plan.built.get('model')
+    if not isinstance(model, nn.Module):
+        return
+    names = [name for name, _ in model.named_modules() if name]
+    for node in plan.nodes:
+        place = node.argument('module') if is_a(node, CollapseHook) else None
+        if isinstance(place, str) and place not in names:
+            yield tell_key(node, 'module', f'is not a module of the model: {nearest(place, names)}')
+
+
+CHECKS = (check_movement, check_comparisons, check_observed_modules)

@@ -1,0 +1,166 @@
+"""A trial of a config: its components are built on the meta device, without memory and data.
+
+Every rule on the arguments of one class is a ValueError in its constructor. A trial calls the
+constructors and collects these errors, so a class is covered as soon as it is registered.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+from mmmask.models import building
+
+from .config_nodes import CONSUMED, REQUIRED, Node, parameters
+
+# Registries whose classes read no data when they are built. Weights are loaded by init_weights.
+BUILT = (root.MODELS, root.TRANSFORMS, root.HOOKS, root.PARAM_SCHEDULERS)
+# Packages whose classes are built only as parts of other components.
+FOREIGN = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvision')
+
+
+class Unknown:
+    """Stands for a component that could not be built, and for everything it would report.
+
+    A rule that depends on it raises TypeError, or names it in its message: it is skipped.
+    """
+
+    def __repr__(self) -> str:
+        return '<unknown>'
+
+    def __getattr__(self, name: str) -> 'Unknown':
+        return self
+
+    def __call__(self, *args, **kwargs) -> 'Unknown':
+        return self
+
+    def _refuse(self, *args):
+        raise TypeError('the value is unknown')
+
+    __eq__ = __ne__ = __hash__ = __bool__ = _refuse
+
+
+UNKNOWN = Unknown()
+
+
+class Trial:
+    """Build the nodes of a config whose classes are mmmask's or the user's.
+
+    Args:
+        nodes: of the config, outer before inner.
+        max_epochs: length of the run, where schedules end.
+
+    Attributes:
+        built: what was built at each path, ``UNKNOWN`` if that failed.
+        errors: a line for each ValueError, with the path of the component that raised it.
+    """
+
+    def __init__(self, nodes: Sequence[Node], max_epochs: int | None = None) -> None:
+        self.nodes = {id(node.config): node for node in reversed(nodes)}
+        self.registries = {node.path: node.registry for node in nodes}
+        self.max_epochs = max_epochs
+        self.built: dict[str, Any] = {}
+        self.errors: list[str] = []
+        with self.collecting():
+            for node in nodes:
+                package = getattr(node.built, '__module__', '').partition('.')[0]
+                if node.built and node.registry in BUILT and package not in FOREIGN:
+                    self._build_alone(node)
+
+    def _build_alone(self, node: Node) -> None:
+        """Build a component that no component around it has built, or has left out on purpose."""
+        owners = {
+            path: built
+            for path, built in self.built.items()
+            if f'{node.path}.'.startswith(f'{path}.') and self.registries[path] is node.registry
+        }
+        if node.path not in owners and all(built is UNKNOWN for built in owners.values()):
+            # An owner that failed might have chosen other values than the defaults.
+            takes = parameters(node.built).defaults if owners else ()
+            node.registry.build(node.config, default_args=dict.fromkeys(takes, UNKNOWN))
+
+    def try_images(self, sizes: dict[str, tuple[int, int]]) -> None:
+        """Collect what refuses images of these sizes, named by what sets them."""
+        backbone, masking, target = (
+            self.built.get(f'model.{name}', UNKNOWN)
+            for name in ('backbone', 'masking', 'target_generator')
+        )
+        for path, size in sizes.items():
+            place = f'{path}={size}'
+            with self.collecting(), torch.no_grad():
+                images = torch.empty(1, 3, *size)
+                with self.watch(place):
+                    target(images)
+                with self.watch(place):
+                    grid = backbone.grid(images)
+                    if not masking.needs_evidence:
+                        masking(1, grid, images.device)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Let components be built on the meta device, and collect what constructors refuse."""
+        build, check_derived = Registry.build, building.check_derived
+
+        def build_and_collect(registry, config, *args, **kwargs):
+            node = self.nodes.get(id(config))
+            if registry.root is root.DATASETS or (node and not node.built):
+                return UNKNOWN
+            if node is None:  # a config that a constructor has made up
+                return build(registry, config, *args, **kwargs)
+            config = self._complete(node, kwargs.pop('default_args', None) or {})
+            self.built[node.path] = UNKNOWN
+            with self.watch(node.path):
+                self.built[node.path] = build(registry, config, *args, **kwargs)
+            return self.built[node.path]
+
+        def check_and_collect(config, name, derived):
+            node = self.nodes.get(id(config))
+            with self.watch(node.path) if node else nullcontext():
+                check_derived(config, name, derived)
+
+        with (
+            torch.device('meta'),
+            # mmpretrain reads drop rates from it.
+            patch.object(torch, 'linspace', partial(torch.linspace, device='cpu')),
+            patch.object(Registry, 'build', build_and_collect),
+            patch.object(building, 'check_derived', check_and_collect),
+        ):
+            yield
+
+    def _complete(self, node: Node, defaults: dict) -> dict:
+        """The config without unknown keys, and with unknown values for what is missing."""
+        takes, is_closed = parameters(node.built)
+        unknown = {key: UNKNOWN for key, default in takes.items() if default is REQUIRED}
+        if 'end' in takes and node.registry is root.PARAM_SCHEDULERS and self.max_epochs:
+            unknown['end'] = self.max_epochs
+        left_out = CONSUMED.get(node.registry, ())
+        stated = {
+            key: value
+            for key, value in node.config.items()
+            if key in takes or key in ('type', '_scope_') or not (is_closed or key in left_out)
+        }
+        return unknown | defaults | stated
+
+    @contextmanager
+    def watch(self, path: str) -> Iterator[None]:
+        """Collect a ValueError, or a failed assertion, as an error of the component at a path.
+
+        Other errors come from unknown values, from values of a wrong type and from what the meta
+        device cannot do. They appear when the run starts.
+        """
+        try:
+            yield
+        except (ValueError, AssertionError) as error:
+            # mmengine before 0.10.8 names the class and the file first.
+            message = re.sub(r'^class `\w+` in \S+: ', '', str(error)).removesuffix('.')
+            joint = '.' if '=' not in path and re.match(r'\w+(\.\w+)*=', message) else ': '
+            if message and repr(UNKNOWN) not in message:
+                self.errors.append(f'{path}{joint}{message}')
+        except Exception:
+            pass
