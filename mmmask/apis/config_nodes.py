@@ -1,4 +1,4 @@
-"""What mmengine builds from a config, and what each of those calls can be given."""
+"""The components that mmengine builds from a config, and the arguments that each one accepts."""
 
 import ast
 import functools
@@ -17,17 +17,17 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Parameters(NamedTuple):
-    """Names and defaults that a call takes; ``closed`` if it takes no other names."""
+    """Names and defaults of arguments; ``closed`` if no other names are accepted."""
 
     defaults: dict[str, Any]
     closed: bool = True
 
 
 class Node(NamedTuple):
-    """A dict that mmengine builds something from.
+    """A dict that mmengine builds a component from.
 
-    ``registry`` is the root of the one that knows the type. If none of ``candidates`` does, or the
-    type is missing, ``built`` is None.
+    ``built`` is the class or function. It is None if the type is missing, or if it is in none of
+    the registries ``candidates``. ``registry`` is the root of the registry that holds it.
     """
 
     path: str
@@ -51,28 +51,28 @@ def _parameters(built: Callable) -> Parameters:
 
 
 def parameters(built: Callable | Parameters) -> Parameters:
-    """What a class or function can be given by name, through ``**kwargs`` to its parents."""
+    """The arguments that a class or function accepts, with those passed to parents by ``**kwargs``."""
     return built if isinstance(built, Parameters) else _parameters(built)
 
 
 def _of_constructors(classes: list[type]) -> Parameters:
-    """Of the first class, and of what it hands on to the next ones."""
+    """The arguments of the first class, and those that it passes to the next ones."""
     first, *others = classes
     if first is object:
         return Parameters({})
     own, keywords = _split(list(inspect.signature(first.__init__).parameters.values())[1:])
     call = None if own.closed else _parent_call(first.__init__, keywords)
-    if call is None:  # no keywords, or they go where they cannot be followed
+    if call is None:  # no keywords, or they cannot be followed
         return own
     inherited = _of_constructors(others)
     num_positional = sum(not isinstance(argument, ast.Starred) for argument in call.args)
     given = {*list(inherited.defaults)[:num_positional], *(word.arg for word in call.keywords)}
-    handed_on = {name: value for name, value in inherited.defaults.items() if name not in given}
-    return Parameters(handed_on | own.defaults, inherited.closed)
+    passed_on = {name: value for name, value in inherited.defaults.items() if name not in given}
+    return Parameters(passed_on | own.defaults, inherited.closed)
 
 
 def _split(signature) -> tuple[Parameters, str | None]:
-    """The named parameters, and the name of the ``**kwargs`` if there are some."""
+    """The named parameters, and the name of ``**kwargs``, if any."""
     named, keywords = {}, None
     for parameter in signature:
         if parameter.kind == parameter.VAR_KEYWORD:
@@ -100,8 +100,8 @@ DATALOADER = Parameters(
 ENVIRONMENT = Parameters(
     dict(cudnn_benchmark=None, mp_cfg=None, dist_cfg=None, resource_limit=None)
 )
-# Top-level keys: the registry they build from, and what takes a dict without a type (REQUIRED:
-# nothing does).
+# Top-level keys: the registry that they are built from, and the type of a dict that states none
+# (REQUIRED if it must).
 BUILT = dict(
     model=(root.MODELS, REQUIRED),
     data_preprocessor=(root.MODELS, None),
@@ -125,7 +125,7 @@ BUILT = dict(
     env_cfg=(None, ENVIRONMENT),
     auto_scale_lr=(None, Parameters(dict(base_batch_size=REQUIRED, enable=None))),
 )
-# Keys inside what one of these registries builds that build from another. Other keys inherit.
+# Keys of components of one registry that hold components of another. Other keys inherit.
 CHILDREN = {
     None: dict(
         dataset=root.DATASETS,
@@ -139,7 +139,7 @@ CHILDREN = {
     root.OPTIM_WRAPPERS: dict(optimizer=root.OPTIMIZERS),
     root.VISUALIZERS: dict(vis_backends=root.VISBACKENDS),
 }
-# Arguments that mmengine adds, and keys that it reads itself and does not hand on.
+# Arguments that mmengine adds, and keys that it reads itself and does not pass on.
 SUPPLIED = {
     None: {'self', 'seed'},
     root.DATA_SAMPLERS: {'dataset', 'sampler', 'batch_size'},
@@ -163,7 +163,7 @@ def find_nodes(cfg: dict) -> list[Node]:
     """Everything that mmengine builds from a config, outer before inner.
 
     Raises:
-        ImportError: if ``default_scope`` is no package with registries.
+        ImportError: if ``default_scope`` is not a package with registries.
     """
     scope = cfg.get('default_scope') or 'mmmask'
     import_module(f'{scope}.registry')
@@ -198,7 +198,7 @@ def _walk(value, path: str, registry, exact: bool, default=None) -> Iterator[Nod
 
 
 def _candidates(registry: Registry | None, exact: bool) -> tuple[Registry, ...]:
-    """The registries that may know a type: any one where keys inherit, as hooks hold data sets."""
+    """The registries that may hold a type: any, where keys inherit, as hooks contain data sets."""
     if exact:
         return (registry,)
     scope = DefaultScope.get_current_instance().scope_name
@@ -208,7 +208,7 @@ def _candidates(registry: Registry | None, exact: bool) -> tuple[Registry, ...]:
 
 
 def _resolve(name, candidates: tuple[Registry, ...]):
-    """What a type means in the default scope, and the root registry that knows it."""
+    """The class of a type in the default scope, and the root registry that holds it."""
     if not isinstance(name, str):
         is_known = name is not REQUIRED and (callable(name) or isinstance(name, Parameters))
         return (name, candidates[0]) if is_known else None
@@ -216,7 +216,7 @@ def _resolve(name, candidates: tuple[Registry, ...]):
     for candidate in candidates:
         try:
             built = candidate.children.get(scope, candidate).get(name)
-        except RuntimeError:  # how mmengine reports some of the types that it cannot find
+        except RuntimeError:  # how mmengine reports some unknown types
             continue
         if callable(built):
             return built, candidate
@@ -224,7 +224,7 @@ def _resolve(name, candidates: tuple[Registry, ...]):
 
 
 def known_types(registries: tuple[Registry, ...]) -> dict[str, str]:
-    """Bare names of all types, and the names with the scope prefix that they need."""
+    """Names of all types, without and with the scope prefix that they need."""
     for scope in ('mmmask', 'mmpretrain'):
         import_module(f'{scope}.registry')
     names = {}

@@ -1,4 +1,4 @@
-"""Keys and types: nothing is misspelt, and nothing is missing."""
+"""Keys and types: nothing is misspelled, and nothing is missing."""
 
 import difflib
 import inspect
@@ -52,12 +52,12 @@ def check_top_level(plan: Plan) -> Iterator[str]:
     """No key that mmengine ignores.
 
     A config may hold variables of its own beside the keys that mmengine reads, such as
-    ``train_pipeline``. A name that mmengine does not read is an error if it is nearly one that it
+    ``train_pipeline``. A name that mmengine does not read is an error if it resembles one that it
     reads, or if mmcv used to read it and no other part of the config uses its value. Names with a
     leading underscore are always variables.
     """
     used = [value for key in BUILT for value in _contents(plan.cfg.get(key))]
-    # Configs of mmdet and mmseg inherit such leftovers from those that the packages ship.
+    # Configs of mmdet and mmseg inherit such leftovers from the configs of these packages.
     is_foreign = plan.cfg.get('default_scope') in ('mmdet', 'mmseg')
     for key, value in plan.cfg.items():
         if key in BUILT and not isinstance(value, dict | list | tuple | None):
@@ -83,7 +83,7 @@ def _contents(value) -> Iterator:
 
 
 def check_groups(plan: Plan) -> Iterator[str]:
-    """A model, and all or none of what it takes to train, to validate and to test it."""
+    """A model, and all or none of the keys that training, validation and test require."""
     if plan.cfg.get('model') is None:
         yield 'model is missing: inherit one of configs/_base_/models through _base_'
     for group in GROUPS:
@@ -97,7 +97,7 @@ def check_types(plan: Plan) -> Iterator[str]:
     for node in plan.nodes:
         name, is_inside = node.config.get('type'), len(node.candidates) > 1
         if node.built is not None or (is_inside and str(name).islower()):
-            continue  # inside a model, a type may be an option that no registry knows
+            continue  # inside a model, a type may be an option that is in no registry
         if node.path.endswith('.roi_layer'):
             continue  # mmdet takes these from mmcv.ops
         if name is None:
@@ -115,7 +115,7 @@ def check_types(plan: Plan) -> Iterator[str]:
 
 
 def check_arguments(plan: Plan) -> Iterator[str]:
-    """Every key is an argument of what is built, and every argument without default is there.
+    """Every key is an argument of the component, and no argument without a default is missing.
 
     Where any key is accepted, only keys that resemble a named one are reported. An argument may
     also be a component next to this one that their owner passes on.
@@ -129,7 +129,7 @@ def check_arguments(plan: Plan) -> Iterator[str]:
         owner = owner if isinstance(owner, str) else owner.__name__
         supplied = SUPPLIED.get(node.registry, set())
         reads = CONSUMED.get(node.registry, set()) | takes.keys() - supplied
-        # The owner of a norm_cfg, act_cfg, ... completes it, and takes requires_grad out of it.
+        # The owner of a norm_cfg, act_cfg, ... completes it, and removes requires_grad from it.
         is_part = node.registry is root.MODELS and node.path.endswith(('_cfg', '_layer'))
         known = {*reads, *takes, 'type', '_scope_', *(['requires_grad'] if is_part else [])}
         for key, value in node.config.items():
@@ -145,7 +145,7 @@ def check_arguments(plan: Plan) -> Iterator[str]:
 
 
 def check_names(plan: Plan) -> Iterator[str]:
-    """Keys that are no arguments: the names of default hooks, and ``paramwise_cfg``."""
+    """Keys that are not arguments: the names of default hooks, and ``paramwise_cfg``."""
     hooks = plan.cfg.get('default_hooks')
     for key, hook in hooks.items() if isinstance(hooks, dict) else ():
         if not isinstance(hook, dict):
