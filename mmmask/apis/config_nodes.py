@@ -36,6 +36,12 @@ class Node(NamedTuple):
     built: Callable | Parameters | None
     candidates: tuple[Registry, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        name = self.config.get('type', self.path)
+        return name if isinstance(name, str) else name.__name__
+
     def argument(self, name: str) -> Any:
         """The value that the config gives, else the default of the signature, else None."""
         default = parameters(self.built).defaults.get(name) if self.built else None
@@ -51,7 +57,7 @@ def _parameters(built: Callable) -> Parameters:
 
 
 def parameters(built: Callable | Parameters) -> Parameters:
-    """The arguments that a class or function accepts, with those passed to parents by ``**kwargs``."""
+    """The arguments of a class or function, with those that it passes on by ``**kwargs``."""
     return built if isinstance(built, Parameters) else _parameters(built)
 
 

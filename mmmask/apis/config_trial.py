@@ -14,10 +14,11 @@ from unittest.mock import patch
 import torch
 from mmengine import registry as root
 from mmengine.registry import Registry
+from torch import nn
 
 from mmmask.models import building
 
-from .config_nodes import CONSUMED, REQUIRED, Node, parameters
+from .config_nodes import CONSUMED, REQUIRED, SUPPLIED, Node, parameters
 
 # Registries whose classes read no data when they are built. Weights are loaded by init_weights.
 BUILT = (root.MODELS, root.TRANSFORMS, root.HOOKS, root.PARAM_SCHEDULERS)
@@ -25,7 +26,7 @@ BUILT = (root.MODELS, root.TRANSFORMS, root.HOOKS, root.PARAM_SCHEDULERS)
 FOREIGN = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvision')
 
 
-class Unknown:
+class Unknown(nn.Module):
     """Stands for a component that could not be built, and for everything it would report.
 
     A rule that depends on it raises TypeError, or names it in its message: it is skipped.
@@ -35,6 +36,11 @@ class Unknown:
         return '<unknown>'
 
     def __getattr__(self, name: str) -> 'Unknown':
+        if name.startswith('__'):
+            raise AttributeError(name)
+        return self
+
+    def __deepcopy__(self, memo) -> 'Unknown':
         return self
 
     def __call__(self, *args, **kwargs) -> 'Unknown':
@@ -43,10 +49,16 @@ class Unknown:
     def _refuse(self, *args):
         raise TypeError('the value is unknown')
 
-    __eq__ = __ne__ = __hash__ = __bool__ = _refuse
+    __eq__ = __ne__ = __bool__ = _refuse
+    __hash__ = nn.Module.__hash__
 
 
 UNKNOWN = Unknown()
+
+
+def _is_own(node: Node) -> bool:
+    package = getattr(node.built, '__module__', '').partition('.')[0]
+    return node.built is not None and node.registry in BUILT and package not in FOREIGN
 
 
 class Trial:
@@ -58,32 +70,33 @@ class Trial:
 
     Attributes:
         built: what was built at each path, ``UNKNOWN`` if that failed.
+        tried: paths of all components whose arguments the trial has checked, or that the
+            components around them leave out.
         errors: a line for each ValueError, with the path of the component that raised it.
     """
 
     def __init__(self, nodes: Sequence[Node], max_epochs: int | None = None) -> None:
         self.nodes = {id(node.config): node for node in reversed(nodes)}
-        self.registries = {node.path: node.registry for node in nodes}
         self.max_epochs = max_epochs
         self.built: dict[str, Any] = {}
+        self.tried: set[str] = set()
         self.errors: list[str] = []
+        registries = {node.path: node.registry for node in nodes}
         with self.collecting():
             for node in nodes:
-                package = getattr(node.built, '__module__', '').partition('.')[0]
-                if node.built and node.registry in BUILT and package not in FOREIGN:
-                    self._build_alone(node)
-
-    def _build_alone(self, node: Node) -> None:
-        """Build a component that no component around it has built, or has left out on purpose."""
-        owners = {
-            path: built
-            for path, built in self.built.items()
-            if f'{node.path}.'.startswith(f'{path}.') and self.registries[path] is node.registry
-        }
-        if node.path not in owners and all(built is UNKNOWN for built in owners.values()):
-            # An owner that failed might have chosen other values than the defaults.
-            takes = parameters(node.built).defaults if owners else ()
-            node.registry.build(node.config, default_args=dict.fromkeys(takes, UNKNOWN))
+                owners = {
+                    path: built
+                    for path, built in self.built.items()
+                    if f'{node.path}.'.startswith(f'{path}.') and registries[path] is node.registry
+                }
+                if owners or _is_own(node):
+                    self.tried.add(node.path)
+                # What a component was built without is not used.
+                is_open = all(built is UNKNOWN for built in owners.values())
+                if _is_own(node) and is_open and node.path not in owners:
+                    # An owner that failed might have chosen other values than the defaults.
+                    takes = parameters(node.built).defaults if owners else ()
+                    node.registry.build(node.config, default_args=dict.fromkeys(takes, UNKNOWN))
 
     def try_images(self, sizes: dict[str, tuple[int, int]]) -> None:
         """Collect what refuses images of these sizes, named by what sets them."""
@@ -91,7 +104,13 @@ class Trial:
             self.built.get(f'model.{name}', UNKNOWN)
             for name in ('backbone', 'masking', 'target_generator')
         )
-        for path, size in sizes.items():
+        on_grid = [
+            part
+            for path, part in self.built.items()
+            if hasattr(type(part), 'check_grid')
+            and not any(error.startswith(path) for error in self.errors)
+        ]
+        for size, path in {size: path for path, size in reversed(sizes.items())}.items():
             place = f'{path}={size}'
             with self.collecting(), torch.no_grad():
                 images = torch.empty(1, 3, *size)
@@ -99,6 +118,9 @@ class Trial:
                     target(images)
                 with self.watch(place):
                     grid = backbone.grid(images)
+                    for part in on_grid:
+                        with self.watch(place):
+                            part.check_grid(grid)
                     if not masking.needs_evidence:
                         masking(1, grid, images.device)
 
@@ -136,16 +158,22 @@ class Trial:
     def _complete(self, node: Node, defaults: dict) -> dict:
         """The config without unknown keys, and with unknown values for what is missing."""
         takes, is_closed = parameters(node.built)
-        unknown = {key: UNKNOWN for key, default in takes.items() if default is REQUIRED}
-        if 'end' in takes and node.registry is root.PARAM_SCHEDULERS and self.max_epochs:
-            unknown['end'] = self.max_epochs
         left_out = CONSUMED.get(node.registry, ())
         stated = {
             key: value
             for key, value in node.config.items()
             if key in takes or key in ('type', '_scope_') or not (is_closed or key in left_out)
         }
-        return unknown | defaults | stated
+        if 'end' in takes and node.registry is root.PARAM_SCHEDULERS and self.max_epochs:
+            defaults = dict(end=self.max_epochs) | defaults
+        needed = [key for key, default in takes.items() if default is REQUIRED]
+        missing = [key for key in needed if key not in stated | defaults]
+        self.errors += [
+            f'{node.path}.{key} is missing: {node.name} requires it'
+            for key in missing
+            if key not in SUPPLIED.get(node.registry, ())
+        ]
+        return dict.fromkeys(missing, UNKNOWN) | defaults | stated
 
     @contextmanager
     def watch(self, path: str) -> Iterator[None]:
@@ -159,7 +187,8 @@ class Trial:
         except (ValueError, AssertionError) as error:
             # mmengine before 0.10.8 names the class and the file first.
             message = re.sub(r'^class `\w+` in \S+: ', '', str(error)).removesuffix('.')
-            joint = '.' if '=' not in path and re.match(r'\w+(\.\w+)*=', message) else ': '
+            is_key = '=' not in path and re.match(r'\w+(\.\w+)*(=| is missing)', message)
+            joint = '.' if is_key else ': '
             if message and repr(UNKNOWN) not in message:
                 self.errors.append(f'{path}{joint}{message}')
         except Exception:

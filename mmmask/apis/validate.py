@@ -1,5 +1,6 @@
 """Every mistake of a config is reported before data is read or memory is allocated."""
 
+import copy
 from importlib.util import find_spec
 
 from mmengine.registry import DefaultScope
@@ -34,8 +35,10 @@ def validate_config(cfg: dict) -> None:
 
 
 def _find_errors(cfg: dict) -> list[str]:
+    cfg = copy.deepcopy(cfg)  # some constructors change what they are given
     nodes = find_nodes(cfg)
-    trial = Trial(nodes, Plan(cfg, nodes, {}).value('train_cfg.max_epochs'))
+    loop = cfg.get('train_cfg')
+    trial = Trial(nodes, loop.get('max_epochs') if isinstance(loop, dict) else None)
     trial.try_images(image_sizes(nodes))
-    plan = Plan(cfg, nodes, trial.built)
+    plan = Plan(cfg, nodes, trial.built, trial.tried)
     return [*(line for check in CHECKS for line in check(plan)), *trial.errors]

@@ -6,13 +6,14 @@ from .momentum import MomentumCopy
 from .patches import patch_grid, patchify, unpatchify
 from .position import sincos_position_embedding
 from .rescale import AveragePool2x, Upsample2x
-from .window_groups import WindowGroups, group_windows
+from .window_groups import WindowGroups, check_windows, group_windows
 
 __all__ = [
     'AveragePool2x',
     'MomentumCopy',
     'Upsample2x',
     'WindowGroups',
+    'check_windows',
     'gather_rows',
     'group_windows',
     'initialize_transformer',

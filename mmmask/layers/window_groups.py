@@ -108,6 +108,17 @@ def _arrange(
     return content.view(4, num_groups, length), places
 
 
+def check_windows(grid: tuple[int, int], side: int, window: int) -> None:
+    """Raise ValueError unless windows tile a map of (h, w) units of side × side tokens."""
+    height, width = grid[0] * side, grid[1] * side
+    if height % window or width % window:
+        raise ValueError(
+            f'windows of {window} do not tile a map of {height}x{width} tokens: choose an image '
+            'size whose maps they divide, or another window_size (one per stage through the '
+            "backbone's stage_cfgs)."
+        )
+
+
 def group_windows(
     units: tuple[int, ...],
     grid: tuple[int, int],
@@ -135,13 +146,7 @@ def group_windows(
     Raises:
         ValueError: if the windows do not tile the map.
     """
-    height, width = grid[0] * side, grid[1] * side
-    if height % window or width % window:
-        raise ValueError(
-            f'windows of {window} do not tile a map of {height}x{width} tokens: choose an image '
-            'size whose maps they divide, or another window_size (one per stage through the '
-            "backbone's stage_cfgs)."
-        )
+    check_windows(grid, side, window)
     content, places = _arrange(tuple(units), tuple(grid), side, window, shift, scrambled)
     content = content.to(device, non_blocking=True)
     members, rows, columns, labels = content

@@ -40,7 +40,10 @@ class FeatureGroupMask(nn.Module):
     ) -> None:
         super().__init__()
         if not ratios or not all(0 <= ratio < 1 for ratio in ratios):
-            raise ValueError(f'ratios={ratios} must be numbers in [0, 1), one for each level.')
+            raise ValueError(
+                f'ratios={ratios} must lie in [0, 1): the fraction of positions to hide at each '
+                'level, such as 0.75.'
+            )
         if num_groups < 1:
             raise ValueError(f'num_groups={num_groups} must be at least 1.')
         self.ratios = tuple(ratios)

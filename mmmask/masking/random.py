@@ -18,7 +18,9 @@ class RandomMask(nn.Module):
     def __init__(self, ratio: float = 0.75) -> None:
         super().__init__()
         if not 0 < ratio < 1:
-            raise ValueError(f'ratio={ratio} must lie in (0, 1).')
+            raise ValueError(
+                f'ratio={ratio} must lie in (0, 1): the fraction of patches to hide, such as 0.75.'
+            )
         self.ratio = ratio
 
     def forward(

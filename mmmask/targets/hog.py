@@ -53,6 +53,11 @@ class HOGTarget(nn.Module):
         pairs = torch.empty(len(self.cell_sizes), 2).uniform_(-1 / 3, 1 / 3) if bias else None
         self.register_buffer('bias', pairs)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels along the side of what a target vector describes, for each scale."""
+        return self.cell_sizes
+
     def channels(self, in_channels: int) -> int | tuple[int, ...]:
         """Length of the target vectors of images with C channels: C·bins, a tuple for scales."""
         channels = in_channels * self.num_bins

@@ -24,6 +24,11 @@ class PixelTarget(nn.Module):
         self.patch_size = patch_size if isinstance(patch_size, int) else tuple(patch_size)
         self.normalize = normalize
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels along the side of what a target vector describes, for each scale."""
+        return (self.patch_size,) if isinstance(self.patch_size, int) else self.patch_size
+
     def channels(self, in_channels: int) -> int | tuple[int, ...]:
         """Length of the target vectors of images with C channels: p·p·C, a tuple for scales."""
         if isinstance(self.patch_size, int):

@@ -1,4 +1,4 @@
-"""ContrastiveCrop, the hook that finds its boxes, data and model fit each other, or say so."""
+"""ContrastiveCrop, the hook that finds its boxes, the data and the model fit each other."""
 
 import pytest
 from conftest import ROOT
@@ -63,63 +63,63 @@ def hook(**options):
 WRONG = {
     'no hook': (
         ([CROP, PACK], None),
-        f"{PIPELINE}.0.type = 'mmmask.ContrastiveCrop': gets no boxes, add "
+        f"{PIPELINE}.0.type='mmmask.ContrastiveCrop' gets no boxes: add "
         "dict(type='mmmask.RefreshCropsHook') to the hooks, or give it a fixed box such as "
         '(0.25, 0.25, 0.75, 0.75)',
     ),
     'no hook for a view': (
         (views(CROP, FLIP), None),
-        f"{PIPELINE}.0.transforms.0.0.type = 'mmmask.ContrastiveCrop': gets no boxes",
+        f"{PIPELINE}.0.transforms.0.0.type='mmmask.ContrastiveCrop' gets no boxes",
     ),
     'no crop': (
         ([PACK],),
-        f"{HOOK}.type = 'mmmask.RefreshCropsHook': finds boxes that nothing uses",
+        f"{HOOK}.type='mmmask.RefreshCropsHook' finds boxes that nothing uses",
     ),
     'only a fixed box': (
         ([FIXED, PACK],),
-        f"{HOOK}.type = 'mmmask.RefreshCropsHook': finds boxes that nothing uses",
+        f"{HOOK}.type='mmmask.RefreshCropsHook' finds boxes that nothing uses",
     ),
     'flipped before the crop': (
         (views(FLIP, CROP),),
-        f"{PIPELINE}.0.transforms.0.0.type = 'mmpretrain.RandomFlip': moves the image away from "
-        f'its box, put it after {PIPELINE}.0.transforms.0.1',
+        f"{PIPELINE}.0.transforms.0.0.type='mmpretrain.RandomFlip' moves the image away from "
+        f'its box: put it after {PIPELINE}.0.transforms.0.1',
     ),
     'flipped before the views': (
         ([FLIP, *views(CROP)],),
-        f"{PIPELINE}.0.type = 'mmpretrain.RandomFlip': moves the image away from its box",
+        f"{PIPELINE}.0.type='mmpretrain.RandomFlip' moves the image away from its box",
     ),
     'unknown heat-map': (
         ([CROP, PACK], hook(heat_map='cls_atn')),
-        f"{HOOK}.heat_map = 'cls_atn': no such heat-map, did you mean 'cls_attn'?",
+        f"{HOOK}.heat_map='cls_atn' is not one of ('cls_attn', 'feat_norm', 'feat_sum')",
     ),
     'no class token': (
         ([CROP, PACK], REFRESH, {'model.backbone': RESNET}),
-        f"{HOOK}.heat_map = 'cls_attn': needs a vision transformer with a class token, use "
+        f"{HOOK}.heat_map='cls_attn' needs a vision transformer with a class token: use "
         "'feat_norm' or 'feat_sum'",
     ),
     'threshold': (
         ([CROP, PACK], hook(threshold=30)),
-        f'{HOOK}.threshold = 30: must lie in (0, 1), such as 0.3',
+        f'{HOOK}.threshold=30 must lie in (0, 1), such as 0.1 or 0.3',
     ),
     'half an epoch': (
         ([CROP, PACK], hook(interval=2.5)),
-        f'{HOOK}.interval = 2.5: must be a number of epochs, or below 1 a share of them',
+        f'{HOOK}.interval=2.5 must be a number of epochs, or below 1 a fraction of all epochs',
     ),
     'never': (
         ([CROP, PACK], hook(interval=0)),
-        f'{HOOK}.interval = 0: must be a number of epochs, or below 1 a share of them',
+        f'{HOOK}.interval=0 must be a number of epochs, or below 1 a fraction of all epochs',
     ),
     'run too short': (
         ([CROP, PACK], hook(warmup=60, interval=20)),
-        f'{HOOK}.interval = 20: with warmup = 60 no box is ever found in 20 epochs, lower them',
+        f'{HOOK}.interval=20 finds no box in 20 epochs with warmup=60: lower them',
     ),
     'by iterations': (
         ([CROP, PACK], REFRESH, {'train_cfg': dict(by_epoch=False, max_iters=9, _delete_=True)}),
-        f"{HOOK}.type = 'mmmask.RefreshCropsHook': counts epochs, train by epochs",
+        f"{HOOK}.type='mmmask.RefreshCropsHook' counts epochs: train by epochs",
     ),
     'images without number': (
         ([CROP, PACK], REFRESH, {'train_dataloader.dataset.type': 'mmmask.UnnumberedImages'}),
-        "train_dataloader.dataset.type = 'mmmask.UnnumberedImages': does not number its images",
+        "train_dataloader.dataset.type='mmmask.UnnumberedImages' does not number its images",
     ),
     'in validation': (
         (
@@ -135,8 +135,8 @@ WRONG = {
                 val_evaluator=dict(type='mmpretrain.Accuracy'),
             ),
         ),
-        "val_dataloader.dataset.pipeline.0.type = 'mmmask.ContrastiveCrop': boxes are found for "
-        'train_dataloader only, give box or another crop',
+        "val_dataloader.dataset.pipeline.0.type='mmmask.ContrastiveCrop' gets boxes in "
+        'train_dataloader only: give it a fixed box or use another crop',
     ),
 }
 

@@ -61,7 +61,8 @@ def test_a_new_method_is_covered():
 
 
 @pytest.mark.parametrize(
-    'model', ['mae_vit', 'localmim_vit', 'localmim_swin', 'cmae-mao_vit', 'cmae-huang_vit', 'ehm_vit']
+    'model',
+    ['mae_vit', 'localmim_vit', 'localmim_swin', 'cmae-mao_vit', 'cmae-huang_vit', 'ehm_vit'],
 )
 def test_a_wrong_width_is_reported_in_every_method(model):
     cfg = demo(model)

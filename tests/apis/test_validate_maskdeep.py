@@ -1,4 +1,4 @@
-"""What MaskDeep's parts must agree on is told before a run."""
+"""Errors in configs of MaskDeep."""
 
 import pytest
 from conftest import ROOT, errors_but_for_data
@@ -26,95 +26,100 @@ def test_the_configs_are_right(config):
 WRONG = {
     'channels of another encoder': (
         dict(model__neck__in_channels=(64, 128, 256)),
-        'model.neck.in_channels = (64, 128, 256): must be [32, 64, 128], the channels of the maps '
-        'of model.backbone',
+        'model.neck.in_channels=(64, 128, 256) must be (32, 64, 128), the channels of the '
+        'maps of model.backbone: leave it out',
     ),
     'without the last stage': (
         dict(
             model__backbone__out_indices=(0, 1, 2),
             model__neck__in_channels=(16, 32, 64),
         ),
-        'model.backbone.out_indices = (0, 1, 2): must end with 3, the last stage, of which the '
-        'target is made',
+        'model.backbone.out_indices=(0, 1, 2) must end with 3, the last stage: the target is '
+        'pooled from it',
     ),
     'ratios for other levels': (
         dict(model__masking__ratios=(0.5, 0.5)),
-        'model.masking.ratios = (0.5, 0.5): must be 3 ratios, one for each level of model.neck',
+        'model.masking.ratios=(0.5, 0.5) must be 3 fractions, one for each level of the neck',
     ),
     'a ratio that hides everything': (
         dict(model__masking__ratios=(0.5, 0.5, 1.0)),
-        'model.masking.ratios = (0.5, 0.5, 1.0): must lie in [0, 1), the share of positions to '
-        'hide, such as 0.75',
+        'model.masking.ratios=(0.5, 0.5, 1.0) must lie in [0, 1): the fraction of positions '
+        'to hide at each level, such as 0.75',
     ),
     'no group': (
         dict(model__masking__num_groups=0),
-        'model.masking.num_groups = 0: must be a whole number, at least 1',
+        'model.masking.num_groups=0 must be at least 1',
     ),
     'heads that do not divide the width': (
         dict(model__neck__num_heads=5),
-        'model.neck.num_heads = 5: must divide embed_dims = 64',
+        'model.neck.embed_dims=64 must be divisible by num_heads=5 and by 4',
     ),
     'a target of a level that is not there': (
         dict(model__neck__targets=((3, 'mean'), (-1, 'mean'))),
-        "model.neck.targets = ((3, 'mean'), (-1, 'mean')): levels are 0 to 2, or counted from -1 "
-        'backwards',
+        "model.neck.targets=((3, 'mean'), (-1, 'mean')): (3, 'mean') must be a level of 3 and "
+        "one of ['max', 'mean']",
     ),
     'more views than the data has': (
         dict(model__num_views=3),
-        'model.num_views = 3: the data has 2 view(s) of each image but 3 are needed, add some to '
-        'MultiView or lower it',
+        'train_dataloader.dataset.pipeline.0.num_views=[2] gives 2 view(s) of each image, but '
+        'mmmask.MaskDeep compares 3: add views',
     ),
     'a momentum above one': (
         dict(model__momentum=1.1),
-        'model.momentum = 1.1: must lie in [0, 1], such as 0.99',
+        'model.momentum=1.1 must lie in [0, 1]; usual is 0.99 to 0.9999',
     ),
     'a monitor of something else': (
         dict(default_hooks__collapse__module='target.module.projectors.1'),
-        "default_hooks.collapse.module = 'target.module.projectors.1': does not give the targets, "
-        'use target.module.projectors.2',
+        "default_hooks.collapse.module='target.module.projectors.1' is not a module of the "
+        "model: did you mean 'target.module.projectors.2'?",
     ),
     'a misspelt key': (
         dict(model__masking__num_group=2),
-        'model.masking.num_group = 2: unknown key of mmmask.FeatureGroupMask, '
-        "did you mean 'num_groups'?",
+        'model.masking.num_group=2 is an unknown key of mmmask.FeatureGroupMask: did you mean '
+        "'num_groups'?",
     ),
 }
 
 
 @pytest.mark.parametrize('name', WRONG)
-def test_what_is_wrong_is_told(name):
+def test_a_wrong_config_gives_key_value_and_remedy(name):
     changes, message = WRONG[name]
     assert errors(DIGITS, **changes) == [message]
 
 
 def test_masks_and_fusion_go_together():
-    first, second = errors(DIGITS, model__neck__fusion=None)
-    assert first == (
-        'model.neck.fusion = None: masking and neck.fusion go together: give both, or set both to '
-        'None for BYOL'
-    )
-    assert second == (
-        'model.neck.in_channels = (32, 64, 128): without masking only level 2 is read, the others '
-        'would not train'
-    )
+    assert errors(DIGITS, model__neck__fusion=None) == [
+        "model.neck.fusion=None reads only the levels of targets=((-1, 'mean'),), but there are "
+        '3, and the others would not be trained: set backbone.out_indices to the levels that are '
+        'read'
+    ]
+    assert errors(DIGITS, model__neck__fusion=None, model__backbone__out_indices=(3,)) == [
+        'model.neck.fusion and masking go together: give both, or set both to None for BYOL'
+    ]
+    assert errors(DIGITS, model__masking=None) == [
+        'model.neck.fusion and masking go together: give both, or set both to None for BYOL'
+    ]
 
 
 def test_targets_need_their_hook():
     cfg = Config.fromfile(ROOT / DIGITS)
     cfg.default_hooks.pop('momentum')
-    with pytest.raises(ConfigError, match='model.momentum = 0.99: never moves on'):
+    with pytest.raises(ConfigError, match='model.target: nothing updates this during training'):
         validate_config(cfg)
 
 
 def test_views_made_on_the_device_count():
     views = [dict(blur=1.0)]
     (message,) = errors(TINY, model__data_preprocessor__views=views)
-    assert message.startswith('model.num_views = 2: the data has 1 view(s) of each image but 2')
+    assert message == (
+        "model.data_preprocessor.views=[{'blur': 1.0}] gives 1 view(s) of each image, but "
+        'mmmask.MaskDeep compares 2: add views'
+    )
 
 
 def test_a_pyramid_decides_the_channels():
-    (message,) = errors(PYRAMID, model__fpn__out_channels=128)
-    assert message == (
-        'model.neck.in_channels = (256, 256, 256, 256): must be [128, 128, 128, 128], the channels '
-        'of the maps of model.backbone behind model.fpn'
-    )
+    wrong = dict(model__fpn__out_channels=128, model__neck__in_channels=(256, 256, 256, 256))
+    assert errors(PYRAMID, **wrong) == [
+        'model.neck.in_channels=(256, 256, 256, 256) must be (128, 128, 128, 128), the channels of '
+        'the maps of model.fpn: leave it out'
+    ]

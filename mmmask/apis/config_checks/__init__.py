@@ -10,6 +10,4 @@ from .images import image_sizes
 from .rules import Plan
 
 __all__ = ['CHECKS', 'Plan', 'image_sizes']
-CHECKS = tuple(
-    check for module in (keys, run, images, training, crops) for check in module.CHECKS
-)
+CHECKS = tuple(check for module in (keys, run, images, training, crops) for check in module.CHECKS)

@@ -67,7 +67,7 @@ def _before(crop: Node, nodes: list[Node]) -> Iterator[Node]:
 
 def _check_search(hook: Node, plan: Plan) -> Iterator[str]:
     """The search for boxes fits the model and the length of the run."""
-    search, loop = plan.built.get(hook.path), plan.node('train_cfg')
+    search, loop = plan.part(hook.path), plan.node('train_cfg')
     if not isinstance(search, RefreshCropsHook):
         return
     backbone = plan.node('model.backbone')
@@ -75,7 +75,7 @@ def _check_search(hook: Node, plan: Plan) -> Iterator[str]:
         rule = None
         if not is_a(backbone, VisionTransformer) or backbone.argument('with_cls_token') is False:
             rule = 'needs a vision transformer with a class token'
-        elif not getattr(plan.built.get('model'), 'trains_class_token', True):
+        elif not getattr(plan.part('model'), 'trains_class_token', True):
             rule = 'needs a class token that is trained to find the object'
         if rule:
             yield tell_key(hook, 'heat_map', f"{rule}: use 'feat_norm' or 'feat_sum'")

@@ -63,7 +63,7 @@ def check_position_embedding(plan: Plan) -> Iterator[str]:
 def check_views(plan: Plan) -> Iterator[str]:
     """A method that compares views of an image gets enough of them."""
     transforms = [node for node in plan.nodes if PIPELINE.fullmatch(node.path)]
-    needed = getattr(plan.built.get('model'), 'min_views', 1)
+    needed = getattr(plan.part('model'), 'min_views', 1)
     if not transforms or not is_positive(needed):
         return
     path = transforms[0].path.rpartition('.')[0]
@@ -73,17 +73,15 @@ def check_views(plan: Plan) -> Iterator[str]:
         key, views = 'num_views', maker.argument('num_views')
         views = sum(filter(is_positive, views if isinstance(views, list | tuple) else [views]))
     else:
-        key, views = 'num_views', 1
+        key, views = None, 1
     if views >= needed:
         return
-    rule = (
-        f'gives {views} view(s) of each image, but {plan.value("model.type")} compares {needed}: '
-        "use dict(type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[...], [...]])"
-    )
+    rule = f'gives {views} view(s) of each image, but {plan.node("model").name} compares {needed}'
     if maker:
-        yield tell_key(maker, key, rule)
+        yield tell_key(maker, key, f'{rule}: add views')
     else:
-        yield tell(path, [node.config.get('type') for node in transforms], rule)
+        remedy = "dict(type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[...], [...]])"
+        yield tell(path, [node.name for node in transforms], f'{rule}: use {remedy}')
 
 
 CHECKS = (check_position_embedding, check_views)

@@ -40,8 +40,6 @@ GROUPS = (
     ('test_dataloader', 'test_cfg', 'test_evaluator'),
 )
 DEFAULT_HOOKS = ['checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer']
-# Arguments that an algorithm fills in from its other components.
-DERIVED = ('in_channels', 'out_channels', 'num_positions', 'patch_size')
 PARAMWISE_KEYS = (
     *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult'),
     *('flat_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys'),
@@ -117,16 +115,13 @@ def check_types(plan: Plan) -> Iterator[str]:
 def check_arguments(plan: Plan) -> Iterator[str]:
     """Every key is an argument of the component, and no argument without a default is missing.
 
-    Where any key is accepted, only keys that resemble a named one are reported. An argument may
-    also be a component next to this one that their owner passes on.
+    Where any key is accepted, only keys that resemble a named one are reported. What is missing in
+    a component that was tried is reported by the trial, as other components may derive it.
     """
-    configs = {node.path: node.config for node in plan.nodes}
     for node in plan.nodes:
         if node.built is None:
             continue
         takes, closed = parameters(node.built)
-        owner = node.config.get('type', node.path)
-        owner = owner if isinstance(owner, str) else owner.__name__
         supplied = SUPPLIED.get(node.registry, set())
         reads = CONSUMED.get(node.registry, set()) | takes.keys() - supplied
         # The owner of a norm_cfg, act_cfg, ... completes it, and removes requires_grad from it.
@@ -135,13 +130,14 @@ def check_arguments(plan: Plan) -> Iterator[str]:
         for key, value in node.config.items():
             is_near = key not in known and difflib.get_close_matches(str(key), reads, 1, 0.85)
             if key not in known and (closed or is_near):
-                remedy = f'is an unknown key of {owner}: {nearest(str(key), reads)}'
+                remedy = f'is an unknown key of {node.name}: {nearest(str(key), reads)}'
                 yield tell(f'{node.path}.{key}', value, remedy)
-        given = {*node.config, *supplied, *DERIVED, *configs.get(node.path.rpartition('.')[0], {})}
+        given = {*node.config, *supplied}
         is_complete = not is_part and node.registry is not root.FUNCTIONS
+        is_complete = is_complete and node.path not in plan.tried
         for key, default in takes.items() if is_complete else ():
             if default is REQUIRED and key not in given:
-                yield f'{node.path}.{key} is missing: {owner} requires it'
+                yield f'{node.path}.{key} is missing: {node.name} requires it'
 
 
 def check_names(plan: Plan) -> Iterator[str]:

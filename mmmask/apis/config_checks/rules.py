@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..config_nodes import Node
+from ..config_trial import Unknown
 
 
 class Plan(NamedTuple):
-    """A config, what mmengine builds from it, and what a trial has built at which path."""
+    """A config, what mmengine builds from it, and what a trial has built and tried."""
 
     cfg: dict
     nodes: list[Node]
     built: dict[str, Any]
+    tried: set[str]
 
     def value(self, path: str) -> Any:
         """The value at a dotted path, or None."""
@@ -24,6 +26,11 @@ class Plan(NamedTuple):
 
     def node(self, path: str) -> Node | None:
         return next((node for node in self.nodes if node.path == path), None)
+
+    def part(self, path: str) -> Any:
+        """What was built at a path, or None."""
+        built = self.built.get(path)
+        return None if isinstance(built, Unknown) else built
 
     def first(self, kind: type) -> Node | None:
         return next((node for node in self.nodes if is_a(node, kind)), None)

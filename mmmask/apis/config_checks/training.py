@@ -8,16 +8,19 @@ from mmmask.engine.hooks import CollapseHook, MomentumUpdateHook, ProgressHook
 from mmmask.layers import MomentumCopy
 from mmmask.models import ContrastiveHead
 
+from ..config_trial import Unknown
 from .rules import Plan, is_a, is_positive, nearest, tell, tell_key
 
 
 def check_movement(plan: Plan) -> Iterator[str]:
     """Whatever changes during training has the hook that changes it."""
-    model = plan.built.get('model')
+    model = plan.part('model')
     if not isinstance(model, nn.Module):
         return
     for name, module in model.named_modules():
         hook = None
+        if isinstance(module, Unknown):
+            continue
         if isinstance(module, MomentumCopy):
             hook = MomentumUpdateHook
         elif hasattr(module, 'set_progress') and getattr(module, 'needs_progress', True):
@@ -29,7 +32,7 @@ def check_movement(plan: Plan) -> Iterator[str]:
 
 def check_comparisons(plan: Plan) -> Iterator[str]:
     """Images that are compared with one another come at least in pairs."""
-    model, path = plan.built.get('model'), 'train_dataloader.batch_size'
+    model, path = plan.part('model'), 'train_dataloader.batch_size'
     batch = plan.value(path)
     modules = model.modules() if isinstance(model, nn.Module) else ()
     compares = any(isinstance(module, ContrastiveHead) for module in modules)
@@ -39,7 +42,7 @@ def check_comparisons(plan: Plan) -> Iterator[str]:
 
 def check_observed_modules(plan: Plan) -> Iterator[str]:
     """Hooks observe modules that the model has."""
-    model = plan.built.get('model')
+    model = plan.part('model')
     if not isinstance(model, nn.Module):
         return
     names = [name for name, _ in model.named_modules() if name]
@@ -49,4 +52,33 @@ def check_observed_modules(plan: Plan) -> Iterator[str]:
             yield tell_key(node, 'module', f'is not a module of the model: {nearest(place, names)}')
 
 
-CHECKS = (check_movement, check_comparisons, check_observed_modules)
+def check_evidence(plan: Plan) -> Iterator[str]:
+    """Masks that follow what the model sees have a parser that reads it."""
+    kind = getattr(plan.part('model.masking'), 'evidence_kind', None)
+    if isinstance(kind, str) and plan.value('model.parser') is None:
+        remedy = "set model.parser=dict(type='mmmask.EncoderParser')"
+        rule = f'needs {kind} from a parser: {remedy}'
+        yield tell('model.masking.type', plan.value('model.masking.type'), rule)
+
+
+def check_scales(plan: Plan) -> Iterator[str]:
+    """Every decoder predicts on the grid of its target."""
+    backbone, neck, target = (
+        plan.part(f'model.{name}') for name in ('backbone', 'neck', 'target_generator')
+    )
+    parts = getattr(neck, 'decoders', [neck])
+    strides, sizes = getattr(backbone, 'strides', None), getattr(target, 'sizes', None)
+    if not isinstance(strides, tuple) or not isinstance(sizes, tuple):
+        return
+    # A single decoder reads the last feature map.
+    scales = zip(strides[-len(parts) :], sizes, parts, strict=False)
+    for index, (stride, size, decoder) in enumerate(scales):
+        scale = getattr(decoder, 'scale', None)
+        if isinstance(scale, int | float) and size * scale != stride:
+            yield (
+                f'model.target_generator: a target of scale {index} describes {size} px, but its '
+                f'decoder in model.neck with scale={scale} predicts {stride / scale:g} px'
+            )
+
+
+CHECKS = (check_evidence, check_scales, check_movement, check_comparisons, check_observed_modules)

@@ -65,8 +65,8 @@ class RefreshCropsHook(Hook):
 
     Raises:
         ValueError: for an unknown heat-map, a threshold outside (0, 1), or a warm-up or interval
-            that is no number of epochs; at the start of a training by iterations, or whose data no box is for, or whose checkpoint has boxes for
-            another number of images.
+            that is no number of epochs; at the start of a training by iterations, or whose data no
+            box is for, or whose checkpoint has boxes for another number of images.
         TypeError: if a data set does not number its samples.
     """
 

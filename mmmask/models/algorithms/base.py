@@ -63,6 +63,13 @@ class PretrainingModel(BaseModel):
         raise NotImplementedError
 
 
+def require_weights(**weights: float) -> None:
+    """Raise ValueError for the weight of a task that is negative."""
+    for name, weight in weights.items():
+        if weight < 0:
+            raise ValueError(f'{name}={weight} must be 0 or more; 0 turns the task off.')
+
+
 def width_of_projections(projector: dict) -> Derived:
     """What a predictor reads and predicts, from the config of the projector before it."""
     return Derived(projector.get('out_channels'), 'the width of model.projector.out_channels')

@@ -7,7 +7,7 @@ from mmmask.layers import MomentumCopy
 from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel, width_of_projections
+from .base import MaskedImageModel, require_weights, width_of_projections
 
 
 @MODELS.register_module()
@@ -30,6 +30,9 @@ class CMAEHuang(MaskedImageModel):
             :class:`mmmask.layers.MomentumCopy`.
         contrast_weight: of the contrastive loss; reconstruction has weight 1.
         **kwargs: as in :class:`MaskedImageModel`.
+
+    Raises:
+        ValueError: for a negative weight.
     """
 
     num_views = 2
@@ -45,6 +48,7 @@ class CMAEHuang(MaskedImageModel):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        require_weights(contrast_weight=contrast_weight)
         width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
         # The key is a mean patch of the encoder, so the mean of what is decoded has its width.
         self.feature_decoder = build(feature_decoder, in_channels=width, out_channels=width)

@@ -10,7 +10,7 @@ from mmmask.masking import Mask
 from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel, width_of_projections
+from .base import MaskedImageModel, require_weights, width_of_projections
 
 SOURCES = ('encoder_cls', 'mean_patch', 'decoder_cls')
 TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
@@ -48,7 +48,8 @@ class CMAEMao(MaskedImageModel):
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
-        ValueError: for an unknown source or target, or another number of views to reconstruct.
+        ValueError: for an unknown source or target, a negative weight, or another number of views
+            to reconstruct.
     """
 
     num_views = 2
@@ -74,6 +75,11 @@ class CMAEMao(MaskedImageModel):
         for name, value, known in (('source', source, SOURCES), ('target', target, TARGETS)):
             if value not in known:
                 raise ValueError(f'{name}={value!r} is not one of {known}.')
+        require_weights(
+            reconstruction_weight=reconstruction_weight,
+            contrast_weight=contrast_weight,
+            position_weight=position_weight,
+        )
         if reconstructed_views not in (1, 2):
             raise ValueError(
                 f'reconstructed_views={reconstructed_views} is not 1 or 2; to do without '
@@ -88,6 +94,8 @@ class CMAEMao(MaskedImageModel):
         self.position_weight = position_weight
         if freeze_patch_embed:
             self.backbone.patch_embed.requires_grad_(False)
+        # Crops that follow the attention of the class token need one that finds the object.
+        self.trains_class_token = source == 'encoder_cls' or not contrast_weight
         contrasts, places = contrast_weight and contrast_head, position_weight and position_head
         width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
         self.projector = self.contrast_head = self.position_head = self.momentum_copy = None

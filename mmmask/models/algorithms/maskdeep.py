@@ -56,7 +56,8 @@ class MaskDeep(PretrainingModel):
         final_momentum: at the end, along half a cosine.
 
     Raises:
-        ValueError: if the backbone does not return its last stage, which the target pools.
+        ValueError: if the backbone does not return its last stage, which the target pools, or if
+            masks and neck have different levels.
     """
 
     takes_more_views = True
@@ -84,6 +85,7 @@ class MaskDeep(PretrainingModel):
             widths = Derived(self.fpn.out_channels, 'the channels of the maps of model.fpn')
         self.masking = None if masking is None else MODELS.build(masking)
         self.neck = build(neck, in_channels=widths)
+        self._require_matching_masks()
         self.head = build(
             head,
             weights=Derived(self.neck.weights, 'the predictions of model.neck'),
@@ -96,6 +98,17 @@ class MaskDeep(PretrainingModel):
         projectors = nn.ModuleDict({level: self.neck.projectors[level] for level in levels})
         encoder = dict(backbone=self.backbone) | ({} if fpn is None else dict(fpn=self.fpn))
         self.target = MomentumCopy(momentum, final_momentum, projectors=projectors, **encoder)
+
+    def _require_matching_masks(self) -> None:
+        if (self.masking is None) != (len(self.neck.transformers) == 0):
+            raise ValueError(
+                'neck.fusion and masking go together: give both, or set both to None for BYOL.'
+            )
+        if self.masking is not None and len(self.masking.ratios) != self.neck.num_levels:
+            raise ValueError(
+                f'masking.ratios={self.masking.ratios} must be {self.neck.num_levels} fractions, '
+                'one for each level of the neck.'
+            )
 
     @property
     def min_views(self) -> int:

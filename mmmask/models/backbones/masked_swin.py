@@ -8,9 +8,17 @@ from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmmask.layers import WindowGroups, group_windows, initialize_transformer, patch_grid
+from mmmask.layers import (
+    WindowGroups,
+    check_windows,
+    group_windows,
+    initialize_transformer,
+    patch_grid,
+)
 from mmmask.masking import Mask, gather_tokens, shared_visible
 from mmmask.registry import MODELS
+
+from .options import check_image_size, check_out_indices, find_depth
 
 COORDINATES = ('true', 'scrambled')
 
@@ -35,7 +43,8 @@ class MaskedSwinTransformer(SwinTransformer):
         **kwargs: anything else that ``mmpretrain.SwinTransformer`` takes.
 
     Raises:
-        ValueError: for unknown coordinates, or options that a masked encoder does not know.
+        ValueError: for unknown coordinates, options that a masked encoder does not know, or an
+            architecture, image size or ``out_indices`` that cannot work.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class MaskedSwinTransformer(SwinTransformer):
             raise ValueError(
                 'use_abs_pos_embed and pad_small_map do not work with a mask: leave them out.'
             )
+        check_out_indices(kwargs.get('out_indices', -1), find_depth(arch, self.arch_zoo))
         super().__init__(
             arch=arch,
             img_size=img_size,
@@ -64,6 +74,7 @@ class MaskedSwinTransformer(SwinTransformer):
         # Tokens along the side of a unit at the start of each stage: 8, 4, 2, 1.
         self.unit_sides = [2**stage for stage in reversed(range(self.num_layers))]
         self.patch_size = patch_size * self.unit_sides[0]  # of a mask unit
+        check_image_size(img_size, self.patch_size)
 
     def init_weights(self) -> None:
         """Initialise as LocalMIM's reference, unless ``init_cfg`` names a checkpoint."""
@@ -84,6 +95,18 @@ class MaskedSwinTransformer(SwinTransformer):
         """Width of the returned feature map; of several, one width for each."""
         widths = tuple(self.num_features[index] for index in sorted(self.out_indices))
         return widths if len(widths) > 1 else widths[0]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels along the side of a token, for each returned feature map."""
+        first, last = int(self.out_after_downsample), self.num_layers - 1
+        finest = self.patch_size // self.unit_sides[0]
+        return tuple(finest * 2 ** min(i + first, last) for i in sorted(self.out_indices))
+
+    def check_grid(self, grid: tuple[int, int]) -> None:
+        """Raise ValueError unless the windows tile the map of every stage on a grid of units."""
+        for stage, side in zip(self.stages, self.unit_sides, strict=True):
+            check_windows(grid, side, stage.blocks[0].attn.window_size)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """(B, C, H, W) -> (h, w), the grid of units of these images.

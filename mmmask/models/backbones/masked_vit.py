@@ -8,6 +8,8 @@ from mmmask.masking import Mask
 from mmmask.models.vit import embed, position_table, walk
 from mmmask.registry import MODELS
 
+from .options import check_image_size, check_out_indices, find_depth
+
 
 @MODELS.register_module()
 class MaskedVisionTransformer(VisionTransformer):
@@ -22,9 +24,14 @@ class MaskedVisionTransformer(VisionTransformer):
             ``img_size`` work; the position table is then interpolated.
         out_type: ``'raw'`` returns all tokens of a tap. With a mask taps are always raw.
         **kwargs: anything else that ``mmpretrain.VisionTransformer`` takes.
+
+    Raises:
+        ValueError: for an architecture, image size or ``out_indices`` that cannot work.
     """
 
     def __init__(self, arch='base', img_size=224, patch_size=16, out_type='raw', **kwargs) -> None:
+        check_out_indices(kwargs.get('out_indices', -1), find_depth(arch, self.arch_zoo))
+        check_image_size(img_size, patch_size)
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_type=out_type, **kwargs
         )
@@ -57,6 +64,11 @@ class MaskedVisionTransformer(VisionTransformer):
         """Width of the returned feature map; of several, one width for each."""
         widths = (self.embed_dims,) * len(self.out_indices)
         return widths if len(widths) > 1 else self.embed_dims
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels along the side of a token, for each returned feature map."""
+        return (self.patch_size,) * len(self.out_indices)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
         """(B, C, H, W) -> (h, w), the patch grid of these images.

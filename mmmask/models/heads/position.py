@@ -60,6 +60,7 @@ class PositionHead(BaseModule):
         self.input_pe = input_pe
         self.drop_ratio = drop_ratio
         self.smoothing = self.sigma = smoothing
+        self.needs_progress = smoothing > 0
         hidden = in_channels // 2
         self.layers = nn.Sequential(
             nn.Linear(in_channels, hidden), nn.Linear(hidden, num_positions)
@@ -102,20 +103,24 @@ class PositionHead(BaseModule):
         dropped = self.dropped_position.to(position.dtype).expand_as(rows)
         return position.expand(num_images, -1, -1).scatter(1, rows, dropped), chosen
 
-    def forward(
-        self, tokens: Tensor, places: Tensor, grid: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """(B, n, D) tokens and their (B, n) raster indices -> loss, accuracy.
-
-        Raises:
-            ValueError: if the (h, w) grid has not the number of positions.
-        """
+    def check_grid(self, grid: tuple[int, int]) -> None:
+        """Raise ValueError unless the (h, w) grid has the number of positions."""
         if grid[0] * grid[1] != self.num_positions:
             raise ValueError(
                 f'num_positions={self.num_positions} of the position head does not fit the '
                 f'{grid[0]}x{grid[1]} patches of these images: set model.backbone.img_size to '
                 'their size.'
             )
+
+    def forward(
+        self, tokens: Tensor, places: Tensor, grid: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """(B, n, D) tokens and their (B, n) raster indices -> loss, accuracy.
+
+        Raises:
+            ValueError: if the (h, w) grid does not have the number of positions.
+        """
+        self.check_grid(grid)
         logits = self.layers(tokens)
         if self.loss == 'ce':
             loss = position_cross_entropy(logits, places, grid, self.sigma)

@@ -136,7 +136,8 @@ class DeepMaskingNeck(BaseModule):
         norm_cfg: of the projectors.
 
     Raises:
-        ValueError: for an unknown fusion or target, no blocks, or lists that differ in length.
+        ValueError: for an unknown fusion or target, no blocks, heads that do not divide the width,
+            lists that differ in length, or levels that would not be trained.
     """
 
     def __init__(
@@ -163,6 +164,10 @@ class DeepMaskingNeck(BaseModule):
             raise ValueError(f'fusion={fusion!r} is not one of {FUSIONS}, or None for BYOL.')
         if depth < 1:
             raise ValueError(f"depth={depth} must be at least 1; without blocks fusion='mean'.")
+        if embed_dims % num_heads or embed_dims % 4:
+            raise ValueError(
+                f'embed_dims={embed_dims} must be divisible by num_heads={num_heads} and by 4.'
+            )
         if not len(hidden_channels) == len(level_weights) == num_levels:
             raise ValueError(
                 f'in_channels={in_channels}, hidden_channels={hidden_channels} and '
@@ -174,7 +179,15 @@ class DeepMaskingNeck(BaseModule):
                     f'targets={targets}: {(level, pooling)} must be a level of {num_levels} and '
                     f'one of {sorted(POOLINGS)}.'
                 )
+        levels = {level % num_levels for level, _ in targets}
+        if fusion is None and len(levels) < num_levels:
+            raise ValueError(
+                f'fusion=None reads only the levels of targets={targets}, but there are '
+                f'{num_levels}, and the others would not be trained: set backbone.out_indices to '
+                'the levels that are read.'
+            )
         self.embed_dims = embed_dims
+        self.num_levels = num_levels
         self.targets = tuple((level % num_levels, pooling) for level, pooling in targets)
         self.position_extent = position_extent
         self.projectors = ModuleDict(

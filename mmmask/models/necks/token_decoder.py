@@ -34,6 +34,8 @@ class TokenDecoder(BaseModule):
         ValueError: for a width that does not divide, or a target of several scales.
     """
 
+    scale = 1  # side of the output grid over the side of the patch grid
+
     def __init__(
         self,
         in_channels: int | Sequence[int],
@@ -145,6 +147,7 @@ class ScaleDecoder(TokenDecoder):
         }
         if scale not in rescalings:
             raise ValueError(f'scale={scale} is not one of {sorted(rescalings)}.')
+        self.scale = scale
         self.project = nn.Sequential(*rescalings[scale]())
 
     def init_weights(self) -> None:
