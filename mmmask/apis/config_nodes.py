@@ -40,7 +40,7 @@ class Node(NamedTuple):
     def name(self) -> str:
         """What messages call it."""
         name = self.config.get('type', self.path)
-        return name if isinstance(name, str) else name.__name__
+        return getattr(name, '__name__', str(name))
 
     def argument(self, name: str) -> Any:
         """The value that the config gives, else the default of the signature, else None."""

@@ -29,11 +29,11 @@ FOREIGN = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvi
 class Unknown(nn.Module):
     """Stands for a component that could not be built, and for everything it would report.
 
-    A rule that depends on it raises TypeError, or names it in its message: it is skipped.
+    A rule that depends on it is skipped: it raises a TypeError, or names it in its message.
     """
 
     def __repr__(self) -> str:
-        return '<unknown>'
+        return 'Unknown'
 
     def __getattr__(self, name: str) -> 'Unknown':
         if name.startswith('__'):
@@ -47,7 +47,7 @@ class Unknown(nn.Module):
         return self
 
     def _refuse(self, *args):
-        raise TypeError('the value is unknown')
+        raise TypeError('Unknown has no value')
 
     __eq__ = __ne__ = __bool__ = _refuse
     __hash__ = nn.Module.__hash__
@@ -114,12 +114,12 @@ class Trial:
             place = f'{path}={size}'
             with self.collecting(), torch.no_grad():
                 images = torch.empty(1, 3, *size)
-                with self.watch(place):
+                with self.watch(place, ValueError):
                     target(images)
-                with self.watch(place):
+                with self.watch(place, ValueError):
                     grid = backbone.grid(images)
                     for part in on_grid:
-                        with self.watch(place):
+                        with self.watch(place, ValueError):
                             part.check_grid(grid)
                     if not masking.needs_evidence:
                         masking(1, grid, images.device)
@@ -176,20 +176,19 @@ class Trial:
         return dict.fromkeys(missing, UNKNOWN) | defaults | stated
 
     @contextmanager
-    def watch(self, path: str) -> Iterator[None]:
-        """Collect a ValueError, or a failed assertion, as an error of the component at a path.
+    def watch(self, path: str, kinds=(ValueError, TypeError, AssertionError)) -> Iterator[None]:
+        """Collect errors of some kinds, by default those that come from wrong arguments.
 
-        Other errors come from unknown values, from values of a wrong type and from what the meta
-        device cannot do. They appear when the run starts.
+        What follows from an unknown value is skipped, and so is what the meta device or this
+        machine cannot do: it appears when the run starts, if at all.
         """
         try:
             yield
-        except (ValueError, AssertionError) as error:
+        except kinds as error:
             # mmengine before 0.10.8 names the class and the file first.
             message = re.sub(r'^class `\w+` in \S+: ', '', str(error)).removesuffix('.')
             is_key = '=' not in path and re.match(r'\w+(\.\w+)*(=| is missing)', message)
-            joint = '.' if is_key else ': '
-            if message and repr(UNKNOWN) not in message:
-                self.errors.append(f'{path}{joint}{message}')
+            if message and 'Unknown' not in message:
+                self.errors.append(f'{path}{"." if is_key else ": "}{message}')
         except Exception:
             pass

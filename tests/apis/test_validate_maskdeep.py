@@ -94,10 +94,10 @@ def test_masks_and_fusion_go_together():
         'read'
     ]
     assert errors(DIGITS, model__neck__fusion=None, model__backbone__out_indices=(3,)) == [
-        'model.neck.fusion and masking go together: give both, or set both to None for BYOL'
+        'model: neck.fusion and masking go together: give both, or set both to None for BYOL'
     ]
     assert errors(DIGITS, model__masking=None) == [
-        'model.neck.fusion and masking go together: give both, or set both to None for BYOL'
+        'model: neck.fusion and masking go together: give both, or set both to None for BYOL'
     ]
 
 

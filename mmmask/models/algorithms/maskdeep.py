@@ -56,8 +56,8 @@ class MaskDeep(PretrainingModel):
         final_momentum: at the end, along half a cosine.
 
     Raises:
-        ValueError: if the backbone does not return its last stage, which the target pools, or if
-            masks and neck have different levels.
+        ValueError: for less than one view, a backbone that does not return its last stage, which
+            the target pools, or masks and a neck with different levels.
     """
 
     takes_more_views = True
@@ -77,6 +77,8 @@ class MaskDeep(PretrainingModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        if not isinstance(num_views, int) or num_views < 1:
+            raise ValueError(f'num_views={num_views} must be an integer of at least 1.')
         self.backbone = MODELS.build(backbone)
         _require_last_stage(self.backbone)
         widths = Derived(_widths(self.backbone), 'the channels of the maps of model.backbone')
@@ -113,7 +115,7 @@ class MaskDeep(PretrainingModel):
     @property
     def min_views(self) -> int:
         """Views of each image: every online view needs the target of another, or its own."""
-        return max(self.num_views, 2 - self.include_self_target)
+        return max(self.num_views, 1 if self.include_self_target else 2)
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
         """V online views and any number of target-only views, (B, C, H, W) each -> losses."""
