@@ -347,8 +347,8 @@ def test_swin_that_does_not_fit():
     ]
     assert errors(demo('localmim_swin', model__backbone__window_size=6)) == [
         'train_dataloader.dataset.pipeline.0.scale=(64, 64): windows of 6 do not tile a map of '
-        '32x32 tokens: choose an image size whose maps they divide, or another window_size (one per '
-        "stage through the backbone's stage_cfgs)"
+        '32x32 tokens: choose an image size whose maps they divide, or another window_size (one '
+        "per stage through the backbone's stage_cfgs)"
     ]
     (error,) = errors(demo('localmim_swin', model__backbone__window_size=[4, 4, 6]))
     assert error.startswith('model.backbone: ')  # mmpretrain wants a number

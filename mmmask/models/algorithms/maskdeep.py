@@ -106,9 +106,10 @@ class MaskDeep(PretrainingModel):
             raise ValueError(
                 'neck.fusion and masking go together: give both, or set both to None for BYOL.'
             )
-        if self.masking is not None and len(self.masking.ratios) != self.neck.num_levels:
+        ratios = getattr(self.masking, 'ratios', None)
+        if ratios is not None and len(ratios) != self.neck.num_levels:
             raise ValueError(
-                f'masking.ratios={self.masking.ratios} must be {self.neck.num_levels} fractions, '
+                f'masking.ratios={ratios} must be {self.neck.num_levels} fractions, '
                 'one for each level of the neck.'
             )
 
