@@ -26,34 +26,34 @@ BUILT = (root.MODELS, root.TRANSFORMS, root.HOOKS, root.PARAM_SCHEDULERS)
 FOREIGN = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvision')
 
 
-class Unknown(nn.Module):
+class UnknownValue(nn.Module):
     """Stands for a component that could not be built, and for everything it would report.
 
     A rule that depends on it is skipped: it raises a TypeError, or names it in its message.
     """
 
     def __repr__(self) -> str:
-        return 'Unknown'
+        return type(self).__name__
 
-    def __getattr__(self, name: str) -> 'Unknown':
+    def __getattr__(self, name: str) -> 'UnknownValue':
         if name.startswith('__'):
             raise AttributeError(name)
         return self
 
-    def __deepcopy__(self, memo) -> 'Unknown':
+    def __deepcopy__(self, memo) -> 'UnknownValue':
         return self
 
-    def __call__(self, *args, **kwargs) -> 'Unknown':
+    def __call__(self, *args, **kwargs) -> 'UnknownValue':
         return self
 
     def _refuse(self, *args):
-        raise TypeError('Unknown has no value')
+        raise TypeError(repr(self))
 
     __eq__ = __ne__ = __bool__ = _refuse
     __hash__ = nn.Module.__hash__
 
 
-UNKNOWN = Unknown()
+UNKNOWN = UnknownValue()
 
 
 def _is_own(node: Node) -> bool:
@@ -124,6 +124,18 @@ class Trial:
                     if not masking.needs_evidence:
                         masking(1, grid, images.device)
 
+    def try_optimizer(self, wrapper: dict | None) -> None:
+        """Collect what the constructor of parameter groups refuses, as mmengine builds it."""
+        if isinstance(wrapper, dict) and 'optimizer' in wrapper:
+            with self.collecting(), self.watch('optim_wrapper'):
+                root.OPTIM_WRAPPER_CONSTRUCTORS.build(
+                    dict(
+                        type=wrapper.get('constructor', 'DefaultOptimWrapperConstructor'),
+                        optim_wrapper_cfg=wrapper,
+                        paramwise_cfg=wrapper.get('paramwise_cfg'),
+                    )
+                )
+
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Let components be built on the meta device, and collect what constructors refuse."""
@@ -188,7 +200,7 @@ class Trial:
             # mmengine before 0.10.8 names the class and the file first.
             message = re.sub(r'^class `\w+` in \S+: ', '', str(error)).removesuffix('.')
             is_key = '=' not in path and re.match(r'\w+(\.\w+)*(=| is missing)', message)
-            if message and 'Unknown' not in message:
+            if message and repr(UNKNOWN) not in message:
                 self.errors.append(f'{path}{"." if is_key else ": "}{message}')
         except Exception:
             pass

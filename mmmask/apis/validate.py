@@ -40,5 +40,6 @@ def _find_errors(cfg: dict) -> list[str]:
     loop = cfg.get('train_cfg')
     trial = Trial(nodes, loop.get('max_epochs') if isinstance(loop, dict) else None)
     trial.try_images(image_sizes(nodes))
+    trial.try_optimizer(cfg.get('optim_wrapper'))
     plan = Plan(cfg, nodes, trial.built, trial.tried)
     return [*(line for check in CHECKS for line in check(plan)), *trial.errors]

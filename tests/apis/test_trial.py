@@ -132,3 +132,22 @@ def test_models_take_no_memory():
 def test_what_a_method_leaves_out_is_not_built():
     cfg = demo('cmae-mao_vit', model__position_weight=0.0, model__position_head__loss='cee')
     validate_config(cfg)
+
+
+def test_parameter_groups():
+    path = 'optim_wrapper__paramwise_cfg__layer_decay'
+    (error,) = errors(demo('mae_vit', **{path: 0.7}))
+    assert error.startswith('optim_wrapper.paramwise_cfg={')
+    assert "has unknown keys ['layer_decay']" in error
+
+
+def test_encoders_of_other_packages_get_images_that_patches_tile():
+    backbone = dict(_delete_=True, type='mmpretrain.VisionTransformer', img_size=64, patch_size=8)
+    changes = dict(model__type='mmpretrain.ImageClassifier', model__backbone=backbone)
+    cfg = demo('mae_vit', train_dataloader__dataset__pipeline__0__scale=60, **changes)
+    for key in ('masking', 'neck', 'target_generator', 'head'):
+        cfg.model.pop(key)
+    assert errors(cfg) == [
+        'train_dataloader.dataset.pipeline.0.scale=(60, 60) must be a multiple of 8, a patch of '
+        'model.backbone'
+    ]

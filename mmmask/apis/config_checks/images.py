@@ -45,19 +45,23 @@ def image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
     return crops or dict(list(resizings.items())[-1:])
 
 
-def check_position_embedding(plan: Plan) -> Iterator[str]:
-    """Warn of images for which positions are interpolated at every step."""
+def check_patches(plan: Plan) -> Iterator[str]:
+    """Patches tile the images; a warning if positions are interpolated at every step."""
     backbone = plan.node('model.backbone')
-    declared = _sides(backbone.argument('img_size')) if is_a(backbone, VisionTransformer) else None
+    if not is_a(backbone, VisionTransformer):
+        return
+    declared, patch = _sides(backbone.argument('img_size')), backbone.argument('patch_size')
+    is_built = plan.part('model.backbone') is not None  # and has been tried
     for path, size in image_sizes(plan.nodes).items():
-        if declared and sorted(size) != sorted(declared):
+        if not is_built and is_positive(patch) and any(side % patch for side in size):
+            yield tell(path, size, f'must be a multiple of {patch}, a patch of model.backbone')
+        elif sorted(size) != sorted(declared or size):
             print_log(
                 f'{path}={size} differs from model.backbone.img_size={declared}: the position '
                 'embedding is interpolated at every step.',
                 logger='current',
                 level=logging.WARNING,
             )
-    yield from ()
 
 
 def check_views(plan: Plan) -> Iterator[str]:
@@ -84,4 +88,4 @@ def check_views(plan: Plan) -> Iterator[str]:
         yield tell(path, [node.name for node in transforms], f'{rule}: use {remedy}')
 
 
-CHECKS = (check_position_embedding, check_views)
+CHECKS = (check_patches, check_views)

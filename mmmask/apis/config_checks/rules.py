@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from ..config_nodes import Node
-from ..config_trial import Unknown
+from ..config_trial import UnknownValue
 
 
 class Plan(NamedTuple):
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
     def part(self, path: str) -> Any:
         """What was built at a path, or None."""
         built = self.built.get(path)
-        return None if isinstance(built, Unknown) else built
+        return None if isinstance(built, UnknownValue) else built
 
     def first(self, kind: type) -> Node | None:
         return next((node for node in self.nodes if is_a(node, kind)), None)

@@ -8,7 +8,7 @@ from mmmask.engine.hooks import CollapseHook, MomentumUpdateHook, ProgressHook
 from mmmask.layers import MomentumCopy
 from mmmask.models import ContrastiveHead
 
-from ..config_trial import Unknown
+from ..config_trial import UnknownValue
 from .rules import Plan, is_a, is_positive, nearest, tell, tell_key
 
 
@@ -19,7 +19,7 @@ def check_movement(plan: Plan) -> Iterator[str]:
         return
     for name, module in model.named_modules():
         hook = None
-        if isinstance(module, Unknown):
+        if isinstance(module, UnknownValue):
             continue
         if isinstance(module, MomentumCopy):
             hook = MomentumUpdateHook

@@ -32,8 +32,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         unknown = set(paramwise_cfg or ()) - set(options)
         if unknown:
             raise ValueError(
-                f'optim_wrapper.paramwise_cfg has unknown keys {sorted(unknown)}: this constructor '
-                f'takes {sorted(options)}.'
+                f'paramwise_cfg={dict(paramwise_cfg)} has unknown keys {sorted(unknown)}: this '
+                f'constructor takes {sorted(options)}.'
             )
         super().__init__(optim_wrapper_cfg, options | dict(paramwise_cfg or {}))
 
