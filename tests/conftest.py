@@ -1,4 +1,4 @@
-"""What the suites share."""
+"""Fixtures and helpers of several suites."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
 from torch.nn import functional as F
 
-import mmmask.models  # noqa: F401  enters everything into the registry
+import mmmask.models  # noqa: F401  registers all models
 from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.registry import MODELS
 
@@ -33,7 +33,7 @@ def build_model(config: str | Path, seed: int = 0, **model):
 
 
 def trainable(module: torch.nn.Module) -> int:
-    """How many numbers are trained."""
+    """The number of trained parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
@@ -61,7 +61,7 @@ def with_options(cfg: Config, options: str) -> Config:
 
 
 def errors_but_for_data(cfg: Config) -> list[str]:
-    """What is wrong with a config, apart from images that are not on this machine."""
+    """The errors of a config, apart from images that are not on this machine."""
     try:
         validate_config(cfg)
     except ConfigError as error:
@@ -72,7 +72,7 @@ def errors_but_for_data(cfg: Config) -> list[str]:
 
 @contextmanager
 def signals_taken_back() -> Iterator[None]:
-    """Signals that tell a training to stop do afterwards what they did before."""
+    """Restore the handlers of the signals that stop a training."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield

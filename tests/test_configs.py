@@ -1,4 +1,4 @@
-"""One suite over every config: it loads, is valid, fits its name, and its model runs."""
+"""One suite for every config: it loads, it is valid, it fits its name, and its model runs."""
 
 import re
 import sys
@@ -141,8 +141,8 @@ def copy_fake_tensor(tensor: FakeTensor, memo: dict) -> FakeTensor:
 @contextmanager
 def fake_tensors():
     """Tensors with shapes but no memory; functions that remember tensors forget them in between."""
-    # A momentum copy deep-copies its tensors, and by default the mode that they belong to, and the
-    # storage of numbers (the counters of BatchNorm).
+    # A momentum copy deep-copies its tensors, by default together with the mode that they belong to
+    # and the storage of numbers (the counters of BatchNorm).
     with (
         patch.object(FakeTensorMode, '__deepcopy__', lambda mode, _: mode, create=True),
         patch.object(FakeTensor, '__deepcopy__', copy_fake_tensor),

@@ -80,7 +80,7 @@ def load_config(
 
 
 def drop_other_weights(model: dict | None) -> None:
-    """Let a model's config name no checkpoint of its own, which would be fetched for nothing."""
+    """Remove the checkpoints that a model's config names: they would be fetched for nothing."""
     if not isinstance(model, dict):
         return
     backbone = model.get('backbone')
@@ -90,18 +90,18 @@ def drop_other_weights(model: dict | None) -> None:
             backbone.init_cfg = None
         if backbone.get('pretrained'):
             backbone.pretrained = None
-    if model.get('pretrained'):  # where mmseg's models name it
+    if model.get('pretrained'):  # the key of mmseg's models
         model.pretrained = None
 
 
 def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
-    bf16 needs no loss scale; fp16 gets a dynamic one. A detector's config chooses for itself, as
-    mmcv's operators have no bf16.
+    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` leaves detectors as their configs
+    are, as mmcv's operators do not support bf16.
 
     Raises:
-        ValueError: for a choice that is none of ``AMP_CHOICES``.
+        ValueError: if ``amp`` is not one of ``AMP_CHOICES``.
     """
     if amp not in AMP_CHOICES:
         raise ValueError(f'amp={amp!r} is not one of {AMP_CHOICES}.')
@@ -125,7 +125,7 @@ def set_precision(cfg: Config, amp: str) -> None:
 
 
 def set_defaults(cfg: Config) -> None:
-    """What depends on the machine rather than on the method."""
+    """Fill in what depends on the machine rather than on the method."""
     has_gpu = torch.cuda.is_available()
     # Images of detection and segmentation differ in size until the model pads them.
     collate = 'pseudo' if cfg.get('default_scope') in ('mmdet', 'mmseg') else 'default'
@@ -148,7 +148,7 @@ def set_defaults(cfg: Config) -> None:
 
 
 def scale_learning_rate(cfg: Config, world_size: int) -> str:
-    """Multiply the base rate by the real batch over the base batch; returns the arithmetic.
+    """Multiply the base rate by the real batch over the base batch, and return the arithmetic.
 
     The real batch is batch per process × processes × accumulation. Without ``auto_scale_lr`` in
     the config, or with its ``enable=False``, the rate is absolute and stays as it is.
@@ -167,7 +167,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
 
 
 def build_runner(cfg: Config) -> tuple[Runner, str]:
-    """Build a runner whose learning rate fits the real batch; also returns the arithmetic."""
+    """Build a runner whose learning rate fits the real batch, and return it with the arithmetic."""
     read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     world_size = _launched_world_size(cfg.launcher)
@@ -185,14 +185,14 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
 
 
 def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:
-    """Start the process group that torchrun announces; mmengine leaves an existing one alone.
+    """Start the process group that torchrun announces. mmengine then uses it.
 
-    torchrun keeps its store when it starts all processes again, and with it the addresses of the
-    former ones. So that nobody calls those, each start has names of its own in the store.
+    When torchrun restarts all processes it keeps its store, with the addresses of the former
+    processes. Each start therefore uses its own prefix in the store.
 
     Args:
-        backend: on GPUs; CPUs talk through gloo.
-        timeout: seconds to wait for another process; by default what PyTorch waits.
+        backend: for GPUs; CPUs use gloo.
+        timeout: seconds to wait for another process; by default PyTorch's.
     """
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
@@ -216,7 +216,7 @@ def _launched_world_size(launcher: str) -> int:
 
 
 def restarted() -> bool:
-    """Whether torchrun or Slurm has started this run again after it failed or was preempted."""
+    """Whether torchrun or Slurm has restarted this run after it failed or was preempted."""
     return any(
         int(os.environ.get(variable) or 0) > 0
         for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
@@ -231,7 +231,7 @@ def die_with_the_launcher() -> None:
 
 
 def describe_run(cfg: Config) -> None:
-    """Build all that a run needs, print what it resolved to, and train nothing (``--dry-run``)."""
+    """Build everything that a run needs and print a summary, without training (``--dry-run``)."""
     work_dir, cfg.log_level = cfg.work_dir, 'WARNING'
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         runner, arithmetic = build_runner(cfg)
@@ -248,9 +248,9 @@ def describe_run(cfg: Config) -> None:
     table.add_row(
         'optimizer', f'{type(optim_wrapper).__name__}({cfg.optim_wrapper.optimizer.type})'
     )
-    for name, box in runner.model.named_children():
-        trained = sum(p.numel() for p in box.parameters() if p.requires_grad)
-        frozen = sum(p.numel() for p in box.parameters() if not p.requires_grad)
+    for name, module in runner.model.named_children():
+        trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
+        frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
         if trained or frozen:
             table.add_row(f'parameters of {name}', f'{trained:,} trained, {frozen:,} frozen')
     trained = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
