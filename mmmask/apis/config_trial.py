@@ -70,9 +70,9 @@ class Trial:
 
     Attributes:
         built: what was built at each path, ``UNKNOWN`` if that failed.
-        tried: paths of all components whose arguments the trial has checked, or that the
-            components around them leave out.
-        errors: a line for each ValueError, with the path of the component that raised it.
+        tried: paths of the components whose arguments the trial has checked, and of those that
+            the components around them leave out.
+        errors: one line each, with the path of the component that raised it.
     """
 
     def __init__(self, nodes: Sequence[Node], max_epochs: int | None = None) -> None:
@@ -99,7 +99,7 @@ class Trial:
                     node.registry.build(node.config, default_args=dict.fromkeys(takes, UNKNOWN))
 
     def try_images(self, sizes: dict[str, tuple[int, int]]) -> None:
-        """Collect what refuses images of these sizes, named by what sets them."""
+        """Collect what refuses images of these sizes, named by the key that sets them."""
         backbone, masking, target = (
             self.built.get(f'model.{name}', UNKNOWN)
             for name in ('backbone', 'masking', 'target_generator')
@@ -176,8 +176,8 @@ class Trial:
             for key, value in node.config.items()
             if key in takes or key in ('type', '_scope_') or not (is_closed or key in left_out)
         }
-        if 'end' in takes and node.registry is root.PARAM_SCHEDULERS and self.max_epochs:
-            defaults = dict(end=self.max_epochs) | defaults
+        if node.registry is root.PARAM_SCHEDULERS and node.argument('by_epoch') is not False:
+            defaults = dict(end=self.max_epochs) | defaults if self.max_epochs else defaults
         needed = [key for key, default in takes.items() if default is REQUIRED]
         missing = [key for key in needed if key not in stated | defaults]
         self.errors += [

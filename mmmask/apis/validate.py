@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 from mmengine.registry import DefaultScope
 
-from .config_checks import CHECKS, Plan, image_sizes
+from .config_checks import CHECKS, image_sizes
+from .config_checks.rules import Plan, is_positive
 from .config_nodes import find_nodes
 from .config_trial import Trial
 
@@ -37,9 +38,10 @@ def validate_config(cfg: dict) -> None:
 def _find_errors(cfg: dict) -> list[str]:
     cfg = copy.deepcopy(cfg)  # some constructors change what they are given
     nodes = find_nodes(cfg)
-    loop = cfg.get('train_cfg')
-    trial = Trial(nodes, loop.get('max_epochs') if isinstance(loop, dict) else None)
+    plan = Plan(cfg, nodes)
+    max_epochs = plan.value('train_cfg.max_epochs')
+    trial = Trial(nodes, max_epochs if is_positive(max_epochs) else None)
     trial.try_images(image_sizes(nodes))
     trial.try_optimizer(cfg.get('optim_wrapper'))
-    plan = Plan(cfg, nodes, trial.built, trial.tried)
+    plan = plan._replace(built=trial.built, tried=trial.tried)
     return [*(line for check in CHECKS for line in check(plan)), *trial.errors]

@@ -14,8 +14,8 @@ class Plan(NamedTuple):
 
     cfg: dict
     nodes: list[Node]
-    built: dict[str, Any]
-    tried: set[str]
+    built: dict[str, Any] = {}
+    tried: set[str] = set()
 
     def value(self, path: str) -> Any:
         """The value at a dotted path, or None."""

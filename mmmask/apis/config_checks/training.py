@@ -1,5 +1,6 @@
 """What a model needs from the hooks and the batches of its training."""
 
+import difflib
 from collections.abc import Iterator
 
 from torch import nn
@@ -9,7 +10,7 @@ from mmmask.layers import MomentumCopy
 from mmmask.models import ContrastiveHead
 
 from ..config_trial import UnknownValue
-from .rules import Plan, is_a, is_positive, nearest, tell, tell_key
+from .rules import Plan, is_a, is_positive, tell, tell_key
 
 
 def check_movement(plan: Plan) -> Iterator[str]:
@@ -19,10 +20,10 @@ def check_movement(plan: Plan) -> Iterator[str]:
         return
     for name, module in model.named_modules():
         hook = None
-        if isinstance(module, UnknownValue):
-            continue
         if isinstance(module, MomentumCopy):
             hook = MomentumUpdateHook
+        elif isinstance(module, UnknownValue):
+            continue
         elif hasattr(module, 'set_progress') and getattr(module, 'needs_progress', True):
             hook = ProgressHook
         if hook and not plan.first(hook):
@@ -45,20 +46,22 @@ def check_observed_modules(plan: Plan) -> Iterator[str]:
     model = plan.part('model')
     if not isinstance(model, nn.Module):
         return
-    names = [name for name, _ in model.named_modules() if name]
+    modules = dict(model.named_modules())
+    if any(isinstance(module, UnknownValue) for module in modules.values()):
+        return
     for node in plan.nodes:
         place = node.argument('module') if is_a(node, CollapseHook) else None
-        if isinstance(place, str) and place not in names:
-            yield tell_key(node, 'module', f'is not a module of the model: {nearest(place, names)}')
+        if isinstance(place, str) and place not in modules:
+            close = difflib.get_close_matches(place, modules, n=1, cutoff=0)[0]
+            yield tell_key(node, 'module', f'is not a module of the model: did you mean {close!r}?')
 
 
 def check_evidence(plan: Plan) -> Iterator[str]:
     """Masks that follow what the model sees have a parser that reads it."""
     kind = getattr(plan.part('model.masking'), 'evidence_kind', None)
-    if isinstance(kind, str) and plan.value('model.parser') is None:
+    if isinstance(kind, str) and getattr(plan.part('model'), 'parser', kind) is None:
         remedy = "set model.parser=dict(type='mmmask.EncoderParser')"
-        rule = f'needs {kind} from a parser: {remedy}'
-        yield tell('model.masking.type', plan.value('model.masking.type'), rule)
+        yield tell_key(plan.node('model.masking'), 'type', f'needs {kind} from a parser: {remedy}')
 
 
 def check_scales(plan: Plan) -> Iterator[str]:
