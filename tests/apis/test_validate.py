@@ -449,9 +449,8 @@ def as_lists(value):
     return [as_lists(child) for child in value] if isinstance(value, list | tuple) else value
 
 
-@pytest.mark.parametrize('turn', [0, 1])
 @pytest.mark.parametrize('model', ['mae_vit', 'cmae-mao_vit', 'maskdeep_resnet'])
-def test_nonsense_anywhere_is_an_error_or_passes_but_never_crashes(model, turn):
+def test_nonsense_anywhere_is_an_error_or_passes_but_never_crashes(model):
     """At every place of a config one of five wrong values, in turns."""
     cfg = demo(model)
     if 'arch' in cfg.model.backbone:
@@ -462,7 +461,7 @@ def test_nonsense_anywhere_is_an_error_or_passes_but_never_crashes(model, turn):
         owner = content
         for key in parents:
             owner = owner[key]
-        wrong = [None, -1, 'text', [], {}][(index + turn) % 5]
+        wrong = [None, -1, 'text', [], {}][index % 5]
         right, owner[last] = owner[last], wrong
         try:
             validate_config(content)

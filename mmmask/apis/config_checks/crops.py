@@ -12,7 +12,7 @@ from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.engine.hooks.refresh_crops import is_due
 
 from ..config_nodes import Node
-from .rules import Plan, is_a, is_positive, tell_key
+from .rules import Plan, is_a, is_positive, report_key
 
 # Parts of the names of transforms that move what is in an image.
 MOVING = ('Affine', 'Albu', 'Augment', 'Crop', 'Flip', 'Rotate', 'Shear', 'Translate')
@@ -26,26 +26,26 @@ def check_crops(plan: Plan) -> Iterator[str]:
     for node in guided:
         if not node.path.startswith('train_dataloader.'):
             rule = 'gets boxes in train_dataloader only: give it a fixed box or use another crop'
-            yield tell_key(node, 'type', rule)
+            yield report_key(node, 'type', rule)
         elif hook is None:
             rule = (
                 "gets no boxes: add dict(type='mmmask.RefreshCropsHook') to the hooks, or give it "
                 'a fixed box such as (0.25, 0.25, 0.75, 0.75)'
             )
-            yield tell_key(node, 'type', rule)
+            yield report_key(node, 'type', rule)
         owner = plan.node(node.path.partition('.pipeline.')[0])
         if owner and inspect.isclass(owner.built) and not issubclass(owner.built, BaseDataset):
             rule = 'does not number its images for ContrastiveCrop: use a mmmask.ImageFolder'
-            yield tell_key(owner, 'type', rule)
+            yield report_key(owner, 'type', rule)
         for other in _before(node, plan.nodes):
             name = other.built.__name__  # the middle is the same in the search for boxes
             if name != 'CenterCrop' and any(part in name for part in MOVING):
                 rule = f'moves the image away from its box: put it after {node.path}'
-                yield tell_key(other, 'type', rule)
+                yield report_key(other, 'type', rule)
     if hook is not None:
         if not guided:
             rule = 'finds boxes that nothing uses: put mmmask.ContrastiveCrop into the pipeline'
-            yield tell_key(hook, 'type', rule)
+            yield report_key(hook, 'type', rule)
         yield from _check_search(hook, plan)
 
 
@@ -78,10 +78,10 @@ def _check_search(hook: Node, plan: Plan) -> Iterator[str]:
         elif not getattr(plan.part('model'), 'trains_class_token', True):
             rule = 'needs a class token that is trained to find the object'
         if rule:
-            yield tell_key(hook, 'heat_map', f"{rule}: use 'feat_norm' or 'feat_sum'")
+            yield report_key(hook, 'heat_map', f"{rule}: use 'feat_norm' or 'feat_sum'")
     if is_a(loop, IterBasedTrainLoop):
         rule = 'counts epochs: train by epochs, or give ContrastiveCrop a fixed box'
-        yield tell_key(hook, 'type', rule)
+        yield report_key(hook, 'type', rule)
         return
     epochs = loop.config.get('max_epochs') if loop else None
     if is_positive(epochs) and not any(
@@ -91,7 +91,7 @@ def _check_search(hook: Node, plan: Plan) -> Iterator[str]:
             f'finds no box in {epochs} epochs with warmup={search.warmup}: lower them, for example '
             'to warmup=0.2, interval=0.2'
         )
-        yield tell_key(hook, 'interval', rule)
+        yield report_key(hook, 'interval', rule)
 
 
 CHECKS = (check_crops,)

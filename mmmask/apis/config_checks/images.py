@@ -12,7 +12,7 @@ from mmmask.datasets import ShiftedCrop
 from mmmask.models import AugmentingDataPreprocessor
 
 from ..config_nodes import Node
-from .rules import Plan, is_a, is_positive, tell, tell_key
+from .rules import Plan, is_a, is_positive, report, report_key
 
 PIPELINE = re.compile(r'(train_dataloader\..*\bpipeline)\.\d+')
 
@@ -54,7 +54,7 @@ def check_patches(plan: Plan) -> Iterator[str]:
     is_built = plan.part('model.backbone') is not None  # and has been tried
     for path, size in image_sizes(plan.nodes).items():
         if not is_built and is_positive(patch) and any(side % patch for side in size):
-            yield tell(path, size, f'must be a multiple of {patch}, a patch of model.backbone')
+            yield report(path, size, f'must be a multiple of {patch}, a patch of model.backbone')
         elif sorted(size) != sorted(declared or size):
             print_log(
                 f'{path}={size} differs from model.backbone.img_size={declared}: the position '
@@ -82,10 +82,10 @@ def check_views(plan: Plan) -> Iterator[str]:
         return
     rule = f'gives {views} view(s) of each image, but {plan.node("model").name} compares {needed}'
     if maker:
-        yield tell_key(maker, key, f'{rule}: add views')
+        yield report_key(maker, key, f'{rule}: add views')
     else:
         remedy = "dict(type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[...], [...]])"
-        yield tell(path, [node.name for node in transforms], f'{rule}: use {remedy}')
+        yield report(path, [node.name for node in transforms], f'{rule}: use {remedy}')
 
 
 CHECKS = (check_patches, check_views)

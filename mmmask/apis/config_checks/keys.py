@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ..config_nodes import BUILT, CONSUMED, REQUIRED, SUPPLIED, known_types, parameters
-from .rules import Plan, nearest, tell
+from .rules import Plan, nearest, report
 
 TOP_LEVEL = {
     *inspect.signature(Runner.__init__).parameters,
@@ -59,14 +59,14 @@ def check_top_level(plan: Plan) -> Iterator[str]:
     is_foreign = plan.cfg.get('default_scope') in ('mmdet', 'mmseg')
     for key, value in plan.cfg.items():
         if key in BUILT and not isinstance(value, dict | list | tuple | None):
-            yield tell(key, value, 'must be a dict or a list of dicts')
+            yield report(key, value, 'must be a dict or a list of dicts')
         if key in TOP_LEVEL or key.startswith('_'):
             continue
         close = difflib.get_close_matches(key, TOP_LEVEL, n=1, cutoff=0.85)
         if close:
-            yield tell(key, value, f"is an unknown key: did you mean '{close[0]}'?")
+            yield report(key, value, f"is an unknown key: did you mean '{close[0]}'?")
         elif key in FORMER_KEYS and value is not None and value not in used:
-            line = tell(key, value, f'is no longer read: use {FORMER_KEYS[key]}')
+            line = report(key, value, f'is no longer read: use {FORMER_KEYS[key]}')
             if not is_foreign:
                 yield line
             else:
@@ -109,7 +109,9 @@ def check_types(plan: Plan) -> Iterator[str]:
                 break
         other = 'check its scope prefix, or import its module through custom_imports'
         remedy = f"write '{known[close[0]]}'" if close else other
-        yield tell(f'{node.path}.type', name, f'is not a registered {node.registry.name}: {remedy}')
+        yield report(
+            f'{node.path}.type', name, f'is not a registered {node.registry.name}: {remedy}'
+        )
 
 
 def check_arguments(plan: Plan) -> Iterator[str]:
@@ -131,7 +133,7 @@ def check_arguments(plan: Plan) -> Iterator[str]:
             is_near = key not in known and difflib.get_close_matches(str(key), reads, 1, 0.85)
             if key not in known and (closed or is_near):
                 remedy = f'is an unknown key of {node.name}: {nearest(str(key), reads)}'
-                yield tell(f'{node.path}.{key}', value, remedy)
+                yield report(f'{node.path}.{key}', value, remedy)
         given = {*node.config, *supplied}
         is_complete = not is_part and node.registry is not root.FUNCTIONS
         is_complete = is_complete and node.path not in plan.tried
@@ -152,16 +154,16 @@ def check_names(plan: Plan) -> Iterator[str]:
                 'has no type: a new hook needs one, and the hooks in custom_hooks are changed by '
                 f'number, as custom_hooks.0; {nearest(key, hooks.keys() - {key})}'
             )
-            yield tell(f'default_hooks.{key}', hook, remedy)
+            yield report(f'default_hooks.{key}', hook, remedy)
         elif key not in DEFAULT_HOOKS and close:
             rule = f"is an unknown key: did you mean '{close[0]}'?"
-            yield tell(f'default_hooks.{key}', hook, rule)
+            yield report(f'default_hooks.{key}', hook, rule)
     options = plan.value('optim_wrapper.paramwise_cfg')
     if isinstance(options, dict) and plan.value('optim_wrapper.constructor') is None:
         for key, value in options.items():
             if key not in PARAMWISE_KEYS:
                 remedy = f'is an unknown key: {nearest(str(key), PARAMWISE_KEYS)}'
-                yield tell(f'optim_wrapper.paramwise_cfg.{key}', value, remedy)
+                yield report(f'optim_wrapper.paramwise_cfg.{key}', value, remedy)
 
 
 CHECKS = (check_top_level, check_groups, check_types, check_arguments, check_names)

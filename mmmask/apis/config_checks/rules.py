@@ -48,7 +48,7 @@ def is_a(node: Node | None, kind: type | tuple[type, ...]) -> bool:
     return node is not None and inspect.isclass(node.built) and issubclass(node.built, kind)
 
 
-def tell(path: str, value, rule: str) -> str:
+def report(path: str, value, rule: str) -> str:
     """One line of the message. Long values are cut, unless they are names of files."""
     text = repr(value)
     if len(text) > 60 and not isinstance(value, str):
@@ -56,8 +56,8 @@ def tell(path: str, value, rule: str) -> str:
     return f'{path}={text} {rule}'
 
 
-def tell_key(node: Node, key: str, rule: str) -> str:
-    return tell(f'{node.path}.{key}', node.argument(key), rule)
+def report_key(node: Node, key: str, rule: str) -> str:
+    return report(f'{node.path}.{key}', node.argument(key), rule)
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -68,4 +68,4 @@ def nearest(name: str, known: Collection[str]) -> str:
 def must_be_known(node: Node, key: str, known: Collection[str]) -> Iterator[str]:
     value = node.argument(key)
     if value not in known:
-        yield tell_key(node, key, f'is unknown: {nearest(str(value), known)}')
+        yield report_key(node, key, f'is unknown: {nearest(str(value), known)}')

@@ -9,7 +9,7 @@ from mmengine.optim import AmpOptimWrapper, LinearLR
 
 from mmmask.datasets import ImageFolder
 
-from .rules import Plan, is_a, is_number, is_positive, must_be_known, tell, tell_key
+from .rules import Plan, is_a, is_number, is_positive, must_be_known, report, report_key
 
 COUNTS = (
     *(f'{split}_dataloader.batch_size' for split in ('train', 'val', 'test')),
@@ -24,11 +24,11 @@ def check_numbers(plan: Plan) -> Iterator[str]:
     for path in COUNTS:
         value = plan.value(path)
         if value is not None and not is_positive(value):
-            yield tell(path, value, 'must be an integer of at least 1')
+            yield report(path, value, 'must be an integer of at least 1')
     for path in RATES:
         value = plan.value(path)
         if value is not None and not (is_number(value) and value >= 0):
-            yield tell(path, value, 'must be a number of at least 0')
+            yield report(path, value, 'must be a number of at least 0')
     optimizer = plan.value('optim_wrapper.optimizer')
     if isinstance(optimizer, dict) and plan.value('auto_scale_lr') and 'lr' not in optimizer:
         yield 'optim_wrapper.optimizer.lr is missing: auto_scale_lr requires it'
@@ -44,7 +44,7 @@ def check_schedules(plan: Plan) -> Iterator[str]:
             value = node.config.get(key)
             if value is not None and not (is_number(value) and 0 <= value < epochs):
                 rule = f'must lie in [0, {epochs}): lower it or raise train_cfg.max_epochs'
-                yield tell_key(node, key, rule)
+                yield report_key(node, key, rule)
 
 
 def check_start(plan: Plan) -> Iterator[str]:
@@ -52,9 +52,9 @@ def check_start(plan: Plan) -> Iterator[str]:
     resume, path = plan.cfg.get('resume', False), plan.cfg.get('load_from')
     if not isinstance(resume, bool):
         rule = 'must be True or False: name the checkpoint in load_from and set resume=True'
-        yield tell('resume', resume, rule)
+        yield report('resume', resume, rule)
     if isinstance(path, str) and '://' not in path and not os.path.exists(path):
-        yield tell('load_from', path, 'does not exist: correct the path or set it to None')
+        yield report('load_from', path, 'does not exist: correct the path or set it to None')
     node = plan.node('optim_wrapper')
     if is_a(node, AmpOptimWrapper) and isinstance(node.argument('dtype'), str):
         yield from must_be_known(node, 'dtype', AmpOptimWrapper.valid_dtypes)
@@ -68,12 +68,12 @@ def check_hooks(plan: Plan) -> Iterator[str]:
     for index, node in enumerate(custom):
         twins = [other.path for other in custom[:index] if other.config == node.config]
         if twins:
-            yield tell(node.path, node.config, f'repeats {twins[0]}: remove one of them')
+            yield report(node.path, node.config, f'repeats {twins[0]}: remove one of them')
             continue
         for other in hooks if inspect.isclass(node.built) else ():
             if other.path.startswith('default_hooks.') and is_a(other, node.built):
                 rule = f'would run in addition to {other.path}: change that one instead'
-                yield tell_key(node, 'type', rule)
+                yield report_key(node, 'type', rule)
 
 
 def check_sources(plan: Plan) -> Iterator[str]:
@@ -85,7 +85,7 @@ def check_sources(plan: Plan) -> Iterator[str]:
     for source, (path, *others) in places.items():
         if not os.path.exists(os.path.expanduser(source)):
             also = f' (also used in {", ".join(others)})' if others else ''
-            yield tell(path, source, f'does not exist{also}: give a folder or a .zip of images')
+            yield report(path, source, f'does not exist{also}: give a folder or a .zip of images')
 
 
 CHECKS = (check_numbers, check_schedules, check_start, check_hooks, check_sources)

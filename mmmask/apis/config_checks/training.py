@@ -10,7 +10,7 @@ from mmmask.layers import MomentumCopy
 from mmmask.models import ContrastiveHead
 
 from ..config_trial import UnknownValue
-from .rules import Plan, is_a, is_positive, tell, tell_key
+from .rules import Plan, is_a, is_positive, report, report_key
 
 
 def check_movement(plan: Plan) -> Iterator[str]:
@@ -38,7 +38,7 @@ def check_comparisons(plan: Plan) -> Iterator[str]:
     modules = model.modules() if isinstance(model, nn.Module) else ()
     compares = any(isinstance(module, ContrastiveHead) for module in modules)
     if compares and is_positive(batch) and batch < 2:
-        yield tell(path, batch, 'must be at least 2: images are compared with one another')
+        yield report(path, batch, 'must be at least 2: images are compared with one another')
 
 
 def check_observed_modules(plan: Plan) -> Iterator[str]:
@@ -53,7 +53,9 @@ def check_observed_modules(plan: Plan) -> Iterator[str]:
         place = node.argument('module') if is_a(node, CollapseHook) else None
         if isinstance(place, str) and place not in modules:
             close = difflib.get_close_matches(place, modules, n=1, cutoff=0)[0]
-            yield tell_key(node, 'module', f'is not a module of the model: did you mean {close!r}?')
+            yield report_key(
+                node, 'module', f'is not a module of the model: did you mean {close!r}?'
+            )
 
 
 def check_evidence(plan: Plan) -> Iterator[str]:
@@ -61,7 +63,9 @@ def check_evidence(plan: Plan) -> Iterator[str]:
     kind = getattr(plan.part('model.masking'), 'evidence_kind', None)
     if isinstance(kind, str) and getattr(plan.part('model'), 'parser', kind) is None:
         remedy = "set model.parser=dict(type='mmmask.EncoderParser')"
-        yield tell_key(plan.node('model.masking'), 'type', f'needs {kind} from a parser: {remedy}')
+        yield report_key(
+            plan.node('model.masking'), 'type', f'needs {kind} from a parser: {remedy}'
+        )
 
 
 def check_scales(plan: Plan) -> Iterator[str]:
