@@ -26,6 +26,14 @@ BUILT = (root.MODELS, root.TRANSFORMS, root.HOOKS, root.PARAM_SCHEDULERS)
 FOREIGN = ('mmcv', 'mmdet', 'mmengine', 'mmpretrain', 'mmseg', 'torch', 'torchvision')
 
 
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Build on the meta device, but give numbers to mmpretrain, which reads drop rates."""
+    linspace = partial(torch.linspace, device='cpu')
+    with torch.device('meta'), patch.object(torch, 'linspace', linspace):
+        yield
+
+
 class UnknownValue(nn.Module):
     """Stands for a component that could not be built, and for everything it would report.
 
@@ -159,9 +167,7 @@ class Trial:
                 check_derived(config, name, derived)
 
         with (
-            torch.device('meta'),
-            # mmpretrain reads drop rates from it.
-            patch.object(torch, 'linspace', partial(torch.linspace, device='cpu')),
+            on_meta(),
             patch.object(Registry, 'build', build_and_collect),
             patch.object(building, 'check_derived', check_and_collect),
         ):
