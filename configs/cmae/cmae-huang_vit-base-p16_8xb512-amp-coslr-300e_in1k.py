@@ -8,3 +8,5 @@ _base_ = [
 # peak lr = 1.5e-4 * (8 GPUs * 512) / 256 = 2.4e-3
 train_dataloader = dict(batch_size=512)
 custom_hooks = [dict(type='mmmask.MomentumUpdateHook'), dict(type='mmmask.NonFiniteLossHook')]
+# The reference excludes the class token and the mask tokens from weight decay, unlike MAE's.
+optim_wrapper = dict(paramwise_cfg=dict(no_decay=('cls_token', 'mask_token')))

@@ -25,7 +25,9 @@ model = dict(
 
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
 train_dataloader = dict(batch_size=64, num_workers=1)
-optim_wrapper = dict(optimizer=dict(lr=6e-3))
+optim_wrapper = dict(
+    optimizer=dict(lr=6e-3), paramwise_cfg=dict(no_decay=('cls_token', 'mask_token'))
+)
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)
 default_hooks = dict(

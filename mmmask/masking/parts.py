@@ -1,7 +1,6 @@
 """Masks from image parts that the model itself finds (evolved part masking)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .evolved import EvolvedMask
@@ -43,10 +42,15 @@ def partition(
 
         # The released code has a variance of 2/K, which has no effect: centroids are normalised.
         noise = torch.randn(1, max_parts, patches.shape[2], device=patches.device)
-        centroids = F.normalize(noise.to(patches.dtype), dim=2).expand(len(patches), -1, -1)
+        centroids = directions(noise.to(patches.dtype)).expand(len(patches), -1, -1)
         for _ in range(num_rounds):
-            centroids = F.normalize(memberships(centroids).mT @ patches, dim=2, eps=1e-6)
+            centroids = directions(memberships(centroids).mT @ patches)
         return memberships(centroids).argmax(dim=2)
+
+
+def directions(vectors: Tensor) -> Tensor:
+    """(..., N) vectors divided by their norm + 1e-6, as in the released code."""
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-6)
 
 
 def blend_scores(labels: Tensor, grid: tuple[int, int], alpha: float, max_parts: int) -> Tensor:

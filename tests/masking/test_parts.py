@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmmask.masking import EvolvedPartMask
-from mmmask.masking.parts import blend_scores, partition
+from mmmask.masking.parts import blend_scores, directions, partition
 
 
 def generator_at(epoch, num_epochs=300, **kwargs):
@@ -89,10 +89,10 @@ def reference_partition(attention, centroids, concentration, num_rounds):
         member /= member.sum(1, keepdims=True)
         return member / (member.sum(0) + 1e-6)
 
-    centroids = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+    centroids = centroids / (np.linalg.norm(centroids, axis=1, keepdims=True) + 1e-6)
     for _ in range(num_rounds):
         centroids = memberships(centroids).T @ patches
-        centroids /= np.maximum(np.linalg.norm(centroids, axis=1, keepdims=True), 1e-6)
+        centroids /= np.linalg.norm(centroids, axis=1, keepdims=True) + 1e-6
     return memberships(centroids).argmax(1)
 
 
@@ -106,6 +106,12 @@ def test_partition_equals_a_numpy_reference():
         expected = reference_partition(attention[image].numpy(), start, 40.0, 15)
         np.testing.assert_array_equal(labels[image].numpy(), expected)
     assert labels[0].unique().numel() > 2
+
+
+def test_directions_are_divided_by_the_norm_plus_a_constant():
+    vectors = torch.tensor([[3e-6, 4e-6], [3.0, 4.0], [0.0, 0.0]], dtype=torch.float64)
+    expected = [[3 / 6, 4 / 6], [3 / 5.000001, 4 / 5.000001], [0, 0]]
+    torch.testing.assert_close(directions(vectors), torch.tensor(expected, dtype=torch.float64))
 
 
 def test_parts_beyond_the_number_asked_for_stay_empty():

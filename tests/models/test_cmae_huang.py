@@ -8,18 +8,21 @@ import torch
 from conftest import ROOT, trainable
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.optim import build_optim_wrapper
 from mmpretrain.models import VisionTransformer
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmmask.apis.train import scale_learning_rate
 from mmmask.registry import MODELS
 
 CONFIG = ROOT / 'configs/cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
+DEMO = ROOT / 'configs/demo/cmae-huang_vit-tiny_digits.py'
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 
 
 def tiny(size=64, patch=8, **model):
-    cfg = Config.fromfile(ROOT / 'configs/demo/cmae-huang_vit-tiny_digits.py').model
+    cfg = Config.fromfile(DEMO).model
     cfg.backbone.update(img_size=size, patch_size=patch)
     cfg.backbone.arch = ARCH
     cfg.neck.update(embed_dims=16, depth=1, num_heads=2)
@@ -58,6 +61,22 @@ def test_recipe():
     assert model.contrast_head.gather and model.target_generator.normalize
     assert [(model[name].embed_dims, model[name].depth, model[name].num_heads) for name in
             ('neck', 'feature_decoder')] == [(512, 8, 16), (512, 2, 16)]  # fmt: skip
+
+
+@pytest.mark.parametrize('path', [CONFIG, DEMO], ids=['full-size', 'demo'])
+def test_what_does_not_decay_and_batch_norms(path, on_meta):
+    """The values of the official code; MAE's decays its tokens, and PyTorch's eps is 1e-5."""
+    cfg = Config.fromfile(path)
+    model = on_meta(cfg.model)
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
+    decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    tokens = {name for name, p in trained.items() if p.ndim > 1 and not decays[id(p)]}
+    assert tokens == {'backbone.cls_token', 'neck.mask_token', 'feature_decoder.mask_token'}
+    assert {decays[id(p)] for name, p in trained.items() if name.endswith('weight')} == {0.05, 0.0}
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    # Projector, its momentum copy and predictor.
+    assert [norm.eps for norm in norms] == [1e-6] * 3
 
 
 @pytest.mark.parametrize('epochs', [300, 800, 1600])
