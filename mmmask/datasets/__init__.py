@@ -12,10 +12,11 @@ from .sampling import (
     ResumableSampler,
     SeededDataset,
 )
-from .transforms import ContrastiveCrop, ShiftedCrop
+from .transforms import ClippedResizedCrop, ContrastiveCrop, ShiftedCrop
 
 __all__ = [
     'COPYDAYS_BLOCKS',
+    'ClippedResizedCrop',
     'ContrastiveCrop',
     'Copydays',
     'CropBoxes',

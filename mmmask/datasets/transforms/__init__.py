@@ -1,6 +1,7 @@
 """What happens to images on their way to the model."""
 
+from .clipped_crop import ClippedResizedCrop
 from .contrastive_crop import ContrastiveCrop
 from .shifted_crop import ShiftedCrop
 
-__all__ = ['ContrastiveCrop', 'ShiftedCrop']
+__all__ = ['ClippedResizedCrop', 'ContrastiveCrop', 'ShiftedCrop']
