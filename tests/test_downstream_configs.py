@@ -99,9 +99,35 @@ def test_linear_probe(backbone, on_meta):
     assert cfg.train_cfg.max_epochs == 90
     assert cfg.param_scheduler.warmup_epochs == (0 if resnet else 10)
     assert [step.type.split('.')[-1] for step in cfg.train_dataloader.dataset.pipeline] == [
-        'RandomResizedCrop', 'RandomFlip', 'PackInputs'
+        'RandomResizedCrop' if resnet else 'ClippedResizedCrop', 'RandomFlip', 'PackInputs'
     ]  # fmt: skip
+    # MAE's LARS adapts the rate of tensors of two or more dimensions; SimSiam's that of all.
+    excluded = {
+        tuple(p.shape)
+        for group in optimizer_of(cfg, model).param_groups
+        for p in group['params']
+        if group.get('lars_exclude')
+    }
+    assert excluded == (set() if resnet else {(1000,)})
     assert not any(m.training for m in model.backbone.modules() if 'BatchNorm' in type(m).__name__)
+
+
+def test_the_first_step_of_a_linear_probe():
+    """By hand: the rate of weights is multiplied by 0.001·|w|/|g|, that of biases is not."""
+    cfg = find('imagenet', 'vit-base-p16', 'linear')
+    model = torch.nn.Module()
+    model.fc = torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        model.fc.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        model.fc.bias.fill_(2.0)
+    optimizer = optimizer_of(cfg, model)
+    model.fc.weight.grad = torch.tensor([[0.6, 0.8]])
+    model.fc.bias.grad = torch.tensor([0.5])
+    optimizer.step()
+    # |w| / |g| = 5 / 1, so the weights move by 0.1 * 0.001 * 5 of the gradient.
+    expected = torch.tensor([[3 - 5e-4 * 0.6, 4 - 5e-4 * 0.8]])
+    torch.testing.assert_close(model.fc.weight.data, expected, rtol=0, atol=1e-7)
+    assert model.fc.bias.item() == pytest.approx(2 - 0.1 * 0.5)
 
 
 @backbones
