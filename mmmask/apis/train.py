@@ -65,7 +65,7 @@ def load_config(
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
     if pretrained:
-        if not Path(pretrained).is_file():
+        if not Path(pretrained).exists():
             raise FileNotFoundError(f'--pretrained {pretrained!r} does not exist.')
         hook = dict(
             type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing

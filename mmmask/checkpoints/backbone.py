@@ -1,4 +1,4 @@
-"""A pre-trained backbone into a network that has one."""
+"""Loading a pre-trained backbone into a network."""
 
 import math
 import re
@@ -12,15 +12,16 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from .description import describe_backbone
-from .files import CheckpointError, find_tensors, open_checkpoint
-from .renaming import fitting_layouts
+from .files import CONTAINERS, CheckpointError, container_of, find_tensors, open_checkpoint
+from .recognition import describe_names, parts, recognize
+from .renaming import rename
 
-# Norms behind the last block, additions of downstream networks, and the count of batches that old
-# files do not have: new where a checkpoint lacks them, and dropped where a network does.
+# Norms behind the last block: new where a checkpoint lacks them, and dropped where a network does.
 NORM = re.compile(r'^(ln|norm|fc_norm)\d*\.')
-ADDITION = re.compile(
-    r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma|num_batches_tracked$'
-)
+# What downstream networks add, and start with values that change nothing; and the count of batches,
+# which old files do not have and nothing depends on.
+COUNT = re.compile(r'num_batches_tracked$')
+ADDITION = re.compile(r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma|' + COUNT.pattern)
 # Constants, which every network computes for its own size.
 CONSTANT = re.compile(r'relative_position_index$|attn_mask$')
 # Layers that some networks of mmseg name otherwise. Swin and ResNet have the same names in
@@ -31,6 +32,13 @@ ALIASES = {
     'attn.proj.weight': 'attn.attn.out_proj.weight',
     'attn.proj.bias': 'attn.attn.out_proj.bias',
 }
+# How to give mmpretrain's vision transformer the options that a file was made with.
+LAYER_SCALE = 'The file has LayerScale: set model.backbone.layer_scale_init_value=1.0.'
+QKV_BIAS = 'Queries, keys and values have no bias in the file: set model.backbone.qkv_bias=False.'
+CLASS_TOKEN = (
+    "The file has no class token: use type='mmpretrain.VisionTransformer' with with_cls_token=False "
+    "and out_type='avg_featmap' or 'featmap'. mmmask's own encoders always have a class token."
+)
 
 
 def load_backbone(
@@ -39,14 +47,16 @@ def load_backbone(
     allow_missing: bool = False,
     shared_head: nn.Module | None = None,
 ) -> str:
-    """Load the ``backbone.`` part of a checkpoint, or all of one that has no such part.
+    """Load the encoder of a checkpoint, whichever of the known layouts it has.
 
-    Position tables are interpolated to the network's grid, square or not, and tables of relative
-    positions to its windows. A network without class token takes none.
+    The file is one of this project or of mmpretrain, or of a layout of ``LAYOUTS``, which is
+    recognised and named in the log. Whatever follows the encoder is not used. Position tables are
+    interpolated to the network's grid, square or not, and tables of relative positions to its
+    windows. A network without class token takes none.
 
     Args:
         backbone: network to fill.
-        path: any checkpoint of this project, or of mmpretrain.
+        path: checkpoint file, or a folder of Hugging Face's ``save_pretrained``.
         allow_missing: warn of gaps instead of stopping.
         shared_head: holds the last stage in detectors that pool from the stage before (C4).
 
@@ -58,17 +68,17 @@ def load_backbone(
             tensor of the network was filled, apart from norms behind the last block and additions
             of downstream networks. ``allow_missing`` turns this into a warning.
     """
+    modules = [backbone] if shared_head is None else [backbone, shared_head]
+    own = {n: t for m in modules for n, t in m.state_dict().items() if not CONSTANT.search(n)}
     checkpoint = open_checkpoint(path)
-    tensors = find_tensors(checkpoint, path)
-    names, prefix = tensors.keys(), 'backbone.'
-    if any(name.startswith(prefix) for name in tensors):
-        tensors = {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
-    parts = [backbone] if shared_head is None else [backbone, shared_head]
-    own = {n: t for part in parts for n, t in part.state_dict().items() if not CONSTANT.search(n)}
-    tensors = {_alias(n, own): t for n, t in tensors.items() if not CONSTANT.search(n)}
+    container = container_of(checkpoint)
+    others = [n for n in CONTAINERS if isinstance(checkpoint.get(n), dict) and n != container]
+    if others:
+        print_log(f"{path}: using '{container}' rather than {', '.join(others)}", logger='current')
+    whole = find_tensors(checkpoint, path)
+    tensors = {n: t for n, t in find_encoder(whole, own, path).items() if not CONSTANT.search(n)}
     description = describe_backbone(checkpoint.get('meta') or {})
     tensors = _resize_tables(tensors, own, backbone, description)
-    dropped = {'cls_token'} - own.keys()
     # Norms of pre-training may follow the merging of patches, where they are wider.
     tensors = {
         name: tensor
@@ -76,43 +86,84 @@ def load_backbone(
         if name not in own or tensor.shape == own[name].shape or not NORM.search(name)
     }
 
-    misfits = {
-        name: f'{name} is {tuple(tensor.shape)} in the file but {tuple(own[name].shape)} in the '
-        'network'
-        for name, tensor in tensors.items()
-        if name in own and tensor.shape != own[name].shape
-    }
+    known = tensors.keys() & own.keys()
+    misfits = [name for name in tensors if name in own and tensors[name].shape != own[name].shape]
     missing = sorted(own.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - own.keys())
-    heads = _other_heads(backbone, description) if 'pos_embed' in own else []
-    problems = [*heads, *misfits.values()] + [
-        f'{name} of the {place}'
-        for names, place in (
-            (missing, 'network is not in the file'),
-            (unexpected, 'file has no place in the network'),
-        )
-        for name in names
-        if not NORM.search(name) and not ADDITION.search(name) and name not in dropped
+    absent = [n for n in missing if not NORM.search(n) and not ADDITION.search(n)]
+    homeless = [n for n in unexpected if not NORM.search(n) and not COUNT.search(n)]
+    homeless = [name for name in homeless if name != 'cls_token']
+    problems = [
+        *(_other_heads(backbone, description) if 'pos_embed' in own else []),
+        *(
+            f'{name} is {tuple(tensors[name].shape)} in the file but {tuple(own[name].shape)} in '
+            'the network'
+            for name in misfits
+        ),
+        *(f'{name} of the network is not in the file' for name in absent),
+        *(f'{name} of the file has no place in the network' for name in homeless),
     ]
-    matched = len(tensors) - len(unexpected) - len(misfits)
+    matched = len(known) - len(misfits)
     summary = (
         f'{path}: {matched} tensors of the backbone matched, {len(missing)} missing {missing}, '
         f'{len(unexpected)} unexpected {unexpected}'
     )
-    if problems and not (allow_missing and matched):
-        listed = '\n'.join(f'  {problem}' for problem in problems[:20])
-        rest = f'\n  and {len(problems) - 20} more' if len(problems) > 20 else ''
-        layout = ''.join(f' --from {layout}' for layout in fitting_layouts(names)[:1])
+    is_near = 2 * len(known) >= min(len(own), len(tensors))
+    if problems and not (allow_missing and matched and is_near):
+        if is_near:
+            reason = _list(problems) + _advise(absent, homeless, matched)
+        else:
+            reason = f' the file {describe_names(whole)}'
         raise CheckpointError(
             f'{path} does not fit the backbone {type(backbone).__name__} ({matched} tensors match):'
-            f'\n{listed}{rest}\nUse the architecture that the file was made with, convert the file '
-            f'with tools/convert.py{layout}, or accept the gaps with --allow-missing.'
+            f'{reason}'
         )
-    fitting = {n: t for n, t in tensors.items() if n in own and n not in misfits}
-    for part in parts:
-        part.load_state_dict(fitting, strict=False)
+    for module in modules:
+        fitting = {name: tensors[name] for name in known.difference(misfits)}
+        module.load_state_dict(fitting, strict=False)
     print_log(summary, logger='current')
     return summary
+
+
+def _list(problems: list[str]) -> str:
+    lines = problems[:20] + ([f'and {len(problems) - 20} more'] if len(problems) > 20 else [])
+    return ''.join(f'\n  {line}' for line in lines)
+
+
+def _advise(absent: list[str], homeless: list[str], matched: int) -> str:
+    """What makes a network and a file of the same kind fit."""
+    remedies = [
+        remedy
+        for part, names, remedy in (
+            ('gamma', homeless, LAYER_SCALE),
+            ('qkv.bias', absent, QKV_BIAS),
+            ('cls_token', absent, CLASS_TOKEN),
+        )
+        if any(part in name for name in names)
+    ] or ['Use the architecture that the file was made with.']
+    if matched:
+        remedies.append('--allow-missing accepts the gaps.')
+    return '\n' + ' '.join(remedies)
+
+
+def find_encoder(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: str | Path
+) -> dict[str, Tensor]:
+    """The encoder of a file by the network's names, from a known layout or from these names."""
+    match = recognize(tensors)
+    if match.fits:
+        renamed = rename(match.tensors, match.layout, 'theirs', {'backbone'}).tensors
+        encoder = {name.removeprefix('backbone.'): t for name, t in renamed.items()}
+        if encoder.keys() != match.tensors.keys():
+            print_log(f'{path}: recognised as {match}', logger='current')
+        tensors = encoder
+    else:
+
+        def num_known(part: tuple[str, Mapping[str, Tensor]]) -> tuple[int, bool]:
+            return sum(_alias(name, own) in own for name in part[1]), part[0] == 'backbone.'
+
+        _, tensors = max(parts(tensors), key=num_known)
+    return {_alias(name, own): tensor for name, tensor in tensors.items()}
 
 
 def _alias(name: str, own: Mapping[str, Tensor]) -> str:

@@ -1,15 +1,24 @@
-"""Conversion of pre-training checkpoints between mmmask's layout and the official ones."""
+"""Conversion of pre-training checkpoints between mmmask's layout and those of other projects."""
 
 import difflib
 from pathlib import Path
 
-from .files import find_tensors, open_checkpoint, write_checkpoint
-from .layouts import LAYOUTS
+from mmengine.logging import print_log
+
+from .files import (
+    CheckpointError,
+    container_of,
+    find_tensors,
+    open_checkpoint,
+    write_checkpoint,
+)
+from .layouts import LAYOUTS, WHOLE_MODELS
+from .recognition import describe_names, recognize
 from .renaming import Renaming, rename
 
 
 def convert_checkpoint(
-    src: str | Path, dst: str | Path, source: str = 'localmim-vit', target: str = 'mmmask'
+    src: str | Path, dst: str | Path, source: str | None = None, target: str = 'mmmask'
 ) -> Renaming:
     """Convert the checkpoint ``src`` of layout ``source`` to ``dst`` of layout ``target``.
 
@@ -21,6 +30,7 @@ def convert_checkpoint(
         src: checkpoint file, ``.safetensors`` or a pickle, which is opened without executing it.
         dst: file to write, ``.pth`` or ``.safetensors``.
         source: ``'mmmask'`` or one of ``LAYOUTS``, which ``tools/convert.py --help`` describes.
+            By default it is recognised by the names of the tensors.
         target: ``'mmmask'`` or one of these layouts, apart from those of an encoder only.
 
     Returns:
@@ -30,11 +40,12 @@ def convert_checkpoint(
         ValueError: for an unknown layout, or if neither or both are ``'mmmask'``.
         CheckpointError: if the file is none of this layout; unknown and missing names are listed.
     """
-    targets = [name for name, layout in LAYOUTS.items() if 'neck' in layout.sections]
-    _check('source', source, ['mmmask', *LAYOUTS])
-    if target in LAYOUTS and target not in targets:
+    source = source or ('mmmask' if target != 'mmmask' else None)
+    if source:
+        _check('source', source, ['mmmask', *LAYOUTS])
+    if target in LAYOUTS and target not in WHOLE_MODELS:
         raise ValueError(f"target='{target}' holds an encoder only: use tools/export.py for it.")
-    _check('target', target, ['mmmask', *targets])
+    _check('target', target, ['mmmask', *WHOLE_MODELS])
     if (source == 'mmmask') == (target == 'mmmask'):
         raise ValueError(
             f"source='{source}' and target='{target}': exactly one of them must be 'mmmask'."
@@ -42,18 +53,22 @@ def convert_checkpoint(
 
     checkpoint = open_checkpoint(src)
     tensors = find_tensors(checkpoint, src)
-    inwards = target == 'mmmask'
-    layout, side = (source, 'theirs') if inwards else (target, 'ours')
-    renaming = rename(tensors, layout, side)
-    if inwards:
-        meta = dict(converted_from=source, file=Path(src).name)
+    if target == 'mmmask':
+        match = recognize(tensors, [source] if source else LAYOUTS)
+        if not source:
+            if not match.fits:
+                raise CheckpointError(f'the file {describe_names(tensors)}')
+            print_log(f'{src}: recognised as {match}', logger='current')
+        renaming = match.rename(tensors)
+        meta = dict(converted_from=match.layout, file=Path(src).name)
         converted = dict(state_dict=renaming.tensors, meta=meta)
     else:
+        renaming = rename(tensors, target, 'ours')
         converted = {LAYOUTS[target].container: renaming.tensors}
     write_checkpoint(converted, dst)
 
-    entries = [key for key in checkpoint if checkpoint.keys() != tensors.keys()]
-    others = [key for key in entries if key not in ('state_dict', 'model')]
+    container = container_of(checkpoint)
+    others = [key for key in checkpoint if container not in (None, key)]
     return renaming._replace(left_out=[*renaming.left_out, *others])
 
 

@@ -20,6 +20,15 @@ from torch import Tensor
 SAFETENSORS = '.safetensors'
 UNFINISHED = '.part'
 PICKLES = ('.pth', '.pt', '.bin', '.tar', '.ckpt')
+# Where projects keep their tensors. A teacher comes before its student, because it is what the
+# papers evaluate, and weights before averages of them.
+CONTAINERS = (
+    *('state_dict', 'model', 'model_state_dict', 'module', 'net', 'weights'),
+    *('teacher', 'target_encoder', 'student', 'encoder'),
+    *('state_dict_ema', 'model_ema', 'ema_state_dict'),
+)
+# What ``save_pretrained`` of Hugging Face calls the weights in a folder.
+FOLDER_FILES = ('model.safetensors', 'pytorch_model.bin')
 
 
 class CheckpointError(ValueError):
@@ -65,7 +74,8 @@ def open_checkpoint(path: str | Path) -> dict:
 
     Pickles may hold tensors, plain Python values, numpy scalars and arrays, ``argparse`` results
     (the official releases keep theirs) and mmengine's log buffers. A ``.safetensors`` file
-    becomes ``{'state_dict': ..., 'meta': ...}``.
+    becomes ``{'state_dict': ..., 'meta': ...}``. A folder of Hugging Face's ``save_pretrained``
+    stands for the weights in it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -73,6 +83,10 @@ def open_checkpoint(path: str | Path) -> dict:
             than the values above; in that case nothing of it was executed.
     """
     path = Path(path)
+    if path.is_dir():
+        path = next((path / name for name in FOLDER_FILES if (path / name).is_file()), path)
+    if path.is_dir():
+        raise FileNotFoundError(f'there is neither {" nor ".join(FOLDER_FILES)} in {path}.')
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}.')
     checkpoint = _open_safetensors(path) if path.suffix == SAFETENSORS else _open_pickle(path)
@@ -116,24 +130,37 @@ def _open_pickle(path: Path) -> dict:
             ) from error
 
 
+def container_of(checkpoint: dict) -> str | None:
+    """The entry of a checkpoint that holds its tensors; None where they are at the top level."""
+    return next((name for name in CONTAINERS if isinstance(checkpoint.get(name), dict)), None)
+
+
 def find_tensors(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
-    """The tensors by name, under ``'state_dict'``, under ``'model'`` or at the top level.
+    """The tensors by name, at the top level or under the first of ``CONTAINERS``, also nested.
+
+    ``DistributedDataParallel``, ``AveragedModel`` and ``torch.compile`` put ``module.`` and
+    ``_orig_mod.`` into the names, which are removed.
 
     Raises:
-        CheckpointError: if there are none, or something else stands among them.
+        CheckpointError: if there are none, or something else is among them.
     """
-    for name in ('state_dict', 'model'):
-        if isinstance(checkpoint.get(name), dict):
-            checkpoint = checkpoint[name]
-            break
-    strangers = {k: type(v).__name__ for k, v in checkpoint.items() if not isinstance(v, Tensor)}
-    if strangers or not checkpoint:
+    while name := container_of(checkpoint):
+        checkpoint = checkpoint[name]
+    tensors = {
+        key.replace('_orig_mod.', '') if isinstance(key, str) else key: value
+        for key, value in checkpoint.items()
+        if key != 'n_averaged'  # of AveragedModel
+    }
+    while tensors and all(str(key).startswith('module.') for key in tensors):
+        tensors = {key.removeprefix('module.'): value for key, value in tensors.items()}
+    strangers = {k: type(v).__name__ for k, v in tensors.items() if not isinstance(v, Tensor)}
+    if strangers or not tensors:
         found = ', '.join(f'{key!r} ({kind})' for key, kind in list(strangers.items())[:10])
         raise CheckpointError(
-            f"{path} holds no weights: expected tensors by name, under 'state_dict', under "
-            f"'model' or at the top level, but found {found or 'an empty dict'}."
+            f'{path} holds no weights: expected tensors by name, at the top level or under one of '
+            f'{", ".join(CONTAINERS)}, but found {found or "an empty dict"}.'
         )
-    return dict(checkpoint)
+    return tensors
 
 
 def write_checkpoint(checkpoint: dict, path: str | Path) -> None:

@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
 from .files import CheckpointError
-from .layouts import LAYOUTS, Fixed, Layout, Rule
+from .layouts import KINDS, LAYOUTS, WHOLE_MODELS, Fixed, Rule
 
 
 class Renaming(NamedTuple):
@@ -34,20 +34,30 @@ class Renaming(NamedTuple):
         return '\n'.join([*lines, f'{len(self.matched)} tensors matched; left out: {unused}'])
 
 
-def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
+def rename(
+    tensors: Mapping[str, Tensor],
+    layout: str,
+    side: str,
+    sections: Collection[str] | None = None,
+) -> Renaming:
     """Tensors named as in ``layout`` -> mmmask's names (``side='theirs'``), or back (``'ours'``).
 
     A section that the layout has no place for, such as a momentum encoder, is left out and
     reported. In the sections that it has, every name must be known and none may be missing; the
     encoder must always be there.
 
+    Args:
+        tensors: by name.
+        layout: one of ``LAYOUTS``.
+        side: whose names they are.
+        sections: those to rename, all by default; others are left out.
+
     Raises:
         CheckpointError: listing the unknown and the missing names, or naming a constant that is
             not the one mmmask computes.
     """
-    tensors = {name.removeprefix(LAYOUTS[layout].prefix): t for name, t in tensors.items()}
-    account = _account(tensors, LAYOUTS[layout], side)
-    if account.unknown or account.missing:
+    account = account_for(tensors, layout, side)
+    if account.strange:
         raise CheckpointError(_complaint(tensors, layout, side, account))
 
     left_out = list(account.left_out)
@@ -55,13 +65,16 @@ def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
     renamed, matched = {}, []
     for rule in account.rules:
         old, new = rule.names(side), rule.names(other)
+        if sections and rule.section not in sections:
+            left_out += old
+            continue
         values = [tensors[name] for name in old]
         if side == 'theirs':
             renamed[rule.ours] = rule.change.to_ours(values)
         else:
             renamed.update(zip(new, rule.change.to_theirs(values[0]), strict=True))
         matched.append((old, new))
-    for constant in account.fixed:
+    for constant in account.fixed if not sections else ():
         value = constant.value(renamed if side == 'theirs' else tensors)
         if side == 'theirs':
             _compare(constant.theirs, tensors[constant.theirs], value)
@@ -71,7 +84,7 @@ def rename(tensors: Mapping[str, Tensor], layout: str, side: str) -> Renaming:
     return Renaming(renamed, matched, left_out)
 
 
-class _Account(NamedTuple):
+class Account(NamedTuple):
     """Which rules and constants apply to some names, and the names to which none does."""
 
     rules: list[Rule]
@@ -80,8 +93,16 @@ class _Account(NamedTuple):
     unknown: list[str]
     missing: list[str]
 
+    @property
+    def strange(self) -> list[str]:
+        """The names that keep a layout from fitting."""
+        return [*self.unknown, *self.missing]
 
-def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
+
+def account_for(names: Iterable[str], layout: str, side: str) -> Account:
+    """How names relate to a layout; ``side`` as for :func:`rename`."""
+    table = LAYOUTS[layout]
+
     def has_no_place(name: str) -> bool:
         if side == 'theirs':
             return any(re.match(pattern, name) for pattern in table.left_out)
@@ -98,7 +119,7 @@ def _account(names: Iterable[str], table: Layout, side: str) -> _Account:
     for rule in rules:
         if rule.section in sections and rule.optional in sets:
             expected.update(rule.names(side))
-    return _Account(used, fixed, left_out, sorted(names - expected), sorted(expected - names))
+    return Account(used, fixed, left_out, sorted(names - expected), sorted(expected - names))
 
 
 def _expand(rules: Iterable[Rule], names: Iterable[str], side: str) -> Iterable[Rule]:
@@ -139,18 +160,24 @@ def _compare(name: str, stored: Tensor, computed: Tensor) -> None:
 
 def fitting_layouts(names: Iterable[str], side: str = 'theirs') -> list[str]:
     """The layouts that know every one of these names and miss none."""
-    accounts = {
-        layout: _account({name.removeprefix(table.prefix) for name in names}, table, side)
-        for layout, table in LAYOUTS.items()
-        if side == 'theirs' or 'neck' in table.sections
-    }
-    return [layout for layout, a in accounts.items() if not a.unknown and not a.missing]
+    layouts = LAYOUTS if side == 'theirs' else WHOLE_MODELS
+    return [layout for layout in layouts if not account_for(names, layout, side).strange]
 
 
-def _complaint(names: Iterable[str], layout: str, side: str, account: _Account) -> str:
+def kind_of(names: Iterable[str]) -> str | None:
+    """Which encoder has these names in mmmask and mmpretrain, with or without ``backbone.``."""
+    own = [name for name in names if name.startswith('backbone.')]
+    own = own or [f'backbone.{name}' for name in names]
+    for kind, layouts in KINDS.items():
+        if any(not account_for(own, layout, 'ours').strange for layout in layouts):
+            return kind
+    return None
+
+
+def _complaint(names: Iterable[str], layout: str, side: str, account: Account) -> str:
     fitting = fitting_layouts(names, side)
-    if side == 'theirs' and any(name.startswith('backbone.') for name in names):
-        hint = "Names that begin with 'backbone.' are mmmask's own, which need no conversion."
+    if side == 'theirs' and (kind := kind_of(names)):
+        hint = f"The names are mmmask's own names of a {kind}, which need no conversion."
     elif fitting:
         hint = f'The names fit {" and ".join(fitting)}: choose that instead.'
     else:

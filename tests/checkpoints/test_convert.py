@@ -398,7 +398,7 @@ def broken(change, kind=OfficialMAE):
         (
             lambda: ours('MAE').state_dict(),
             'mae',
-            ["Names that begin with 'backbone.' are mmmask's own, which need no conversion"],
+            ["The names are mmmask's own names of a vision transformer, which need no conversion"],
         ),
     ],
 )

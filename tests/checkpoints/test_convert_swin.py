@@ -159,7 +159,7 @@ def test_a_fine_tuned_classifier_gives_the_same_features(tmp_path):
     [
         ('official', 'localmim-vit', ['names fit localmim-swin and localmim-swin-swapped']),
         ('official', 'localmim-swin-finetuned', ['unknown: decoder.0.blocks.0', 'The names fit']),
-        ('mmmask', 'localmim-swin', ["Names that begin with 'backbone.' are mmmask's own"]),
+        ('mmmask', 'localmim-swin', ["mmmask's own names of a Swin transformer"]),
         ('vit', 'localmim-swin', ['unknown: blocks.0', 'The names fit timm']),
     ],
 )

@@ -247,10 +247,30 @@ def test_a_checkpoint_without_a_backbone_is_explained(tmp_path):
     torch.save(
         {'model': {'blocks.0.w': torch.ones(1), 'norm.b': torch.ones(1)}}, tmp_path / 'a.pth'
     )
-    with pytest.raises(
-        CheckpointError, match='only blocks, norm: convert it with tools/convert.py'
-    ):
+    with pytest.raises(CheckpointError, match='parts of its names are blocks, norm'):
         export_backbone(tmp_path / 'a.pth', tmp_path / 'dst.pth', 'timm')
+    torch.save(timm.models.VisionTransformer(depth=1).state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'tools/convert.py --from timm first'):
+        export_backbone(tmp_path / 'a.pth', tmp_path / 'dst.pth', 'timm')
+
+
+@pytest.mark.parametrize('options', [{}, dict(layer_scale_init_value=0.1), dict(qkv_bias=False)])
+def test_names_without_a_prefix_and_options_are_exported(tmp_path, images, options):
+    network = backbone(final_norm=True, **options)
+    torch.save({'module.' + n: t for n, t in network.state_dict().items()}, tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='24 patches of 16 px'):
+        export_backbone(tmp_path / 'a.pth', tmp_path / 'dst.pth', 'timm', num_heads=4)
+    network = backbone(final_norm=True, img_size=64, **options)
+    torch.save({'module.' + n: t for n, t in network.state_dict().items()}, tmp_path / 'a.pth')
+    for target in ('timm', 'mmpretrain'):
+        export = export_backbone(tmp_path / 'a.pth', tmp_path / 'dst.pth', target, num_heads=4)
+        loaded = run_snippet(target, export)
+        square = images[..., :64]
+        tokens = network(square)[-1]
+        if target == 'timm':
+            assert difference(loaded.forward_features(square), tokens) <= 1e-5
+        else:
+            assert difference(loaded(square)[-1], tokens[:, 0]) <= 1e-5
 
 
 def test_the_command_line_prints_table_difference_and_snippet(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ An encoder family is a module with a :class:`Family`; to add one, write it and e
 from pathlib import Path
 
 from ..files import CheckpointError, find_tensors, open_checkpoint
+from ..recognition import recognize
 from .family import OPENMMLAB, PREFIX, Export, Family, Plan
 from .resnet import ResNetFamily
 from .swin import SwinFamily
@@ -50,14 +51,18 @@ def export_backbone(
     checkpoint = open_checkpoint(src)
     tensors = find_tensors(checkpoint, src)
     meta = dict(checkpoint.get('meta') or {}) | (dict(num_heads=num_heads) if num_heads else {})
+    if not any(name.startswith(PREFIX) for name in tensors):
+        match = recognize(tensors)
+        if match.fits:
+            layout = f'tools/convert.py --from {match.layout}'
+            raise CheckpointError(f'the file is {match}: convert it with {layout} first.')
+        tensors = {f'{PREFIX}{name}': tensor for name, tensor in tensors.items()}
     for family in FAMILIES:
         if family.matches(tensors):
             return family.export(tensors, meta, dst, target)
-    if any(name.startswith(PREFIX) for name in tensors):
-        names = ', '.join(family.name for family in FAMILIES)
-        raise CheckpointError(f'the backbone of {src} belongs to no known family: {names}.')
-    parts = sorted({name.partition('.')[0] for name in tensors})
+    names = ', '.join(family.name for family in FAMILIES)
+    parts = sorted({name.removeprefix(PREFIX).partition('.')[0] for name in tensors})
     raise CheckpointError(
-        f"{src} has no tensors named '{PREFIX}*', only {', '.join(parts[:10])}: convert it "
-        'with tools/convert.py first.'
+        f'the backbone of {src} belongs to no family that can be exported ({names}). The first '
+        f'parts of its names are {", ".join(parts[:10])}.'
     )

@@ -32,7 +32,7 @@ from .family import (
 _KNOWN = {
     *('type', 'arch', 'img_size', 'patch_size', 'in_channels', 'with_cls_token', 'final_norm'),
     *('out_indices', 'out_type', 'drop_rate', 'drop_path_rate', 'frozen_stages', 'init_cfg'),
-    'interpolate_mode',
+    *('interpolate_mode', 'layer_scale_init_value', 'qkv_bias'),
 }
 # What to know about the file, without and with a final norm.
 _NOTES = {
@@ -73,6 +73,8 @@ class Architecture(NamedTuple):
         in_channels: channels of the images.
         out_indices: layers whose feature maps pre-training used.
         final_norm: whether a norm follows the last layer.
+        layer_scale: whether the branches of a layer are scaled.
+        qkv_bias: whether queries, keys and values have a bias.
     """
 
     arch: dict[str, int]
@@ -81,6 +83,8 @@ class Architecture(NamedTuple):
     in_channels: int
     out_indices: tuple[int, ...]
     final_norm: bool
+    layer_scale: bool = False
+    qkv_bias: bool = True
 
     @property
     def image_size(self) -> int | tuple[int, int]:
@@ -97,6 +101,8 @@ class Architecture(NamedTuple):
             patch_size=self.patch_size,
             in_channels=self.in_channels,
             final_norm=self.final_norm,
+            **(dict(layer_scale_init_value=1.0) if self.layer_scale else {}),
+            **({} if self.qkv_bias else dict(qkv_bias=False)),
         )
 
     @property
@@ -112,6 +118,8 @@ class Architecture(NamedTuple):
             mlp_ratio=self.arch['feedforward_channels'] / self.arch['embed_dims'],
             num_classes=0,
             final_norm=self.final_norm,
+            **(dict(init_values=1.0) if self.layer_scale else {}),
+            **({} if self.qkv_bias else dict(qkv_bias=False)),
         )
 
     @property
@@ -240,6 +248,8 @@ def read_architecture(
             divide the width; or if the config has an option that changes what the encoder computes
             and is not read here.
     """
+    if f'{PREFIX}cls_token' not in encoder:
+        raise CheckpointError('the encoder has no class token, so it cannot be exported.')
     config = read_backbone_config(meta)
     foreign = {key: value for key, value in config.items() if key not in _KNOWN}
     if foreign:
@@ -262,6 +272,8 @@ def read_architecture(
         in_channels,
         tuple(index % depth for index in out_indices),
         f'{PREFIX}ln1.weight' in encoder,
+        f'{PREFIX}layers.0.attn.gamma1.weight' in encoder,
+        f'{PREFIX}layers.0.attn.qkv.bias' in encoder,
     )
 
 

@@ -8,5 +8,12 @@ follow.
 from . import resnet, swin, vit
 from .rules import Fixed, Layout, Rule
 
-__all__ = ['LAYOUTS', 'Fixed', 'Layout', 'Rule']
-LAYOUTS = vit.LAYOUTS | swin.LAYOUTS | resnet.LAYOUTS
+__all__ = ['KINDS', 'LAYOUTS', 'WHOLE_MODELS', 'Fixed', 'Layout', 'Rule']
+KINDS = {
+    'vision transformer': vit.LAYOUTS,
+    'Swin transformer': swin.LAYOUTS,
+    'ResNet': resnet.LAYOUTS,
+}
+LAYOUTS = {name: layout for layouts in KINDS.values() for name, layout in layouts.items()}
+# The layouts that have more than an encoder, so that files of them can be written.
+WHOLE_MODELS = [name for name, layout in LAYOUTS.items() if 'neck' in layout.sections]

@@ -71,6 +71,5 @@ LAYOUTS = {
             shortcut=('shortcut.convolution', 'shortcut.normalization'),
         ),
         left_out=HUGGINGFACE_HEADS,
-        prefix='resnet.',
     ),
 }

@@ -77,7 +77,6 @@ class Layout(NamedTuple):
         left_out: what the names without a counterpart, such as a classifier's, begin with, as
             regular expressions.
         container: the key under which the files keep their tensors; empty for the top level.
-        prefix: what names begin with in files of a network that has the encoder as a part.
     """
 
     description: str
@@ -85,7 +84,6 @@ class Layout(NamedTuple):
     fixed: tuple[Fixed, ...] = ()
     left_out: tuple[str, ...] = ()
     container: str = ''
-    prefix: str = ''
 
     @property
     def sections(self) -> set[str]:

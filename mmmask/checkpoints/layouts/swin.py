@@ -188,7 +188,7 @@ LAYOUTS = {
             *affine('head.fc', 'head'),
         ),
         # constants of the shifted windows, which mmpretrain computes
-        left_out=(_ATTENTION_MASK,),
+        left_out=(_ATTENTION_MASK, r'mask_token$'),  # SimMIM has mask tokens in its encoder
         container='model',
     ),
     'timm-swin': Layout(
@@ -213,6 +213,5 @@ LAYOUTS = {
             *affine('backbone.norm3', 'layernorm', optional='last norm'),
         ),
         left_out=(*HUGGINGFACE_HEADS, _RELATIVE_POSITION_INDEX),
-        prefix='swin.',
     ),
 }

@@ -29,6 +29,36 @@ _ENCODER = (
     *transformer_blocks('backbone.layers.{i}', 'blocks.{i}'),
 )
 
+# The same encoder with what timm has as options. DINO and DINOv2 have timm's names, too.
+_OPTIONS = {
+    'backbone.cls_token': 'class token',
+    'backbone.layers.{i}.attn.qkv.bias': 'biases of queries, keys and values',
+}
+_ENCODER_WITH_OPTIONS = (
+    *(rule._replace(optional=_OPTIONS.get(rule.ours, '')) for rule in _ENCODER),
+    Rule('backbone.layers.{i}.attn.gamma1.weight', ('blocks.{i}.ls1.gamma',), 'LayerScale'),
+    Rule('backbone.layers.{i}.ffn.gamma2.weight', ('blocks.{i}.ls2.gamma',), 'LayerScale'),
+)
+
+
+def _huggingface(blocks: Mapping[str, str], *more: Rule) -> tuple[Rule, ...]:
+    """An encoder of Hugging Face, by what it calls our layers of a block."""
+    block = 'encoder.layer.{i}'
+    heads = (f'{block}.attention.attention.{part}' for part in ('query', 'key', 'value'))
+    return (
+        Rule('backbone.cls_token', ('embeddings.cls_token',)),
+        Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
+        *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
+        *(
+            rule
+            for ours, theirs in blocks.items()
+            for rule in affine(f'backbone.layers.{{i}}.{ours}', f'{block}.{theirs}')
+        ),
+        *affine('backbone.layers.{i}.attn.qkv', *heads, weight=FUSED, bias=FUSED),
+        *more,
+        *affine('backbone.ln1', 'layernorm', optional='last norm'),
+    )
+
 
 def _decoder_position(mask_token: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """The fixed position table as wide as a decoder's mask token, for the encoder's patch grid."""
@@ -100,39 +130,42 @@ LAYOUTS = {
         container='model',
     ),
     'timm': Layout(
-        'timm VisionTransformer, encoder only',
-        rules=(*_ENCODER, *affine('backbone.ln1', 'norm', optional='last norm')),
-        left_out=(r'head\.', r'fc_norm\.'),
+        'timm VisionTransformer, DINO or DINOv2, encoder only',
+        rules=(*_ENCODER_WITH_OPTIONS, *affine('backbone.ln1', 'norm', optional='last norm')),
+        left_out=(r'head\.', r'fc_norm\.', r'mask_token$'),
     ),
     'huggingface': Layout(
         'Hugging Face ViTModel, encoder only',
-        rules=(
-            Rule('backbone.cls_token', ('embeddings.cls_token',)),
-            Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
-            *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
-            *(
-                rule
-                for ours, theirs in {
-                    'ln1': 'layernorm_before',
-                    'attn.proj': 'attention.output.dense',
-                    'ln2': 'layernorm_after',
-                    'ffn.layers.0.0': 'intermediate.dense',
-                    'ffn.layers.1': 'output.dense',
-                }.items()
-                for rule in affine(f'backbone.layers.{{i}}.{ours}', f'encoder.layer.{{i}}.{theirs}')
-            ),
-            *affine(
-                'backbone.layers.{i}.attn.qkv',
-                *(
-                    f'encoder.layer.{{i}}.attention.attention.{part}'
-                    for part in ('query', 'key', 'value')
-                ),
-                weight=FUSED,
-                bias=FUSED,
-            ),
-            *affine('backbone.ln1', 'layernorm', optional='last norm'),
+        rules=_huggingface(
+            {
+                'ln1': 'layernorm_before',
+                'attn.proj': 'attention.output.dense',
+                'ln2': 'layernorm_after',
+                'ffn.layers.0.0': 'intermediate.dense',
+                'ffn.layers.1': 'output.dense',
+            }
         ),
         left_out=HUGGINGFACE_HEADS,
-        prefix='vit.',
+    ),
+    'huggingface-dinov2': Layout(
+        'Hugging Face Dinov2Model, encoder only',
+        rules=_huggingface(
+            {
+                'ln1': 'norm1',
+                'attn.proj': 'attention.output.dense',
+                'ln2': 'norm2',
+                'ffn.layers.0.0': 'mlp.fc1',
+                'ffn.layers.1': 'mlp.fc2',
+            },
+            Rule(
+                'backbone.layers.{i}.attn.gamma1.weight',
+                ('encoder.layer.{i}.layer_scale1.lambda1',),
+            ),
+            Rule(
+                'backbone.layers.{i}.ffn.gamma2.weight',
+                ('encoder.layer.{i}.layer_scale2.lambda1',),
+            ),
+        ),
+        left_out=HUGGINGFACE_HEADS,
     ),
 }
