@@ -1,7 +1,5 @@
 """Weights as people have them: wrapped, prefixed, of other libraries, or of networks not here."""
 
-import logging
-
 import pytest
 import timm
 import torch
@@ -10,7 +8,7 @@ from mmpretrain.models.backbones import ResNet, VisionTransformer
 from torch import nn
 
 from mmmask.apis import convert_checkpoint
-from mmmask.checkpoints import CheckpointError, load_backbone, open_checkpoint
+from mmmask.checkpoints import CheckpointError, backbone, load_backbone, open_checkpoint
 from mmmask.models import MaskedVisionTransformer
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
@@ -61,7 +59,7 @@ def assert_close(actual, expected):
 WRAPPED = {
     'as it is': lambda t: t,
     'DistributedDataParallel': lambda t: {'state_dict': prefixed(t, 'module.')},
-    'a whole model in it': lambda t: prefixed(t, 'module.backbone.') | {'module.neck.a': t['ln1.bias']},
+    'a whole model': lambda t: prefixed(t, 'module.backbone.') | {'module.neck.a': t['ln1.bias']},
     'torch.compile': lambda t: {'state_dict': prefixed(t, '_orig_mod.backbone.')},
     'both': lambda t: {'model': prefixed(t, 'module._orig_mod.')},
     'torch.compile of each layer': lambda t: {
@@ -101,7 +99,7 @@ def test_half_precision_is_read_in_single(tmp_path, dtype):
     assert all(torch.equal(network.state_dict()[name], half[name].float()) for name in half)
 
 
-def test_a_teacher_is_preferred_to_its_student_and_the_log_says_so(tmp_path, images, caplog):
+def test_a_teacher_is_preferred_to_its_student_and_the_log_says_so(tmp_path, images, monkeypatch):
     """DINO's file, in which both have timm's names."""
     teacher, student = timm_vit(), timm_vit(seed=5)
     head = {'head.mlp.0.weight': torch.ones(1)}
@@ -112,11 +110,12 @@ def test_a_teacher_is_preferred_to_its_student_and_the_log_says_so(tmp_path, ima
     )
     torch.save(file, tmp_path / 'a.pth')
     network = MaskedVisionTransformer(**OPTIONS)
-    logging.getLogger('mmengine').propagate = True
-    with caplog.at_level('INFO'):
-        assert load_backbone(network, tmp_path / 'a.pth').endswith(COMPLETE)
-    assert "using 'teacher' rather than student" in caplog.text
-    assert 'recognised as timm (timm VisionTransformer' in caplog.text
+    log = []
+    monkeypatch.setattr(backbone, 'print_log', lambda line, logger: log.append(line))
+    assert load_backbone(network, tmp_path / 'a.pth').endswith(COMPLETE)
+    assert log[0].endswith("a.pth: using 'teacher' rather than student")
+    assert 'a.pth: recognised as timm (timm VisionTransformer' in log[1]
+    assert log[1].endswith("with names that begin with 'backbone.'")
     assert_close(features(network, images), teacher.forward_features(images))
 
 
