@@ -36,8 +36,8 @@ ALIASES = {
 LAYER_SCALE = 'The file has LayerScale: set model.backbone.layer_scale_init_value=1.0.'
 QKV_BIAS = 'Queries, keys and values have no bias in the file: set model.backbone.qkv_bias=False.'
 CLASS_TOKEN = (
-    "The file has no class token: use type='mmpretrain.VisionTransformer', with_cls_token=False and "
-    "out_type='avg_featmap' or 'featmap', because mmmask's own encoders have a class token."
+    "The file has no class token, which mmmask's own encoders need: use "
+    "type='mmpretrain.VisionTransformer', with_cls_token=False and out_type='avg_featmap'."
 )
 
 

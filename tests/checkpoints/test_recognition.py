@@ -214,7 +214,7 @@ def test_constants_of_a_decoder_do_not_matter_for_the_encoder(tmp_path, images):
     [
         (dict(init_values=1e-5), r'set model\.backbone\.layer_scale_init_value=1\.0'),
         (dict(qkv_bias=False), r'set model\.backbone\.qkv_bias=False'),
-        (dict(class_token=False, global_pool='avg'), 'no class token: use .*with_cls_token=False'),
+        (dict(class_token=False, global_pool='avg'), 'no class token, .*with_cls_token=False'),
     ],
 )
 def test_options_that_a_network_lacks_are_named(tmp_path, theirs, message):
