@@ -76,7 +76,7 @@ def test_all_processes_end_with_the_traceback_and_restart(tmp_path):
 
     output = result.stdout
     traceback = output.index('RuntimeError: the fault that was injected')
-    assert traceback < re.search(r'Going on from .*iter_3\.pth', output).start()
+    assert traceback < re.search(r'Resuming from .*iter_3\.pth', output).start()
     checkpoint = open_checkpoint((work_dir / 'last_checkpoint').read_text())
     assert checkpoint['meta']['iter'] == 8
     assert len(checkpoint['resume']['random']) == 2

@@ -13,16 +13,15 @@ HELP = 'layouts:\n' + '\n'.join(f'  {name:{WIDTH}}{text}' for name, text in DESC
 HELP += """
 
 One side is always mmmask. Encoder-only layouts are only read: tools/export.py writes encoders.
+--pretrained of tools/train.py and tools/test.py reads all of these layouts without a conversion.
 
 examples:
   official weights, to continue, evaluate or export:
-    python tools/convert.py vit_base_localmim_hog_1600ep_pretrain.pth localmim.pth \\
-        --from localmim-vit
-  weights of another library, for --pretrained of a downstream config:
-    python tools/convert.py resnet50-11ad3fa6.pth resnet-50.pth --from resnet
-    python tools/convert.py model.safetensors swin.pth --from huggingface-swin
+    python tools/convert.py vit_base_localmim_hog_1600ep_pretrain.pth localmim.pth
+  a file whose names fit two layouts:
+    python tools/convert.py localmim_swin.pth swin.pth --from localmim-swin-swapped
   a pre-training of this project for the official fine-tuning code:
-    python tools/convert.py work_dirs/mae/epoch_100.pth mae.pth --from mmmask --to mae
+    python tools/convert.py work_dirs/mae/epoch_100.pth mae.pth --to mae
 
 The file is read as data and never executed: one that asks for code is refused. Every tensor is
 accounted for; unknown or missing names stop the conversion and are listed.
@@ -36,9 +35,11 @@ def main() -> None:
     parser.add_argument('src', help='checkpoint to read: a file of torch.save or .safetensors')
     parser.add_argument('dst', help='checkpoint to write: .pth or .safetensors')
     parser.add_argument(
-        '--from', dest='source', help='layout of SRC, see below (recognised by the names)'
+        '--from', dest='source', help='layout of SRC, see below (default: recognised by the names)'
     )
-    parser.add_argument('--to', dest='target', default='mmmask', help='layout of DST (mmmask)')
+    parser.add_argument(
+        '--to', dest='target', default='mmmask', help='layout of DST (default: mmmask)'
+    )
     args = parser.parse_args()
     try:
         print(convert_checkpoint(args.src, args.dst, args.source, args.target))

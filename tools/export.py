@@ -12,9 +12,9 @@ examples:
   for timm:
     python tools/export.py work_dirs/localmim/epoch_100.pth backbone.safetensors --to timm
 
-What happens: the tensors of the backbone are renamed, and each must have its place; the file is
-loaded, strictly, into the library's own network; both networks see the same images, and their
-features must agree to 1e-5 of the largest one. Otherwise nothing is written.
+The tensors of the backbone are renamed, and each must have its place. The file is loaded, strictly,
+into the library's own network. Both networks see the same images, and their features must agree to
+1e-5 of the largest one. Otherwise nothing is written.
 """
 
 

@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--pretrained',
         metavar='CHECKPOINT',
-        help='start the backbone from the backbone of this checkpoint',
+        help='load the backbone from this checkpoint: of a pre-training, or of another library',
     )
     parser.add_argument(
         '--allow-missing',

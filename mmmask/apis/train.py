@@ -43,7 +43,7 @@ def load_config(
         work_dir: where logs and checkpoints go; ``work_dirs/<config name>`` by default.
         seed: replaces the config's.
         amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'`` for bf16 where the GPU has it.
-        pretrained: checkpoint whose ``backbone.`` part the backbone starts from.
+        pretrained: checkpoint from which the backbone is loaded; any layout that mmmask recognises.
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.

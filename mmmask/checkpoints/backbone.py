@@ -16,16 +16,16 @@ from .files import CONTAINERS, CheckpointError, container_of, find_tensors, open
 from .recognition import describe_names, parts, recognize
 from .renaming import rename
 
-# Norms behind the last block: new where a checkpoint lacks them, and dropped where a network does.
+# Norms behind the last block: initialised if the file lacks them, dropped if the network does.
 NORM = re.compile(r'^(ln|norm|fc_norm)\d*\.')
-# What downstream networks add, and start with values that change nothing; and the count of batches,
-# which old files do not have and nothing depends on.
+# What downstream networks add with initial values that change nothing, and the count of batches,
+# which old files lack and on which nothing depends.
 COUNT = re.compile(r'num_batches_tracked$')
 ADDITION = re.compile(r'rel_pos_[hw]$|attn\.relative_position_bias_table$|gamma|' + COUNT.pattern)
 # Constants, which every network computes for its own size.
 CONSTANT = re.compile(r'relative_position_index$|attn_mask$')
-# Layers that some networks of mmseg name otherwise. Swin and ResNet have the same names in
-# mmpretrain, mmdet and mmseg, and so have the other vision transformers.
+# Layers that have other names in mmseg's VisionTransformer. All other networks of mmpretrain, mmdet
+# and mmseg share their names.
 ALIASES = {
     'attn.qkv.weight': 'attn.attn.in_proj_weight',
     'attn.qkv.bias': 'attn.attn.in_proj_bias',
@@ -50,23 +50,24 @@ def load_backbone(
     """Load the encoder of a checkpoint, whichever of the known layouts it has.
 
     The file is one of this project or of mmpretrain, or of a layout of ``LAYOUTS``, which is
-    recognised and named in the log. Whatever follows the encoder is not used. Position tables are
+    recognised and named in the log. Only the encoder in it is used. Position tables are
     interpolated to the network's grid, square or not, and tables of relative positions to its
-    windows. A network without class token takes none.
+    windows. A network without class token ignores one.
 
     Args:
         backbone: network to fill.
         path: checkpoint file, or a folder of Hugging Face's ``save_pretrained``.
-        allow_missing: warn of gaps instead of stopping.
-        shared_head: holds the last stage in detectors that pool from the stage before (C4).
+        allow_missing: accept gaps, which the returned line names.
+        shared_head: contains the last stage in detectors that pool from the stage before (C4).
 
     Returns:
         One line with the numbers of matched, new and dropped tensors.
 
     Raises:
-        CheckpointError: unless every encoder tensor of the file found its place and every encoder
-            tensor of the network was filled, apart from norms behind the last block and additions
-            of downstream networks. ``allow_missing`` turns this into a warning.
+        CheckpointError: if a tensor of the encoder in the file has no place in the network, or if a
+            tensor of the network is not in the file, apart from norms behind the last block and
+            additions of downstream networks; even with ``allow_missing`` if the file belongs to a
+            network of another kind.
     """
     modules = [backbone] if shared_head is None else [backbone, shared_head]
     own = {n: t for m in modules for n, t in m.state_dict().items() if not CONSTANT.search(n)}
@@ -79,7 +80,7 @@ def load_backbone(
     tensors = {n: t for n, t in find_encoder(whole, own, path).items() if not CONSTANT.search(n)}
     description = describe_backbone(checkpoint.get('meta') or {})
     tensors = _resize_tables(tensors, own, backbone, description)
-    # Norms of pre-training may follow the merging of patches, where they are wider.
+    # In pre-training norms may follow the merging of patches, where maps are wider.
     tensors = {
         name: tensor
         for name, tensor in tensors.items()
@@ -91,8 +92,8 @@ def load_backbone(
     missing = sorted(own.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - own.keys())
     absent = [n for n in missing if not NORM.search(n) and not ADDITION.search(n)]
-    homeless = [n for n in unexpected if not NORM.search(n) and not COUNT.search(n)]
-    homeless = [name for name in homeless if name != 'cls_token']
+    unplaced = [n for n in unexpected if not NORM.search(n) and not COUNT.search(n)]
+    unplaced = [name for name in unplaced if name != 'cls_token']
     problems = [
         *(_other_heads(backbone, description) if 'pos_embed' in own else []),
         *(
@@ -101,7 +102,7 @@ def load_backbone(
             for name in misfits
         ),
         *(f'{name} of the network is not in the file' for name in absent),
-        *(f'{name} of the file has no place in the network' for name in homeless),
+        *(f'{name} of the file has no place in the network' for name in unplaced),
     ]
     matched = len(known) - len(misfits)
     summary = (
@@ -111,7 +112,7 @@ def load_backbone(
     is_near = 2 * len(known) >= min(len(own), len(tensors))
     if problems and not (allow_missing and matched and is_near):
         if is_near:
-            reason = _list(problems) + _advise(absent, homeless, matched)
+            reason = _list(problems) + _advise(absent, unplaced, matched)
         else:
             reason = f' the file {describe_names(whole)}'
         raise CheckpointError(
@@ -130,12 +131,12 @@ def _list(problems: list[str]) -> str:
     return ''.join(f'\n  {line}' for line in lines)
 
 
-def _advise(absent: list[str], homeless: list[str], matched: int) -> str:
-    """What makes a network and a file of the same kind fit."""
+def _advise(absent: list[str], unplaced: list[str], matched: int) -> str:
+    """How to make a network fit a file of the same kind."""
     remedies = [
         remedy
         for part, names, remedy in (
-            ('gamma', homeless, LAYER_SCALE),
+            ('gamma', unplaced, LAYER_SCALE),
             ('qkv.bias', absent, QKV_BIAS),
             ('cls_token', absent, CLASS_TOKEN),
         )
@@ -253,7 +254,7 @@ def _resize_relative(table: Tensor, length: int) -> Tensor:
 
 
 def _other_heads(backbone: nn.Module, description: dict) -> list[str]:
-    """Shapes do not tell the number of attention heads of a vision transformer; the config does."""
+    """A difference in attention heads, which only the config of a vision transformer reveals."""
     arch = description.get('arch')
     arch = VisionTransformer.arch_zoo.get(arch) if isinstance(arch, str) else arch
     heads = arch.get('num_heads') if isinstance(arch, dict) else None

@@ -32,18 +32,18 @@ FOLDER_FILES = ('model.safetensors', 'pytorch_model.bin')
 
 
 class CheckpointError(ValueError):
-    """A file that is no checkpoint, or not the one that was asked for."""
+    """A file that is not a checkpoint, or not one that can be used here."""
 
 
 def _history_statistic(owner: type, name: str):
-    """Stands in for ``getattr``, by which mmengine's log buffers name their four statistics."""
+    """Replaces ``getattr``, which mmengine's pickled log buffers call for their statistics."""
     if owner is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(HistoryBuffer, name)
     raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr({name!r})')
 
 
 def _under_the_name(name: str, function: Callable) -> Callable:
-    """The function as files name it; PyTorch before 2.6 takes no pairs of these."""
+    """A function with the name that it has in files; PyTorch before 2.6 accepts no such pairs."""
 
     def named(*args):
         return function(*args)
@@ -53,7 +53,7 @@ def _under_the_name(name: str, function: Callable) -> Callable:
     return named
 
 
-# numpy 1 calls the module `core`, numpy 2 `_core`; files written under either must open.
+# The module is called `core` in numpy 1 and `_core` in numpy 2. Files of both must open.
 _ALLOWED = [
     argparse.Namespace,
     HistoryBuffer,
@@ -74,13 +74,13 @@ def open_checkpoint(path: str | Path) -> dict:
 
     Pickles may hold tensors, plain Python values, numpy scalars and arrays, ``argparse`` results
     (the official releases keep theirs) and mmengine's log buffers. A ``.safetensors`` file
-    becomes ``{'state_dict': ..., 'meta': ...}``. A folder of Hugging Face's ``save_pretrained``
-    stands for the weights in it.
+    becomes ``{'state_dict': ..., 'meta': ...}``. For a folder of Hugging Face's
+    ``save_pretrained``, the weights in it are read.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if the file is truncated, is not a checkpoint, or asks for anything else
-            than the values above; in that case nothing of it was executed.
+        CheckpointError: if the file is truncated, is not a checkpoint, or contains anything but
+            the values above. Nothing in it is executed.
     """
     path = Path(path)
     if path.is_dir():
@@ -114,7 +114,7 @@ def _open_pickle(path: Path) -> dict:
         try:
             with torch.serialization.safe_globals(_ALLOWED):
                 return torch.load(file, map_location='cpu', weights_only=True)
-        # Torn files and files of another kind raise anything, depending on the byte that is wrong.
+        # Truncated files and files of other formats raise any kind of exception.
         except Exception as error:
             refused = re.search(r'GLOBAL (\S+)', str(error))
             if refused and isinstance(error, pickle.UnpicklingError):
@@ -131,7 +131,7 @@ def _open_pickle(path: Path) -> dict:
 
 
 def container_of(checkpoint: dict) -> str | None:
-    """The entry of a checkpoint that holds its tensors; None where they are at the top level."""
+    """The entry of a checkpoint that contains its tensors; None if they are at the top level."""
     return next((name for name in CONTAINERS if isinstance(checkpoint.get(name), dict)), None)
 
 
@@ -142,7 +142,7 @@ def find_tensors(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[
     ``_orig_mod.`` into the names, which are removed.
 
     Raises:
-        CheckpointError: if there are none, or something else is among them.
+        CheckpointError: if there are none, or if there are other values among them.
     """
     while name := container_of(checkpoint):
         checkpoint = checkpoint[name]
@@ -164,10 +164,10 @@ def find_tensors(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[
 
 
 def write_checkpoint(checkpoint: dict, path: str | Path) -> None:
-    """Write a dict of tensors by name, or one with ``'state_dict'`` or ``'model'`` among others.
+    """Write a dict of tensors by name, or a dict that contains one under ``'state_dict'``.
 
     The suffix decides: ``.safetensors`` keeps the tensors and, as JSON, ``'meta'``; ``.pth`` keeps
-    everything. The file appears under its name when it is complete.
+    everything. The file gets its name when it is complete.
 
     Raises:
         CheckpointError: for another suffix.
@@ -187,7 +187,7 @@ def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all: under another name, flushed to the disk, then renamed.
 
     Raises:
-        OSError: if the disk is full or the folder cannot be written; what was there before stays.
+        OSError: if the disk is full or the folder is not writable. Existing files are kept.
     """
     path = Path(path)
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
@@ -202,8 +202,8 @@ def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         raise type(error)(
             error.errno,
-            f'{error.strerror}: nothing was written and files that were there are as before. Free '
-            'space or make the folder writable, then go on with --resume',
+            f'{error.strerror}: nothing was written and existing files are unchanged. Free '
+            'space or make the folder writable, then continue with --resume',
             str(path),
         ) from error
     finally:
@@ -212,7 +212,7 @@ def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a renaming last through a power cut."""
+    """Let a renaming survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -221,21 +221,21 @@ def _flush_folder(folder: Path) -> None:
 
 
 def checksum_of(path: str | Path) -> Path:
-    """Where the checksum of a file lies: beside it, in the form that ``sha256sum -c`` reads."""
+    """The file beside a checkpoint with its checksum, as ``sha256sum -c`` reads it."""
     return Path(f'{path}.sha256')
 
 
 def write_with_checksum(path: str | Path, content: bytes) -> None:
-    """Write a file and then its checksum, so that a checksum is never that of another content."""
+    """Write a file and then its checksum, so that the checksum never belongs to other content."""
     path, checksum = Path(path), checksum_of(path)
     line = f'{hashlib.sha256(content).hexdigest()}  {path.name}\n'.encode()
-    checksum.unlink(missing_ok=True)  # a file without one is opened to see whether it is whole
+    checksum.unlink(missing_ok=True)  # without one, the file is checked by opening it
     write_file(path, lambda file: file.write(content))
     write_file(checksum, lambda file: file.write(line))
 
 
 def why_not_intact(path: str | Path) -> str | None:
-    """What is wrong with a checkpoint: by its checksum, or without one by opening it; or None."""
+    """Why a checkpoint is damaged, by its checksum or else by opening it; None if it is not."""
     path, checksum = Path(path), checksum_of(path)
     if not path.is_file():
         return 'it is missing'
@@ -254,7 +254,7 @@ def why_not_intact(path: str | Path) -> str | None:
 
 
 def _owned(value):
-    """Copies of the tensors, as a view would drag the whole tensor it looks into to the file."""
+    """Copies of the tensors, because torch.save writes the whole storage behind a view."""
     if isinstance(value, dict):
         return {key: _owned(item) for key, item in value.items()}
     return value.detach().contiguous().clone() if isinstance(value, Tensor) else value

@@ -12,7 +12,7 @@ from .files import CheckpointError, open_checkpoint
 
 
 def load_from_file(path: str, map_location=None) -> dict:
-    """A local checkpoint, on the CPU; where its tensors go is for the network that loads them.
+    """A local checkpoint, on the CPU; ``map_location`` is ignored.
 
     Raises:
         FileNotFoundError, CheckpointError: see :func:`open_checkpoint`.
@@ -20,7 +20,7 @@ def load_from_file(path: str, map_location=None) -> dict:
     checkpoint = open_checkpoint(os.path.expanduser(path))
     meta = checkpoint.get('meta')
     if isinstance(meta, dict):
-        meta.pop('config', None)  # mmengine would run it on resuming, as a Python config
+        meta.pop('config', None)  # mmengine would execute it on resuming, as a Python config
     return checkpoint
 
 
@@ -36,7 +36,7 @@ def load_from_url(url: str, map_location=None) -> dict:
 
 
 def load_from_name(name: str, map_location=None) -> dict:
-    """A checkpoint by its name in the lists that mmengine and torchvision keep.
+    """A checkpoint by its name in the lists of mmengine and torchvision.
 
     Raises:
         CheckpointError: if the name is in no list.
@@ -58,12 +58,12 @@ def load_from_name(name: str, map_location=None) -> dict:
 
 
 def load_from_nowhere(path: str, map_location=None) -> dict:
-    """Storage that nothing here can read as data.
+    """Refuse a storage that mmmask cannot read as data.
 
     Raises:
         CheckpointError: always.
     """
-    raise CheckpointError(f'{path} lies in a storage that is not read here: copy it to a file.')
+    raise CheckpointError(f'{path} is in a storage that mmmask does not read: copy it to a file.')
 
 
 LOADERS = (

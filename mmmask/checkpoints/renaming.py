@@ -42,9 +42,9 @@ def rename(
 ) -> Renaming:
     """Tensors named as in ``layout`` -> mmmask's names (``side='theirs'``), or back (``'ours'``).
 
-    A section that the layout has no place for, such as a momentum encoder, is left out and
-    reported. In the sections that it has, every name must be known and none may be missing; the
-    encoder must always be there.
+    A section that the layout does not have, such as a momentum encoder, is left out and reported.
+    In the sections that it has, every name must be known and none may be missing. The encoder is
+    required.
 
     Args:
         tensors: by name.
@@ -54,7 +54,7 @@ def rename(
 
     Raises:
         CheckpointError: listing the unknown and the missing names, or naming a constant that is
-            not the one mmmask computes.
+            not the one that mmmask computes.
     """
     account = account_for(tensors, layout, side)
     if account.strange:
@@ -85,7 +85,7 @@ def rename(
 
 
 class Account(NamedTuple):
-    """Which rules and constants apply to some names, and the names to which none does."""
+    """Which rules and constants apply to some names, and the names to which none applies."""
 
     rules: list[Rule]
     fixed: list[Fixed]

@@ -126,8 +126,8 @@ class TestFinding:
         found, log = self.find(tmp_path)
         assert found == str(second)
         reason = 'it is missing' if damage == 'remove' else 'its checksum differs'
-        assert f'Passing over the checkpoint {last}: {reason}' in log
-        assert f'Going on from {second}' in log
+        assert f'Skipping the checkpoint {last}: {reason}' in log
+        assert f'Resuming from {second}' in log
 
     def test_without_checksum_by_opening(self, tmp_path):
         first, last = save(tmp_path, 'epoch_1.pth', 1.0, age=9), save(tmp_path, 'epoch_2.pth', 2.0)
@@ -151,7 +151,7 @@ class TestFinding:
     def test_there_is_none(self, tmp_path):
         save(tmp_path, 'best_accuracy_epoch_2.pth', 2.0)
         found, log = self.find(tmp_path)
-        assert found is None and 'starting at the beginning' in log
+        assert found is None and 'starting from the beginning' in log
 
 
 class Run:

@@ -30,12 +30,12 @@ POINTWISE = Change(
 
 
 class Rule(NamedTuple):
-    """One tensor of mmmask and what it is called elsewhere; ``{i}`` stands for a block's number.
+    """A tensor of mmmask and its name in another project; ``{i}`` is the number of a block.
 
     Attributes:
         ours: name in mmmask; its first part (``backbone``, ``neck``) is the section.
-        theirs: the name or names elsewhere.
-        optional: empty, or the name of a set of tensors that a file has all of or none of.
+        theirs: its name or names in the other project.
+        optional: empty, or the name of a set of tensors; a file has all of a set or none of it.
         change: what happens to the values.
     """
 
@@ -59,7 +59,7 @@ class Rule(NamedTuple):
 class Fixed(NamedTuple):
     """A constant that their files store and mmmask computes.
 
-    On the way in it is compared with ``value(our tensors)`` and left out, on the way out written.
+    Reading compares it with ``value(our tensors)`` and leaves it out; writing adds it.
     """
 
     theirs: str

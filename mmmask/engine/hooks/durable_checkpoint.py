@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and that hold all that a run needs to go on."""
+"""Checkpoints that are complete or absent, and that contain all that a run needs to resume."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ KEPT = 'kept_checkpoints'
 
 
 class DurableBackend(LocalBackend):
-    """Local files that appear when they are whole, with a checksum beside each."""
+    """Local files that appear when they are complete, each with a checksum beside it."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_with_checksum(filepath, obj)
@@ -36,7 +36,7 @@ class DurableBackend(LocalBackend):
 
 @HOOKS.register_module()
 class DurableCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, from whose checkpoints a run goes on as if never interrupted.
+    """mmengine's ``CheckpointHook``, from whose checkpoints a run resumes as if it had not stopped.
 
     A checkpoint also holds the random states of all processes and the seed of the sampler; the
     place in the epoch follows from its iteration. It is written to another name, flushed to the
@@ -46,8 +46,8 @@ class DurableCheckpointHook(CheckpointHook):
     Where gradients are accumulated, a checkpoint waits for the optimizer step, up to a few
     iterations into the next epoch.
 
-    ``--resume`` without a file takes what ``last_checkpoint`` names, and if that is damaged or
-    gone, the newest intact one of the folder. Every file that is passed over is named in the log.
+    ``--resume`` without a file uses what ``last_checkpoint`` names, and if that is damaged or
+    gone, the newest intact one of the folder. Every file that is skipped is named in the log.
 
     Raises:
         CheckpointError: on resuming, if there are checkpoints but none is intact, or if the newest
@@ -74,7 +74,7 @@ class DurableCheckpointHook(CheckpointHook):
         elif '://' not in runner._load_from and (reason := why_not_intact(runner._load_from)):
             raise CheckpointError(
                 f'{runner._load_from} is no checkpoint to resume from: {reason}. --resume without '
-                'a file takes the newest intact one.'
+                'a file uses the newest intact one.'
             )
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -206,13 +206,13 @@ def find_intact_checkpoint(work_dir: str | Path, logger) -> str | None:
     for path in files:
         reason = why_not_intact(path)
         if reason is None:
-            logger.info(f'Going on from {path}.')
+            logger.info(f'Resuming from {path}.')
             return str(path)
-        logger.warning(f'Passing over the checkpoint {path}: {reason}.')
+        logger.warning(f'Skipping the checkpoint {path}: {reason}.')
     if files:
         raise CheckpointError(
-            f'none of the {len(files)} checkpoints of {work_dir} is intact: bring one back from '
-            'a copy, or start anew without --resume.'
+            f'none of the {len(files)} checkpoints of {work_dir} is intact: restore one from a '
+            'copy, or start again without --resume.'
         )
-    logger.info(f'There is no checkpoint in {work_dir} yet: starting at the beginning.')
+    logger.info(f'There is no checkpoint in {work_dir} yet: starting from the beginning.')
     return None

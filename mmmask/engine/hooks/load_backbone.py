@@ -10,10 +10,10 @@ from mmmask.registry import HOOKS
 
 @HOOKS.register_module()
 class LoadBackboneHook(Hook):
-    """Load the backbone of a checkpoint before training, unless the run resumes, or a test.
+    """Load the backbone of a checkpoint before a test, or a training that does not resume.
 
     Args:
-        checkpoint: file of any pre-training or export of this project.
+        checkpoint: file that :func:`mmmask.checkpoints.load_backbone` reads.
         allow_missing: accept a file that does not fill the whole backbone.
     """
 
@@ -22,12 +22,12 @@ class LoadBackboneHook(Hook):
         self.allow_missing = allow_missing
 
     def before_train(self, runner: Runner) -> None:
-        """After the weights were initialised; a resumed run has its backbone already."""
+        """Load after the weights were initialised; a resumed run has its backbone already."""
         if not runner.iter:
             self._load(runner)
 
     def before_test(self, runner: Runner) -> None:
-        """For what tests a frozen backbone; after a training it keeps what it has learnt."""
+        """Load for tests of a frozen backbone, but not after a training in the same run."""
         if not runner.iter:
             self._load(runner)
 
