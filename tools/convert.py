@@ -35,11 +35,9 @@ def main() -> None:
     parser.add_argument('src', help='checkpoint to read: a file of torch.save or .safetensors')
     parser.add_argument('dst', help='checkpoint to write: .pth or .safetensors')
     parser.add_argument(
-        '--from', dest='source', help='layout of SRC, see below (default: recognised by the names)'
+        '--from', dest='source', help='layout of SRC, see below (recognised by the names)'
     )
-    parser.add_argument(
-        '--to', dest='target', default='mmmask', help='layout of DST (default: mmmask)'
-    )
+    parser.add_argument('--to', dest='target', default='mmmask', help='layout of DST (mmmask)')
     args = parser.parse_args()
     try:
         print(convert_checkpoint(args.src, args.dst, args.source, args.target))
