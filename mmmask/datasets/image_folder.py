@@ -1,10 +1,9 @@
 """Images of a folder or of a zip archive, with or without labels."""
 
-import functools
 import logging
 import os
-import zipfile
-from collections import defaultdict
+import posixpath
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +14,22 @@ from mmengine.logging import print_log
 
 from mmmask.registry import DATASETS
 
+from .cache import cache_key, explain, make_cache, open_cache
 from .decoding import decode_image
+from .listing import fingerprints, list_files, read_file
+from .resizing import shrink_image
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
+EXTENSIONS = (
+    *('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.avif'),
+    *('.ppm', '.pgm'),
+)
+# Images all the same, which Pillow cannot read, or which have no 8-bit range.
+OTHER_IMAGES = (
+    *('.heic', '.heif', '.jp2', '.jxl', '.svg', '.psd', '.xcf', '.tga', '.exr', '.hdr', '.npy'),
+    *('.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.rw2', '.raf', '.raw', '.dcm'),
+)
 UNSEEN, READABLE, UNREADABLE = range(3)
-ENOUGH_TO_JUDGE = 100  # files tried before their share of unreadable ones is held against the rest
-MAX_BYTES = 1 << 28  # of a file; what an archive unpacks to is known before it does
+ENOUGH_TO_JUDGE = 100  # files read before the unreadable ones are compared with these alone
 
 
 @DATASETS.register_module()
@@ -29,32 +38,44 @@ class ImageFolder(BaseDataset):
 
     A sample holds the decoded image, ``img`` (H, W, 3) uint8 **BGR**: a pipeline needs no loader
     and starts with its augmentations, and the data preprocessor turns BGR into RGB, as everywhere
-    in OpenMMLab. Hidden files, ``__MACOSX`` and other extensions are passed over.
+    in OpenMMLab. Hidden files and ``__MACOSX`` are skipped, and so are files with other extensions;
+    a warning counts those that are images.
 
     A file that cannot be decoded is reported once, with its path and the reason, and another image
-    takes its place, drawn by the file's index so that evaluation repeats. What is known of each
-    file lies in shared memory, hence all workers of a process report and count together. A file
-    that vanishes during training counts as one, and as soon as a hundred draws in a row find
-    nothing readable, as when a disk is gone, the run stops.
+    takes its place. That image depends on the file's index alone, so that evaluation repeats. What
+    is known about each file is in shared memory, hence all workers of a process report and count
+    together. A file that vanishes during training counts as unreadable. When a hundred attempts in
+    a row find nothing readable, for example because a disk is gone, the run stops.
 
     Args:
         source: a folder or a ``.zip`` file.
         prefix: take only what lies under this sub-folder.
-        subset: take a part of the images only: a share of each class, such as 0.01, always the same
-            one; or a text file with a file name a line, as the lists of 1 % and 10 % of ImageNet.
+        subset: take only a part of the images: a fraction of each class, such as 0.01, always the
+            same one; or a text file with the path of an image below ``prefix``, or its bare file
+            name, in each line, as the lists of 1 % and 10 % of ImageNet.
         with_label: label each image with its first-level folder under ``prefix``; the sorted
             folder names become ``metainfo['classes']``, unless ``metainfo`` gives the classes.
-        least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`.
+        repeats: show each image this many times in a row, decoded once and augmented anew each
+            time. :class:`ResumableSampler` reads it. An epoch keeps its number of samples, and so
+            contains a part of the images; ``repeats`` epochs contain them all.
+        cache_side: decode all images once, shrink them to this short side, and keep them in a file
+            in ``~/.cache/mmmask/images`` (or ``$XDG_CACHE_HOME``) that all processes share. For
+            crops of S pixels from at least a fraction r of the area, S / √r loses nothing.
+        least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`. By
+            default what the first transform of the pipeline gives as ``least_side``.
+        bits: depth of the values in 16-bit files, see :func:`decode_image`.
         extensions: file endings that count as images, in any case.
-        max_unreadable: above this share of unreadable files the run stops. It is counted against
-            all files, and once a hundred have been tried, against those.
+        max_unreadable: above this fraction of unreadable files the run stops. They are compared
+            with all files, and once a hundred have been read, with those.
         report_file: text file to which ``path <tab> reason`` of each unreadable file is appended.
-        **kwargs: ``pipeline``, ``metainfo``, ``indices`` and all of mmengine's ``BaseDataset``.
+        **kwargs: ``pipeline``, ``metainfo``, ``indices`` and the rest of mmengine's
+            ``BaseDataset``.
 
     Raises:
-        FileNotFoundError: if source or prefix does not exist, or holds no image.
-        ValueError: if source is a file but no zip archive, an image has no class, or subset is no
-            share or names files that are not there.
+        FileNotFoundError: if source, prefix or subset does not exist, or there is no image.
+        OSError: if the disk has too little space for the cache.
+        ValueError: if source is a file but no zip archive, an image has no class, two classes are
+            one folder, or subset is no fraction or names files that are missing or ambiguous.
         RuntimeError: on reading, when more than ``max_unreadable`` of the files are unreadable.
     """
 
@@ -64,21 +85,40 @@ class ImageFolder(BaseDataset):
         prefix: str = '',
         with_label: bool = False,
         subset: float | str | None = None,
+        repeats: int = 1,
+        cache_side: int | None = None,
         least_side: int | None = None,
+        bits: int | None = None,
         extensions: Sequence[str] = EXTENSIONS,
         max_unreadable: float = 0.5,
         report_file: str | None = None,
         **kwargs,
     ) -> None:
+        if not isinstance(source, str | os.PathLike):
+            raise ValueError(
+                f'source={source!r} must be one folder or .zip file: combine several data sets '
+                "with type='ConcatDataset'."
+            )
+        if repeats < 1:
+            raise ValueError(f'repeats={repeats} must be 1 or more.')
         self.source = os.path.expanduser(os.fspath(source))
-        self.prefix = prefix.strip('/')
+        prefix = posixpath.normpath(prefix.strip('/'))
+        self.prefix = '' if prefix == '.' else prefix
         self.with_label = with_label
         self.subset = subset
+        self.repeats = repeats
+        self.cache_side = cache_side
         self.least_side = least_side
+        self.bits = bits
+        extensions = [extensions] if isinstance(extensions, str) else extensions
         self.extensions = tuple(extension.lower() for extension in extensions)
         self.max_unreadable = max_unreadable
-        self.report_file = report_file
+        self.report_file = report_file and os.path.expanduser(report_file)
+        self._cache: Path | None = None
+        self._last: tuple[int, np.ndarray] | None = None
         super().__init__(**kwargs)
+        if self.least_side is None and self.pipeline.transforms:
+            self.least_side = getattr(self.pipeline.transforms[0], 'least_side', None)
 
     def load_data_list(self) -> list[dict]:
         """List the images in sorted order: one dict per file, as ``BaseDataset`` wants them."""
@@ -86,29 +126,49 @@ class ImageFolder(BaseDataset):
             raise FileNotFoundError(
                 f'source={self.source!r} does not exist: give a folder or a .zip file of images.'
             )
-        names = sorted(filter(self._is_image, list_files(self.source, self.prefix)))
+        found, aliases = list_files(self.source, self.prefix)
+        names = sorted(filter(self._is_image, found))
+        others = self._count_others(found)
         if not names:
-            raise FileNotFoundError(self._explain_emptiness())
-        self._state = torch.full((len(names),), UNSEEN, dtype=torch.uint8).share_memory_()
-        samples = [dict(name=name, file_index=index) for index, name in enumerate(names)]
+            raise FileNotFoundError(self._explain_emptiness(others))
+        if others:
+            print_log(
+                f'{printable(self._path())}: {len(names):,} images are used; {others} are not read.'
+                ' Convert them, or name their endings in extensions where Pillow has a plugin.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        samples = [dict(name=name) for name in names]
         if self.with_label:
+            self._check_aliases(names, aliases)
             for sample, label in zip(samples, self._labels(names), strict=True):
                 sample['gt_label'] = label
-        return samples if self.subset is None else self._choose(samples)
+        if self.subset is not None:
+            samples = self._choose(samples)
+        for index, sample in enumerate(samples):
+            sample['file_index'] = index
+        self._state = torch.full((len(samples),), UNSEEN, dtype=torch.uint8).share_memory_()
+        if self.cache_side:
+            self._cache = self._make_cache([sample['name'] for sample in samples])
+        return samples
+
+    def _make_cache(self, names: list[str]) -> Path:
+        side, bits = self.cache_side, self.bits
+
+        def decode(index: int) -> np.ndarray:
+            content = read_file(self.source, self.prefix, names[index])
+            return shrink_image(decode_image(content, side, bits), side)
+
+        prints = fingerprints(self.source, self.prefix, names)
+        key = cache_key(names, prints, side=side, bits=bits)
+        return make_cache(key, len(names), decode, f'decoding {printable(self._path())}')
 
     def _choose(self, samples: list[dict]) -> list[dict]:
         """The part of the samples that ``subset`` names."""
         if isinstance(self.subset, str):
-            wanted = set(Path(self.subset).expanduser().read_text().split())
-            chosen = [s for s in samples if {s['name'], s['name'].split('/')[-1]} & wanted]
-            if len(chosen) < len(wanted):
-                raise ValueError(
-                    f'subset={self.subset!r} names {len(wanted)} files, of which {len(chosen)} are '
-                    f'in {self._path()!r}: give the list that belongs to these images.'
-                )
-            return chosen
+            return self._choose_listed(samples)
         if not 0 < self.subset <= 1:
-            raise ValueError(f'subset={self.subset} is no share: choose it above 0 and up to 1.')
+            raise ValueError(f'subset={self.subset} is no fraction: choose it above 0 and up to 1.')
         by_class = defaultdict(list)
         # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
         for index in np.random.RandomState(0).permutation(len(samples)):
@@ -120,17 +180,79 @@ class ImageFolder(BaseDataset):
         ]
         return [samples[index] for index in sorted(chosen)]
 
+    def _choose_listed(self, samples: list[dict]) -> list[dict]:
+        path = Path(self.subset).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'subset={self.subset!r} does not exist: give a text file with an image in each '
+                'line, or a fraction such as 0.01.'
+            )
+        lines = path.read_bytes().decode('utf-8', 'surrogateescape').splitlines()
+        wanted = {line.strip() for line in lines} - {''}
+        by_name = defaultdict(set)
+        for index, sample in enumerate(samples):
+            for name in (sample['name'], sample['name'].split('/')[-1]):
+                by_name[name].add(index)
+        found = {name: by_name.get(name, ()) for name in wanted}
+        for name, indices in found.items():  # a whole path is never ambiguous
+            exact = [index for index in indices if samples[index]['name'] == name]
+            found[name] = exact or indices
+        missing = sorted(name for name, indices in found.items() if not indices)
+        if missing:
+            raise ValueError(
+                f'subset={self.subset!r} names {len(wanted)} files, of which '
+                f'{len(wanted) - len(missing)} are in {self._path()!r}; {missing[0]!r} is not one '
+                'of them. Give the list that belongs to these images.'
+            )
+        ambiguous = sorted(name for name, indices in found.items() if len(indices) > 1)
+        if ambiguous:
+            places = sorted(samples[index]['name'] for index in found[ambiguous[0]])
+            raise ValueError(
+                f'subset={self.subset!r} names {ambiguous[0]!r}, which may be {places[0]!r} or '
+                f'{places[1]!r}: write the path below {self._path()!r} instead of the bare name.'
+            )
+        return [samples[index] for index in sorted({index for (index,) in found.values()})]
+
     def _is_image(self, name: str) -> bool:
-        hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
-        return not hidden and name.lower().endswith(self.extensions)
+        return not is_hidden(name) and name.lower().endswith(self.extensions)
+
+    def _count_others(self, names: list[str]) -> str:
+        """Such as ``'3 .heic'``: files that are images but do not count as such."""
+        endings = Counter(
+            posixpath.splitext(name)[1].lower() for name in names if not is_hidden(name)
+        )
+        known = sorted({*EXTENSIONS, *OTHER_IMAGES} & set(endings))
+        return ', '.join(
+            f'{endings[ending]:,} {ending}'
+            for ending in known
+            if not ending.endswith(self.extensions)
+        )
+
+    def _check_aliases(self, names: list[str], aliases: dict[str, str]) -> None:
+        """Raise ValueError if a class is left out because its folder is also that of another."""
+        for alias, place in aliases.items():
+            same_class = alias.split('/')[0] == place.split('/')[0]
+            if not same_class and any(name.startswith(f'{place}/') for name in names):
+                raise ValueError(
+                    f'with_label=True takes classes from folders, but {self._path(alias)!r} and '
+                    f'{self._path(place)!r} are the same folder: remove one of the links.'
+                )
 
     def _labels(self, names: list[str]) -> list[int]:
         folders = [name.split('/')[0] if '/' in name else None for name in names]
         if None in folders:
             raise ValueError(
                 'with_label=True takes the class of an image from its first-level folder under '
-                f'{self._path()!r}, but {names[folders.index(None)]!r} lies in none. Move it into '
+                f'{self._path()!r}, but {names[folders.index(None)]!r} is in none. Move it into '
                 'a folder named after its class, or set with_label=False.'
+            )
+        is_single = len(set(folders)) == 1 and 'classes' not in self._metainfo
+        if is_single and all(name.count('/') > 1 for name in names):
+            prefix = '/'.join(filter(None, [self.prefix, folders[0]]))
+            raise ValueError(
+                f'with_label=True finds a single class in {self._path()!r}, {folders[0]!r}, which '
+                f'holds folders only. Set prefix={prefix!r} to take those as classes, or '
+                f'metainfo=dict(classes=[{folders[0]!r}]) to take all images as one class.'
             )
         classes = self._metainfo.setdefault('classes', sorted(set(folders)))
         unknown = sorted(set(folders) - set(classes))
@@ -142,11 +264,19 @@ class ImageFolder(BaseDataset):
         numbers = {name: number for number, name in enumerate(classes)}
         return [numbers[folder] for folder in folders]
 
-    def _explain_emptiness(self) -> str:
+    def _explain_emptiness(self, others: str) -> str:
         hint = 'Point source at the images, or name their endings in extensions.'
-        if self.prefix:
-            present = sorted({name.split('/')[0] for name in list_files(self.source)})
-            hint = f'Or is prefix={self.prefix!r} wrong? There is {present[:10]} at the top. {hint}'
+        if others:
+            hint = f'There are {others}, which are not read: convert them to JPEG or PNG.'
+        elif self.prefix:
+            names, _ = list_files(self.source)
+            inner = f'/{self.prefix}/'
+            nested = sorted(
+                {name[: name.find(inner) + len(inner) - 1] for name in names if inner in name}
+            )
+            present = nested or sorted({name.split('/')[0] for name in names})
+            place = 'deeper inside' if nested else 'at the top'
+            hint = f'Is prefix={self.prefix!r} wrong? There is {present[:10]} {place}. {hint}'
         return (
             f'no image in {self._path()!r} (looked for {", ".join(self.extensions)} in all '
             f'sub-folders). {hint}'
@@ -157,110 +287,78 @@ class ImageFolder(BaseDataset):
 
     def prepare_data(self, idx: int):
         """The idx-th sample after the pipeline, or another in place of an unreadable one."""
+        attempts = min(self.max_refetch + 1, ENOUGH_TO_JUDGE)
+        sample = self.get_data_info(idx)
+        if self.load(sample):
+            return self.pipeline(sample)
         random = np.random.default_rng(abs(idx))
-        draws = min(self.max_refetch + 1, ENOUGH_TO_JUDGE)
-        for _ in range(draws):
-            sample = self.get_data_info(idx)
+        for _ in range(attempts - 1):
+            sample = self.get_data_info(int(random.integers(len(self))))
             if self.load(sample):
                 return self.pipeline(sample)
-            idx = int(random.integers(len(self)))
         raise RuntimeError(
-            f'no readable image in {draws} draws from {self._path()!r}: is the disk still there?'
+            f'no readable image in {attempts} attempts from {self._path()!r}: is the disk still '
+            'there?'
         )
 
     def load(self, sample: dict) -> bool:
-        """Put the decoded image into the sample, or take note that it cannot be."""
+        """Put the decoded image into the sample, or remember that it is unreadable."""
         name, index = sample.pop('name'), sample.pop('file_index')
-        if self._state[index] == UNREADABLE:
+        state = self._state.numpy()
+        if state[index] == UNREADABLE:
             return False
         try:
-            image = decode_image(read_file(self.source, self.prefix, name), self.least_side)
+            image = self._decode(name, index)
         except Exception as error:  # Pillow and zipfile know a dozen ways to refuse a file
-            self._state[index] = UNREADABLE
+            state[index] = UNREADABLE
             self._report(self._path(name), error)
             return False
-        self._state[index] = READABLE
+        state[index] = READABLE
         size = image.shape[:2]
         sample.update(img=image, img_path=self._path(name), img_shape=size, ori_shape=size)
         return True
 
+    def _decode(self, name: str, index: int) -> np.ndarray:
+        if self._cache:
+            return open_cache(self._cache).load(index)
+        if self._last and self._last[0] == index:
+            return self._last[1].copy()
+        content = read_file(self.source, self.prefix, name)
+        image = decode_image(content, self.least_side, self.bits)
+        if self.repeats > 1:
+            self._last = index, image.copy()  # a transform may write into what it gets
+        return image
+
     def _report(self, path: str, error: Exception) -> None:
         tried = int((self._state != UNSEEN).sum())
         unreadable = int((self._state == UNREADABLE).sum())
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        path, reason = printable(path), printable(explain(error))
         print_log(
-            f'Unreadable image passed over, number {unreadable} of {tried} tried so far: {path} '
+            f'Unreadable image skipped, number {unreadable} of {tried} read so far: {path} '
             f'({reason})',
             logger='current',
             level=logging.WARNING,
         )
         if self.report_file:
-            with open(self.report_file, 'a') as report:
+            with open(self.report_file, 'a', encoding='utf-8') as report:
                 report.write(f'{path}\t{reason}\n')
         total = len(self._state)
         judged = tried if tried >= ENOUGH_TO_JUDGE else total
         if unreadable > self.max_unreadable * judged:
             raise RuntimeError(
-                f'{unreadable} of {judged} images in {self._path()!r} are unreadable, more than '
-                f'max_unreadable={self.max_unreadable:.0%}; the last was {path} ({reason}). Mend '
-                'or remove them, or raise max_unreadable.'
+                f'{unreadable} of {judged} images in {printable(self._path())} are unreadable, '
+                f'more than max_unreadable={self.max_unreadable:.0%}; the last was {path} '
+                f'({reason}). Repair or remove them, or raise max_unreadable.'
             )
 
 
-def list_files(source: str, prefix: str = '') -> list[str]:
-    """Names of the files below a folder or in a zip archive, relative to the prefix.
-
-    Links to folders are followed, each folder once.
-    """
-    if os.path.isfile(source):
-        start = f'{prefix}/' if prefix else ''
-        names = open_archive(source, os.getpid()).namelist()
-        return [name[len(start) :] for name in names if name.startswith(start)]
-    top = os.path.join(source, prefix)
-    names, seen = [], set()
-    for folder, subfolders, files in os.walk(top, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            subfolders.clear()
-            continue
-        seen.add(real)
-        names += [os.path.relpath(os.path.join(folder, file), top) for file in files]
-    return [name.replace(os.sep, '/') for name in names]
+def is_hidden(name: str) -> bool:
+    """Whether a part of a path is hidden, or made by macOS in its archives."""
+    return any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
 
 
-def read_file(source: str, prefix: str, name: str) -> bytes:
-    """The bytes of one of :func:`list_files`' names. Nothing of an archive is written to disk.
-
-    Raises:
-        OSError, KeyError, zipfile.BadZipFile: if it cannot be read.
-        ValueError: if it is larger than an image can be.
-    """
-    if os.path.isfile(source):
-        member = f'{prefix}/{name}' if prefix else name
-        archive = open_archive(source, os.getpid())
-        _check_size(archive.getinfo(member).file_size)
-        return archive.read(member)
-    path = Path(source, prefix, name)
-    _check_size(path.stat().st_size)
-    return path.read_bytes()
-
-
-def _check_size(num_bytes: int) -> None:
-    if num_bytes > MAX_BYTES:
-        raise ValueError(f'the file has {num_bytes:,} bytes, more than {MAX_BYTES:,}')
-
-
-@functools.lru_cache(maxsize=8)
-def open_archive(path: str, process: int) -> zipfile.ZipFile:
-    """An open zip archive; one per process, for a forked worker must not share its file offset.
-
-    Raises:
-        ValueError: if the file is not a zip archive.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f'source={path!r} is neither a folder nor a zip archive ({error}): unpack it into a '
-            'folder, or give a .zip file.'
-        ) from error
+def printable(text: str) -> str:
+    """A text in one line that any file can hold: tabs, newlines and stray bytes are escaped."""
+    return ''.join(
+        part if part.isprintable() else part.encode('unicode_escape').decode() for part in text
+    )

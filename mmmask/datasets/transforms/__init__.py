@@ -2,6 +2,7 @@
 
 from .clipped_crop import ClippedResizedCrop
 from .contrastive_crop import ContrastiveCrop
+from .random_resized_crop import RandomResizedCrop
 from .shifted_crop import ShiftedCrop
 
-__all__ = ['ClippedResizedCrop', 'ContrastiveCrop', 'ShiftedCrop']
+__all__ = ['ClippedResizedCrop', 'ContrastiveCrop', 'RandomResizedCrop', 'ShiftedCrop']

@@ -1,0 +1,167 @@
+"""Decoded images in a file that all processes map into their memory."""
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.progress import track
+
+FORMAT = 1  # enters the key, so a cache of another format is never opened
+PROBES = 32  # images from which the size of a cache is estimated
+CHUNK = 1024  # images that are decoded ahead of the one that is written
+FREE_BYTES = 1 << 30  # that a cache leaves on the disk
+
+
+class CachedImages(NamedTuple):
+    """Decoded images of any sizes, one after the other in a mapped file.
+
+    Attributes:
+        pixels: (bytes,) uint8, mapped read-only.
+        starts: (N + 1,) where each image begins in it; an unreadable one is empty.
+        shapes: (N, 2) heights and widths.
+        failures: reason why an image could not be decoded, by its number.
+    """
+
+    pixels: np.ndarray
+    starts: np.ndarray
+    shapes: np.ndarray
+    failures: dict[int, str]
+
+    def load(self, index: int) -> np.ndarray:
+        """A copy of the index-th image, (H, W, 3) uint8.
+
+        Raises:
+            CachedFailure: if it could not be decoded.
+        """
+        if index in self.failures:
+            raise CachedFailure(self.failures[index])
+        start, end = self.starts[index : index + 2].tolist()
+        return np.array(self.pixels[start:end]).reshape(*self.shapes[index].tolist(), 3)
+
+
+class CachedFailure(ValueError):
+    """The reason why an image could not be decoded when the cache was made."""
+
+
+def cache_folder() -> Path:
+    """Where caches are kept: ``mmmask/images`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache', 'mmmask', 'images')
+
+
+def cache_key(names: Sequence[str], fingerprints: Sequence[tuple[int, int]], **options) -> str:
+    """A name for the cache of these files, decoded in this way, wherever they lie."""
+    digest = hashlib.sha256(json.dumps([FORMAT, options], sort_keys=True).encode())
+    for name, fingerprint in zip(names, fingerprints, strict=True):
+        digest.update(json.dumps([name, *fingerprint]).encode())
+    return digest.hexdigest()[:32]
+
+
+def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> Path:
+    """The folder of a cache, which is written if it is not there.
+
+    One process writes while the others wait for it. An interrupted write leaves a folder that ends
+    in ``.partial``, and the next one replaces it.
+
+    Args:
+        key: of :func:`cache_key`, the name of the folder.
+        num_images: number of images.
+        decode: gives the (H, W, 3) uint8 pixels of an image by its number. What it raises is kept
+            in place of the image.
+        title: what is shown beside the progress bar.
+
+    Raises:
+        OSError: if the disk has too little space for all images.
+    """
+    folder = cache_folder() / key
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f'{folder}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            partial = folder.with_name(f'{key}.partial')
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            try:
+                _write(partial, num_images, decode, title)
+            except BaseException:
+                shutil.rmtree(partial)
+                raise
+            partial.rename(folder)
+    return folder
+
+
+def _write(folder: Path, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> None:
+    shapes = np.zeros((num_images, 2), np.int64)
+    failures = {}
+
+    def attempt(index: int) -> np.ndarray | str:
+        try:
+            return decode(index)
+        except Exception as error:  # the libraries know a dozen ways to refuse a file
+            return explain(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        probes = np.unique(np.linspace(0, num_images - 1, PROBES, dtype=int)).tolist()
+        sizes = [getattr(image, 'size', 0) for image in pool.map(attempt, probes)]
+        _check_space(folder, int(np.mean(sizes) * num_images), num_images)
+
+        def images() -> Iterator[np.ndarray | str]:
+            for first in range(0, num_images, CHUNK):
+                yield from pool.map(attempt, range(first, min(first + CHUNK, num_images)))
+
+        with open(folder / 'pixels', 'wb') as file:
+            for index, image in enumerate(track(images(), title, total=num_images)):
+                if isinstance(image, str):
+                    failures[index] = image
+                else:
+                    shapes[index] = image.shape[:2]
+                    file.write(np.ascontiguousarray(image).data)
+    np.save(folder / 'shapes.npy', shapes)
+    (folder / 'failures.json').write_text(json.dumps(failures))
+
+
+def explain(error: Exception) -> str:
+    """An exception in one line."""
+    if isinstance(error, CachedFailure):
+        return str(error)
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
+
+
+def _check_space(folder: Path, num_bytes: int, num_images: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free - FREE_BYTES:
+        raise OSError(
+            f'the decoded copies of {num_images:,} images need about {num_bytes / 1e9:.1f} GB in '
+            f'{folder.parent}, where {free / 1e9:.1f} GB are free: lower cache_side, leave it out, '
+            'or set XDG_CACHE_HOME to a folder on another disk.'
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def open_cache(folder: Path) -> CachedImages:
+    """The images of a folder that :func:`make_cache` gave, mapped once per process.
+
+    Raises:
+        ValueError: if the folder does not hold a whole cache.
+    """
+    try:
+        shapes = np.load(folder / 'shapes.npy')
+        failures = json.loads((folder / 'failures.json').read_text())
+        starts = np.concatenate([[0], np.cumsum(3 * shapes.prod(axis=1))])
+        is_whole = os.path.getsize(folder / 'pixels') == starts[-1]
+    except (OSError, ValueError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError(f'{folder} is not a whole cache of decoded images: remove it.')
+    # A file without a byte cannot be mapped.
+    mapped = np.memmap(folder / 'pixels', np.uint8, 'r') if starts[-1] else np.zeros(0, np.uint8)
+    return CachedImages(mapped, starts, shapes, {int(i): reason for i, reason in failures.items()})
