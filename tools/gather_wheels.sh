@@ -23,6 +23,7 @@ constraints=requirements/constraints.txt
 packages=(
     addict yapf termcolor platformdirs
     modelindex model-index mat4py ordered-set importlib-metadata zipp mlxtend
+    simplejpeg
 )
 
 "$python" -m pip --version > /dev/null || {

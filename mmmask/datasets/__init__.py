@@ -5,6 +5,7 @@ from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partia
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
+from .resizing import resize_image, shrink_image
 from .sampling import (
     Draw,
     ResumableBatchSampler,
@@ -12,7 +13,8 @@ from .sampling import (
     ResumableSampler,
     SeededDataset,
 )
-from .transforms import ClippedResizedCrop, ContrastiveCrop, ShiftedCrop
+from .shrinking import shrink_images
+from .transforms import ClippedResizedCrop, ContrastiveCrop, RandomResizedCrop, ShiftedCrop
 
 __all__ = [
     'COPYDAYS_BLOCKS',
@@ -24,6 +26,7 @@ __all__ = [
     'Draw',
     'ImageFolder',
     'PartialDuplicates',
+    'RandomResizedCrop',
     'ResumableBatchSampler',
     'ResumableInfiniteSampler',
     'ResumableSampler',
@@ -36,4 +39,7 @@ __all__ = [
     'full_boxes',
     'partial_duplicate',
     'place_crop',
+    'resize_image',
+    'shrink_image',
+    'shrink_images',
 ]

@@ -16,7 +16,7 @@ from rich.progress import track
 
 FORMAT = 1  # enters the key, so a cache of another format is never opened
 PROBES = 32  # images from which the size of a cache is estimated
-CHUNK = 1024  # images that are decoded ahead of the one that is written
+CHUNK = 1024  # images that are decoded ahead of the one that is written, at most
 FREE_BYTES = 1 << 30  # that a cache leaves on the disk
 
 
@@ -109,24 +109,29 @@ def _write(folder: Path, num_images: int, decode: Callable[[int], np.ndarray], t
         except Exception as error:  # the libraries know a dozen ways to refuse a file
             return explain(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        probes = np.unique(np.linspace(0, num_images - 1, PROBES, dtype=int)).tolist()
-        sizes = [getattr(image, 'size', 0) for image in pool.map(attempt, probes)]
-        _check_space(folder, int(np.mean(sizes) * num_images), num_images)
-
-        def images() -> Iterator[np.ndarray | str]:
-            for first in range(0, num_images, CHUNK):
-                yield from pool.map(attempt, range(first, min(first + CHUNK, num_images)))
-
-        with open(folder / 'pixels', 'wb') as file:
-            for index, image in enumerate(track(images(), title, total=num_images)):
-                if isinstance(image, str):
-                    failures[index] = image
-                else:
-                    shapes[index] = image.shape[:2]
-                    file.write(np.ascontiguousarray(image).data)
+    probes = np.unique(np.linspace(0, num_images - 1, PROBES, dtype=int)).tolist()
+    sizes = [getattr(attempt(index), 'size', 0) for index in probes]
+    _check_space(folder, int(np.mean(sizes) * num_images), num_images)
+    with open(folder / 'pixels', 'wb') as file:
+        for index, image in enumerate(in_threads(attempt, num_images, title)):
+            if isinstance(image, str):
+                failures[index] = image
+            else:
+                shapes[index] = image.shape[:2]
+                file.write(np.ascontiguousarray(image).data)
     np.save(folder / 'shapes.npy', shapes)
     (folder / 'failures.json').write_text(json.dumps(failures))
+
+
+def in_threads(function: Callable[[int], object], num_items: int, title: str) -> Iterator:
+    """The results of a function of 0 … ``num_items`` - 1 in order, with a progress bar."""
+
+    def results() -> Iterator:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for first in range(0, num_items, CHUNK):  # so that few results wait in memory
+                yield from pool.map(function, range(first, min(first + CHUNK, num_items)))
+
+    yield from track(results(), title, total=num_items)
 
 
 def explain(error: Exception) -> str:

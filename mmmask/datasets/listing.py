@@ -4,7 +4,6 @@ import functools
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 MAX_BYTES = 1 << 28  # of a file; what an archive unpacks to is known before it does
 
@@ -59,9 +58,9 @@ def read_file(source: str, prefix: str, name: str) -> bytes:
         member = archive_members(source, os.getpid())[f'{prefix}/{name}' if prefix else name]
         _check_size(member.file_size)
         return open_archive(source, os.getpid()).read(member)
-    path = Path(source, prefix, name)
-    _check_size(path.stat().st_size)
-    return path.read_bytes()
+    with open(os.path.join(source, prefix, name), 'rb', buffering=0) as file:
+        _check_size(os.fstat(file.fileno()).st_size)
+        return file.read()
 
 
 def fingerprints(source: str, prefix: str, names: Sequence[str]) -> list[tuple[int, int]]:

@@ -15,13 +15,11 @@ train_dataloader = dict(
         prefix='train',
         pipeline=[
             dict(
-                type='mmpretrain.RandomResizedCrop',
+                type='mmmask.RandomResizedCrop',
                 scale=64,
                 crop_ratio_range=(0.2, 1.0),
-                backend='pillow',
-                interpolation='bicubic',
+                flip_prob=0.5,
             ),
-            dict(type='mmpretrain.RandomFlip', prob=0.5),
             dict(type='mmpretrain.PackInputs'),
         ],
     ),

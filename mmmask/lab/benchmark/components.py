@@ -2,10 +2,13 @@
 
 from mmengine.logging import MMLogger
 
+import time
+
 from .augmentation import augmentation_calls
 from .durability import checkpoint_calls, step_calls
 from .hierarchy import hierarchy_calls
 from .hog import hog_calls
+from .loader import loader_calls
 from .maskdeep import maskdeep_calls
 from .measuring import describe_machine, interleave, peak_memory, resolve_device
 from .report import Report, Result
@@ -18,10 +21,13 @@ COMPONENTS = dict(
     checkpoint=checkpoint_calls,
     hierarchy=hierarchy_calls,
     hog=hog_calls,
+    loader=loader_calls,
     maskdeep=maskdeep_calls,
     step=step_calls,
     swin=swin_calls,
 )
+
+CPU_TIMED = ('loader',)  # which a training shares among processes, so that others do not matter
 
 
 def benchmark_component(
@@ -46,7 +52,8 @@ def benchmark_component(
     device, size = resolve_device(device), img_size or 224
     calls = COMPONENTS[name](batch_size, size, device)
     memory = [peak_memory(call, device) for call in calls.values()]
-    timings = interleave(list(calls.values()), iters, warmup, device)
+    clock = time.process_time if name in CPU_TIMED else time.perf_counter
+    timings = interleave(list(calls.values()), iters, warmup, device, clock)
     results = [
         Result(label, *timing, batch_size / timing.seconds, peak)
         for label, timing, peak in zip(calls, timings, memory, strict=True)

@@ -41,18 +41,23 @@ class Timing(NamedTuple):
 
 
 def interleave(
-    calls: Sequence[Callable[[], object]], iters: int, warmup: int, device: torch.device
+    calls: Sequence[Callable[[], object]],
+    iters: int,
+    warmup: int,
+    device: torch.device,
+    clock: Callable[[], float] | None = None,
 ) -> list[Timing]:
     """Time calls in rounds of one call each, so that a slow phase of the machine affects all."""
+    clock = clock or time.perf_counter
     seconds = [[] for _ in calls]
     for index in track(range(warmup + iters), 'timing', refresh_per_second=1):
         # Rounds alternate in direction, so that no call always follows the same other call.
         for times, call in list(zip(seconds, calls, strict=True))[:: -1 if index % 2 else 1]:
             synchronize(device)
-            start = time.perf_counter()
+            start = clock()
             call()
             synchronize(device)
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
     kept = torch.tensor(seconds, dtype=torch.float64)[:, warmup:]
     medians, ratios = kept.quantile(0.5, dim=1), (kept / kept[0]).quantile(0.5, dim=1)
     return [Timing(*pair) for pair in zip(medians.tolist(), ratios.tolist(), strict=True)]
