@@ -1,4 +1,4 @@
-"""Whatever lies in a folder of images: decoded right, or passed over, counted and listed."""
+"""Whatever lies in a folder of images: decoded right, or skipped, counted and listed."""
 
 import io
 import os
@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 from PIL import Image, ImageFile
 
-from mmmask.datasets import ImageFolder, decode_image, image_folder
+from mmmask.datasets import ImageFolder, decode_image, listing
 
 RED = (250, 20, 30)
 
@@ -174,12 +174,12 @@ class TestVanishing:
         dataset = ImageFolder(folder, max_unreadable=0.9)
         [dataset[index] for index in range(300)]
         os.rename(folder, tmp_path / 'gone')
-        with pytest.raises(RuntimeError, match='no readable image in 100 draws.*still there'):
+        with pytest.raises(RuntimeError, match='no readable image in 100 attempts.*still there'):
             dataset[0]
 
 
 class TestArchives:
-    def test_names_that_lead_out_are_passed_over(self, tmp_path):
+    def test_names_that_lead_out_are_skipped(self, tmp_path):
         (tmp_path / 'outside.png').write_bytes(encode(flat(), 'PNG'))
         with zipfile.ZipFile(tmp_path / 'evil.zip', 'w') as archive:
             for name in ('../outside.png', 'a/../../outside.png', 'good.png'):
@@ -190,7 +190,7 @@ class TestArchives:
         assert sorted(tmp_path.rglob('*')) == before
 
     def test_a_member_that_unpacks_to_more_than_an_image(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(image_folder, 'MAX_BYTES', 10_000)
+        monkeypatch.setattr(listing, 'MAX_BYTES', 10_000)
         with zipfile.ZipFile(tmp_path / 'x.zip', 'w', zipfile.ZIP_DEFLATED) as archive:
             archive.writestr('a.png', bytes(1_000_000))
             archive.writestr('b.png', encode(flat(), 'PNG'))

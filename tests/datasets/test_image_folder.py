@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from PIL import Image
 
-from mmmask.datasets import ImageFolder, decode_image
+from mmmask.datasets import ImageFolder, ResumableSampler, SeededDataset, image_folder
 from mmmask.registry import DATASETS
 
 RED = (250, 20, 30)
@@ -72,72 +73,6 @@ def log(monkeypatch):
     return messages
 
 
-class TestDecodeImage:
-    def test_color_comes_as_bgr(self):
-        image = decode_image(flat(RED))
-        assert image.dtype == np.uint8 and image.shape == (8, 6, 3)
-        assert (image == RED[::-1]).all()
-
-    def test_equals_a_photograph(self):
-        photograph = skimage.data.coffee()
-        np.testing.assert_array_equal(decode_image(encode(photograph))[..., ::-1], photograph)
-
-    @pytest.mark.parametrize('options', [{}, {'transparency': 0}], ids=['opaque', 'transparent'])
-    def test_palette(self, options):
-        buffer = io.BytesIO()
-        image = Image.new('P', (6, 8), 1)
-        image.putpalette([0, 0, 0, *RED])
-        image.save(buffer, 'PNG', **options)
-        assert (decode_image(buffer.getvalue()) == RED[::-1]).all()
-
-    def test_alpha_is_dropped(self):
-        assert (decode_image(flat((*RED, 0))) == RED[::-1]).all()
-
-    def test_greyscale_repeats(self):
-        grey = np.arange(48, dtype=np.uint8).reshape(8, 6)
-        np.testing.assert_array_equal(decode_image(encode(grey)), np.stack([grey] * 3, axis=-1))
-
-    def test_16_bit_greyscale_is_scaled_not_clipped(self):
-        grey = (np.arange(48, dtype=np.uint16) * 1000).reshape(8, 6)
-        buffer = io.BytesIO()
-        Image.fromarray(grey).save(buffer, 'PNG')
-        np.testing.assert_array_equal(decode_image(buffer.getvalue())[..., 1], grey >> 8)
-
-    def test_cmyk_jpeg(self):
-        image = decode_image(flat(RED, mode='CMYK', format='JPEG', quality=95))
-        assert np.abs(image.astype(int) - RED[::-1]).max() <= 4
-
-    @pytest.mark.parametrize(('orientation', 'quarter_turns'), [(3, 2), (6, 1), (8, 3)])
-    def test_upright_by_exif(self, orientation, quarter_turns):
-        upright = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        content = encode(np.rot90(upright, quarter_turns), exif=exif)
-        np.testing.assert_array_equal(decode_image(content)[..., ::-1], upright)
-
-    def test_large_jpegs_are_decoded_small(self):
-        """512 px are halved as long as both sides keep 200 px."""
-        photograph = skimage.data.astronaut()
-        small = decode_image(encode(photograph, format='JPEG', quality=95), least_side=200)
-        means = photograph.reshape(256, 2, 256, 2, 3).mean(axis=(1, 3))
-        assert np.abs(small[..., ::-1] - means).mean() < 2
-        assert decode_image(encode(photograph), least_side=200).shape == photograph.shape
-
-    @pytest.mark.parametrize(
-        'content',
-        [
-            b'',
-            b'not an image',
-            encode(skimage.data.coffee(), format='JPEG')[:5000],
-            flat(RED)[:-30],
-        ],
-        ids=['empty', 'text', 'truncated JPEG', 'truncated PNG'],
-    )
-    def test_damage_raises(self, content):
-        with pytest.raises((OSError, SyntaxError, ValueError)):
-            decode_image(content)
-
-
 class TestListing:
     def test_recursive_and_unlabelled(self, source):
         dataset = ImageFolder(source)
@@ -169,7 +104,7 @@ class TestListing:
         assert dataset[1]['img_path'] == f'{source}/cat/deep/er/b.PNG'
 
     def test_label_needs_a_folder(self, source):
-        with pytest.raises(ValueError, match="'a.png' lies in none.*with_label=False"):
+        with pytest.raises(ValueError, match="'a.png' is in none.*with_label=False"):
             ImageFolder(source, prefix='cat', with_label=True)
 
     def test_extensions(self, tmp_path):
@@ -185,9 +120,132 @@ class TestListing:
         (folder / 'back').symlink_to(top, target_is_directory=True)
         assert len(ImageFolder(top)) == 1
 
+    def test_prefixes_are_normalised(self, source):
+        for prefix in ('./cat', 'cat/.', '/cat/', './/cat'):
+            assert len(ImageFolder(source, prefix=prefix)) == 2
+        assert len(ImageFolder(source, prefix='.')) == len(ImageFolder(source, prefix='./')) == 3
+
+    def test_one_extension(self, source):
+        assert len(ImageFolder(source, extensions='.png')) == 3
+        with pytest.raises(FileNotFoundError):
+            ImageFolder(source, extensions='.g')
+
+    def test_one_source(self, tmp_path):
+        with pytest.raises(ValueError, match=r"\['a', 'b'\] must be one.*type='ConcatDataset'"):
+            ImageFolder(['a', 'b'])
+
+    def test_other_images_are_counted(self, tmp_path, log):
+        files = {f'{n}.heic': b'x' for n in range(3)} | {'a.png': flat(RED), 'b.CR2': b'x'}
+        files |= {'c.txt': b'words', '.d.heic': b'hidden'}
+        folder = make_folder(tmp_path / 'x', files)
+        assert len(ImageFolder(folder)) == 1
+        (message,) = log
+        assert f'{folder}: 1 images are used; 1 .cr2, 3 .heic are not read' in message
+        (folder / 'a.png').unlink()
+        with pytest.raises(FileNotFoundError, match=r'There are 1 .cr2, 3 .heic, which are not'):
+            ImageFolder(folder)
+        assert len(ImageFolder(folder, extensions=['.heic'])) == 3
+        assert '1 .cr2 are not read' in log[-1]
+
+    def test_nothing_is_told_where_nothing_is_left_out(self, source, log):
+        ImageFolder(source)
+        assert not log
+
+    def test_endings_of_jpeg_and_avif(self, tmp_path):
+        files = {'a.jfif': flat(RED, format='JPEG'), 'b.avif': flat(RED, format='AVIF')}
+        dataset = ImageFolder(make_folder(tmp_path / 'x', files))
+        assert [Path(dataset[index]['img_path']).name for index in range(2)] == ['a.jfif', 'b.avif']
+
     def test_registered(self, source):
         dataset = DATASETS.build(dict(type='mmmask.ImageFolder', source=str(source)))
         assert len(dataset) == 3
+
+
+class TestClasses:
+    def test_a_wrapped_source_is_no_single_class(self, tmp_path):
+        files = {'photos/cat/a.png': flat(RED), 'photos/dog/b.png': flat(RED)}
+        for source in (make_folder(tmp_path / 'x', files), make_zip(tmp_path / 'x.zip', files)):
+            with pytest.raises(ValueError, match="single class.*'photos'.*prefix='photos'"):
+                ImageFolder(source, with_label=True)
+            dataset = ImageFolder(source, with_label=True, prefix='photos')
+            assert dataset.metainfo['classes'] == ['cat', 'dog']
+            given = ImageFolder(source, with_label=True, metainfo=dict(classes=['photos']))
+            assert [given[index]['gt_label'] for index in range(2)] == [0, 0]
+            assert len(ImageFolder(source)) == 2
+
+    def test_a_deeper_prefix_is_named(self, tmp_path):
+        source = make_zip(tmp_path / 'x.zip', {'photos/train/cat/a.png': flat(RED)})
+        with pytest.raises(
+            FileNotFoundError, match=r"prefix='train' wrong.*\['photos/train'\] deep"
+        ):
+            ImageFolder(source, prefix='train', with_label=True)
+
+    @pytest.mark.parametrize('links', [('a', 'b'), ('b', 'a')])
+    def test_two_classes_may_not_be_one_folder(self, tmp_path, links):
+        place = make_folder(tmp_path / 'elsewhere', {'x.png': flat(RED)})
+        top = make_folder(tmp_path / 'top', {'c/y.png': flat(RED)})
+        for link in links:
+            (top / link).symlink_to(place, target_is_directory=True)
+        with pytest.raises(ValueError, match='top/b.*top/a.*are the same folder: remove one'):
+            ImageFolder(top, with_label=True)
+        dataset = ImageFolder(top)  # whose images count once
+        assert [Path(dataset[i]['img_path']).relative_to(top) for i in range(2)] == [
+            Path('a/x.png'),
+            Path('c/y.png'),
+        ]
+
+    def test_a_link_to_a_class_is_not_the_class(self, tmp_path):
+        top = make_folder(tmp_path / 'top', {'c/y.png': flat(RED)})
+        (top / 'a').symlink_to('c', target_is_directory=True)
+        with pytest.raises(ValueError, match='top/a.*top/c.*are the same folder'):
+            ImageFolder(top, with_label=True)
+        assert ImageFolder(top)[0]['img_path'] == f'{top}/c/y.png'
+
+    def test_classes_may_be_links_to_a_hidden_folder(self, tmp_path):
+        top = make_folder(tmp_path / 'top', {'.store/1/x.png': flat(RED), 'b/y.png': flat(RED)})
+        (top / 'a').symlink_to('.store/1', target_is_directory=True)
+        assert ImageFolder(top, with_label=True).metainfo['classes'] == ['a', 'b']
+
+    def test_a_loop_is_no_second_name(self, tmp_path):
+        top = make_folder(tmp_path / 'top', {'a/x.png': flat(RED), 'b/y.png': flat(RED)})
+        (top / 'b' / 'loop').symlink_to(top, target_is_directory=True)
+        (top / 'a' / 'loop').symlink_to(top / 'a', target_is_directory=True)
+        dataset = ImageFolder(top, with_label=True)
+        assert len(dataset) == 2 and dataset.metainfo['classes'] == ['a', 'b']
+
+
+class TestSubset:
+    FILES = {f'{c}/my {n}.png': flat(RED) for c in ('cat', 'dog') for n in range(3)}
+
+    def names(self, folder, text: bytes | str, **kwargs):
+        path = folder.parent / 'list.txt'
+        path.write_bytes(os.fsencode(text))
+        dataset = ImageFolder(folder, subset=str(path), **kwargs)
+        return [dataset.get_data_info(index)['name'] for index in range(len(dataset))]
+
+    def test_a_name_is_a_line(self, tmp_path):
+        folder = make_folder(tmp_path / 'x', self.FILES | {'dog/only.png': flat(RED)})
+        text = 'dog/my 1.png\r\n\n  cat/my 0.png \nonly.png\ncat/my 0.png\n'
+        assert self.names(folder, text) == ['cat/my 0.png', 'dog/my 1.png', 'dog/only.png']
+
+    def test_a_bare_name_may_not_be_in_two_classes(self, tmp_path):
+        folder = make_folder(tmp_path / 'x', self.FILES)
+        with pytest.raises(ValueError, match="'my 0.png', which may be 'cat/my 0.png' or 'dog/my"):
+            self.names(folder, 'my 0.png\n')
+        folder = make_folder(tmp_path / 'y', {'my.png': flat(RED), 'cat/my.png': flat(RED)})
+        assert self.names(folder, 'my.png') == ['my.png']  # a whole path
+
+    def test_names_in_any_bytes(self, tmp_path):
+        name = os.fsdecode(b'\xe9t\xe9.png')
+        folder = make_folder(tmp_path / 'x', {name: flat(RED), 'b.png': flat(RED)})
+        assert self.names(folder, name) == [name]
+
+    def test_missing_files_are_named(self, tmp_path):
+        folder = make_folder(tmp_path / 'x', self.FILES)
+        with pytest.raises(ValueError, match="2 files, of which 1 are in.*'emu.png' is not one"):
+            self.names(folder, 'cat/my 0.png\nemu.png')
+        with pytest.raises(FileNotFoundError, match="subset='/nowhere.txt' does not exist"):
+            ImageFolder(folder, subset='/nowhere.txt')
 
 
 class TestNothingToRead:
@@ -237,6 +295,20 @@ class TestUnreadable:
         messages = [message for message in log if 'Unreadable' in message]
         assert len(messages) == 3
         assert 'number 3' in messages[2] and f'{damaged}/bad2.jpg' in messages[2]
+
+    def test_names_of_any_bytes_are_reported_in_a_line(self, tmp_path, log):
+        names = [b'\xe9t\xe9.png', b'new\nline\ttab.png', '\u56fe.png'.encode()]
+        files = {os.fsdecode(name): b'' for name in names} | {f'{n}.png': flat(RED) for n in '123'}
+        report = tmp_path / 'unreadable.txt'
+        dataset = ImageFolder(make_folder(tmp_path / 'x', files), report_file=str(report))
+        assert all((dataset[index]['img'] == RED[::-1]).all() for index in range(6))
+        lines = [line.split('\t') for line in report.read_text(encoding='utf-8').splitlines()]
+        assert [os.path.basename(path) for path, _ in lines] == [
+            'new\\nline\\ttab.png',
+            '\u56fe.png',
+            '\\udce9t\\udce9.png',
+        ]
+        assert len(log) == 3 and all(message.isprintable() for message in log)
 
     def test_replacement_leaves_the_random_state(self, damaged):
         dataset = ImageFolder(damaged)
@@ -288,9 +360,21 @@ class TestArchive:
         source = make_zip(inside / 'evil.zip', {'../../escaped.png': b'x', '/root.png': flat(RED)})
         before = sorted(tmp_path.rglob('*'))
         dataset = ImageFolder(source)
-        assert len(dataset) == 1  # what points upward is passed over
+        assert len(dataset) == 1  # what points upward is skipped
         assert (dataset[0]['img'] == RED[::-1]).all()
         assert sorted(tmp_path.rglob('*')) == before
+
+    def test_names_of_other_systems(self, tmp_path):
+        """Backslashes, as some programs for Windows write them, and a dot in front."""
+        source = make_zip(tmp_path / 'x.zip', {'./cat/a.png': flat(RED), 'dogXb.png': flat(RED)})
+        source.write_bytes(source.read_bytes().replace(b'dogXb', b'dog\\b'))
+        dataset = ImageFolder(source, with_label=True)
+        assert dataset.metainfo['classes'] == ['cat', 'dog']
+        assert [dataset[index]['img_path'] for index in range(2)] == [
+            f'{source}/cat/a.png',
+            f'{source}/dog/b.png',
+        ]
+        assert len(ImageFolder(source, prefix='dog')) == 1
 
     def test_damaged_member(self, tmp_path):
         source = make_zip(tmp_path / 'x.zip', {f'{i}.png': flat((i, 2, 3)) for i in range(4)})
@@ -320,6 +404,57 @@ class TestArchive:
         dataset[0]
         assert (pickle.loads(pickle.dumps(dataset))[0]['img'] == 9).all()
         assert (dataset.get_subset([0])[0]['img'] == 9).all()
+
+
+class TestRepeats:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for number in range(6):
+            shade = np.full((40, 60, 3), 40 * number + 10, np.uint8)
+            shade[:, ::2] += 5
+            (tmp_path / f'{number}.png').write_bytes(encode(shade))
+        return tmp_path
+
+    @pytest.fixture
+    def read(self, monkeypatch):
+        names = []
+        original = image_folder.read_file
+        monkeypatch.setattr(
+            image_folder, 'read_file', lambda *name: (names.append(name[-1]), original(*name))[1]
+        )
+        return names
+
+    def samples(self, folder, first=0, **kwargs):
+        pipeline = [dict(type='mmmask.RandomResizedCrop', scale=16, flip_prob=0.5)]
+        dataset = SeededDataset(ImageFolder(folder, pipeline=pipeline, **kwargs))
+        sampler = ResumableSampler(dataset, seed=3)
+        sampler.skip(first)
+        return [dataset[draw] for draw in sampler]
+
+    def test_one_decoding_gives_different_samples(self, folder, read):
+        samples = self.samples(folder, repeats=3)
+        assert len(samples) == 6 and len(read) == 2
+        for group in (samples[:3], samples[3:]):
+            assert len({sample['img_path'] for sample in group}) == 1
+            assert len({sample['img'].tobytes() for sample in group}) == 3
+
+    @pytest.mark.parametrize('first', range(6))
+    def test_samples_are_the_same_from_anywhere(self, folder, first):
+        whole, rest = self.samples(folder, repeats=3), self.samples(folder, first, repeats=3)
+        assert len(rest) == 6 - first
+        for one, other in zip(whole[first:], rest, strict=True):
+            np.testing.assert_array_equal(one['img'], other['img'])
+
+    def test_what_a_transform_writes_stays_its_own(self, folder):
+        dataset = ImageFolder(folder, repeats=2)
+        first = dataset[0]['img']
+        expected = first.copy()
+        first[:] = 0
+        np.testing.assert_array_equal(dataset[0]['img'], expected)
+
+    def test_below_one(self, folder):
+        with pytest.raises(ValueError, match='repeats=0 must be 1 or more'):
+            ImageFolder(folder, repeats=0)
 
 
 def test_feeds_the_training_pipeline(tmp_path):
