@@ -1,4 +1,4 @@
-"""Data sets and transforms. Samples hold decoded BGR images: no pipeline needs a loader."""
+"""Data sets and transforms. Samples hold decoded BGR images, so no pipeline needs a loader."""
 
 from .boxes import CropBoxes, are_full, box_areas, find_boxes, full_boxes, place_crop
 from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partial_duplicate

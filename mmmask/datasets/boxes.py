@@ -1,4 +1,4 @@
-"""Boxes around what a heat-map shows, and where crops lie in them."""
+"""Boxes around what a heat map shows, and crops that are placed in them."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class CropBoxes(NamedTuple):
 
     Attributes:
         values: (M, 4) fp32 fractions (top, left, bottom, right) of height and width.
-        in_use: (1,) bool; as long as it is False crops fall anywhere.
+        in_use: (1,) bool; while it is False, crops are placed anywhere.
     """
 
     values: Tensor
@@ -29,18 +29,18 @@ def full_boxes(num_images: int) -> CropBoxes:
 def find_boxes(
     heat_maps: Tensor, size: tuple[int, int], threshold: float, min_side: float = 0.0
 ) -> Tensor:
-    """(B, h, w) heat-maps -> (B, 4) fp32 boxes (top, left, bottom, right) in fractions.
+    """(B, h, w) heat maps -> (B, 4) fp32 boxes (top, left, bottom, right) in fractions.
 
     Each map is scaled to [0, 1] and enlarged to the size of the image, bilinearly and without
-    aligned corners. A row, or column, is active if its maximum is above the threshold; the box goes
-    from the first to the last active one, index divided by size (Peng et al., ContrastiveCrop,
-    CVPR 2022, and its released code). So no side is longer than (size − 1)/size.
+    aligned corners. A row, or column, is active if its maximum is above the threshold. The box
+    extends from the first to the last active one, index divided by size, so no side is longer than
+    (size − 1)/size (Peng et al., ContrastiveCrop, CVPR 2022, and its released code).
 
-    A map that is constant or not finite, or without an active row, gives the whole image.
+    A map that is constant or not finite, or has no active row, gives the whole image.
 
     Args:
         size: (H, W) of the image.
-        min_side: shorter sides are widened to this share of the image, around their middle.
+        min_side: shorter sides are widened to this fraction of the image, around their middle.
     """
     maps = heat_maps.float()
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
@@ -64,7 +64,7 @@ def find_boxes(
 
 
 def box_areas(boxes: Tensor) -> Tensor:
-    """(B, 4) boxes -> (B,) shares of the image."""
+    """(B, 4) boxes -> (B,) areas as fractions of the image."""
     return (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
 
 
@@ -78,14 +78,14 @@ def are_full(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 def place_crop(
     box, size: tuple[int, int], crop: tuple[int, int], draws: tuple[float, float]
 ) -> tuple[int, int]:
-    """A box, (H, W), (h, w) and two draws from [0, 1] -> top and left of the crop.
+    """A box, (H, W), (h, w) and two random numbers from [0, 1] -> top and left of the crop.
 
-    The **centre** of the crop lies in the box, and the crop in the image; it may well be larger
-    than the box.
+    The **centre** of the crop is inside the box, and the crop is inside the image. The crop may be
+    larger than the box.
     """
     starts = []
     for axis, (length, extent, draw) in enumerate(zip(size, crop, draws, strict=True)):
-        # The fraction of an index in fp32 may give a little less than the index.
+        # In fp32 a fraction of an index may come out slightly below the index.
         ends = length * np.asarray([box[axis], box[axis + 2]], dtype=float) + 1e-3
         first, last = (ends.astype(int) - extent // 2).clip(0, length - extent)
         starts.append(int(first + int((last - first) * draw)))

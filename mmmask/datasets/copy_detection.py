@@ -1,4 +1,4 @@
-"""Altered copies of images, and the images among which to find them."""
+"""Altered copies of images, and the images among which they are searched."""
 
 import io
 from pathlib import PurePosixPath
@@ -10,17 +10,17 @@ from mmmask.registry import DATASETS
 
 from .image_folder import ImageFolder
 
-# INRIA Copydays: one attack of each kind on every original, and 229 strong ones.
+# INRIA Copydays: one attack of each kind on every original, and 229 strong attacks.
 JPEG_QUALITIES = (3, 5, 8, 10, 15, 20, 30, 50, 75)
-CROPPED_SHARES = (10, 15, 20, 30, 40, 50, 60, 70, 80)
+CROPPED_PERCENT = (10, 15, 20, 30, 40, 50, 60, 70, 80)
 COPYDAYS_BLOCKS = (
     'strong',
     *(f'jpegqual/{quality}' for quality in JPEG_QUALITIES),
-    *(f'crops/{share}' for share in CROPPED_SHARES),
+    *(f'crops/{percent}' for percent in CROPPED_PERCENT),
 )
 
-AREA = 0.1, 0.8  # of an image that is left of it
-PASTED_AREA = 0.2, 0.6  # of the background that it covers
+AREA = 0.1, 0.8  # fraction of an image that remains
+PASTED_AREA = 0.2, 0.6  # fraction of the background that is covered
 MAX_ANGLE = 15  # degrees
 COLOR = 0.6, 1.4  # brightness, contrast and saturation
 QUALITY = 3, 75  # of JPEG
@@ -31,8 +31,8 @@ class Copydays(ImageFolder):
     """One block of INRIA Copydays, labelled by the image that is shown.
 
     ``source`` holds the folders ``original``, ``strong``, ``jpegqual/3`` to ``jpegqual/75`` and
-    ``crops/10`` to ``crops/80``. Files are called by six digits, the first four of which tell the
-    image and become the label: ``strong/200001.jpg`` is made from ``original/200000.jpg``.
+    ``crops/10`` to ``crops/80``. File names have six digits. The first four identify the image
+    and become the label: ``strong/200001.jpg`` is made from ``original/200000.jpg``.
 
     Args:
         source: a folder or a zip archive.
@@ -40,7 +40,7 @@ class Copydays(ImageFolder):
         **kwargs: of :class:`ImageFolder`.
 
     Raises:
-        ValueError: for an unknown block, or a file of another name.
+        ValueError: for an unknown block, or a file whose name is not of this form.
     """
 
     def __init__(self, source: str, block: str, **kwargs) -> None:
@@ -53,26 +53,26 @@ class Copydays(ImageFolder):
         strange = [stem for stem in stems if not stem[:4].isdigit()]
         if strange:
             raise ValueError(
-                f'{self._path(strange[0])!r} is not named as Copydays: the first four characters '
-                'are the number of the image, as in 200001.jpg.'
+                f'{self._path(strange[0])!r} is not a file name of Copydays: the first four '
+                'characters are the number of the image, as in 200001.jpg.'
             )
         return [int(stem[:4]) for stem in stems]
 
 
 @DATASETS.register_module()
 class PartialDuplicates(ImageFolder):
-    """Parts of images on other images, and what they are searched in; from any images.
+    """Parts of images pasted on other images, and a database in which they are searched.
 
-    A fixed random number picks ``num_queries`` originals and as many backgrounds. A query is a part
-    of an original on a background, see :func:`partial_duplicate`, always the same one. The
-    database holds the originals and all other images but the backgrounds. A query and its original
-    share a label from 0 to ``num_queries`` − 1; other images have the label −1.
+    A seed selects ``num_queries`` originals and as many backgrounds. A query is a part of an
+    original on a background, always the same one, see :func:`partial_duplicate`. The database
+    holds all images except the backgrounds. A query and its original have the same label, from 0 to
+    ``num_queries`` − 1; other images have the label −1.
 
     Args:
         source: a folder or a zip archive.
         part: ``'queries'`` or ``'database'``.
         num_queries: number of queries.
-        seed: of the choice and of the alterations.
+        seed: of the selection and of the alterations.
         **kwargs: of :class:`ImageFolder`.
 
     Raises:
@@ -128,11 +128,11 @@ class PartialDuplicates(ImageFolder):
 
 
 def partial_duplicate(image: np.ndarray, background: np.ndarray, random) -> np.ndarray:
-    """(H, W, 3) image, (H', W', 3) background -> (H', W', 3): a part of the one on the other.
+    """(H, W, 3) image, (H', W', 3) background -> (H', W', 3): a part of the image pasted on it.
 
-    A crop of 10 to 80 % of the area, in other colours, turned by up to 15°, pasted over 20 to 60 %
-    of the background, and the whole compressed as JPEG of quality 3 to 75. All arrays are uint8
-    BGR.
+    A crop of 10 to 80 % of the area gets other colours, is rotated by up to 15°, and is pasted on
+    20 to 60 % of the background. The result is compressed as a JPEG of quality 3 to 75. All arrays
+    are uint8 BGR.
     """
     height, width = image.shape[:2]
     side = np.sqrt(random.uniform(*AREA))
@@ -144,7 +144,7 @@ def partial_duplicate(image: np.ndarray, background: np.ndarray, random) -> np.n
 
     canvas = _picture(background)
     scale = np.sqrt(random.uniform(*PASTED_AREA) * np.prod(canvas.size) / np.prod(patch.size))
-    # An upright patch that is longer than the background would be cut again.
+    # A patch that is longer than the background would be cropped again.
     scale = min(scale, canvas.width / patch.width, canvas.height / patch.height)
     patch = patch.resize([max(1, round(length * scale)) for length in patch.size], Image.BICUBIC)
     angle = random.uniform(-MAX_ANGLE, MAX_ANGLE)

@@ -1,4 +1,4 @@
-"""Handwritten digits that ship inside a package, so that a first run needs no download."""
+"""Handwritten digits from an installed package, so that a first run needs no download."""
 
 import functools
 
@@ -29,7 +29,7 @@ def load_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_digits(labels: np.ndarray, split: str) -> np.ndarray:
-    """(M,) labels -> ascending indices of a split: for val 100 of each class, else the rest."""
+    """(M,) labels -> ascending indices of a split: val has 100 of each class, train the rest."""
     # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
     order = np.random.RandomState(0).permutation(len(labels))
     val = [order[labels[order] == label][:VAL_PER_CLASS] for label in np.unique(labels)]
@@ -39,7 +39,7 @@ def split_digits(labels: np.ndarray, split: str) -> np.ndarray:
 
 @DATASETS.register_module()
 class Digits(BaseDataset):
-    """5,000 MNIST digits: 4,000 to train and 1,000 held out, stratified, always the same ones.
+    """5,000 MNIST digits: 4,000 for training and 1,000 held out, stratified, always the same ones.
 
     A sample holds ``img`` (28, 28, 3) uint8, its three channels equal, and ``gt_label``.
 

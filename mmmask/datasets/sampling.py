@@ -1,4 +1,4 @@
-"""Which image comes when and with which random numbers, as a function of the place in the run."""
+"""The order of images and the seeds of their augmentations, at every place of a run."""
 
 import hashlib
 import random
@@ -17,7 +17,7 @@ from mmmask.registry import DATA_SAMPLERS, DATASETS
 
 
 class Draw(NamedTuple):
-    """An image of an epoch: its index, and what its augmentation is seeded with."""
+    """A sample of an epoch: the index of its image, and the seed of its augmentation."""
 
     index: int
     seed: tuple[int, ...]
@@ -57,7 +57,7 @@ class ResumableSampler(DefaultSampler):
             yield Draw(order[(begin + group) % num_images], (self.seed, self.epoch, position))
 
     def skip(self, num_samples: int) -> None:
-        """Let the next epoch begin after so many samples of this process, without loading them."""
+        """Start the next epoch after so many samples of this process, without loading them."""
         self.start = num_samples
 
 
@@ -81,7 +81,7 @@ class ResumableInfiniteSampler(InfiniteSampler):
             yield Draw(index, (self.seed, group * repeats + step % repeats))
 
     def skip(self, num_samples: int) -> None:
-        """Begin after so many samples of this process, without loading them."""
+        """Start after so many samples of this process, without loading them."""
         self.start = num_samples
 
 
@@ -99,8 +99,8 @@ class ResumableBatchSampler(BatchSampler):
 
     Args:
         batches: config of the batch sampler.
-        sampler: what it draws from, which is able to repeat itself.
-        batch_size: images of a batch.
+        sampler: the sampler that gives the indices, and gives the same ones again after a restart.
+        batch_size: images per batch.
     """
 
     start = 0
@@ -120,20 +120,20 @@ class ResumableBatchSampler(BatchSampler):
         return len(self.batches)
 
     def skip(self, num_batches: int) -> None:
-        """Let the next epoch begin after so many batches, without loading them."""
+        """Start the next epoch after so many batches, without loading them."""
         self.start = num_batches
 
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """A data set whose sample for a :class:`Draw` is a function of that draw alone.
+    """A data set whose sample for a :class:`Draw` depends on that draw alone.
 
     Python's, NumPy's and PyTorch's random numbers are seeded for each sample. Outside of a worker
-    they get their states back after it, for the model draws from them. Everything else, attributes
-    too, is the data set's own.
+    process their states are restored afterwards, because the model uses them. All attributes are
+    those of the wrapped data set.
 
     Args:
-        dataset: config of a data set, or one that is built.
+        dataset: a data set or its config.
     """
 
     def __init__(self, dataset) -> None:
@@ -143,12 +143,12 @@ class SeededDataset(Dataset):
         return len(self.dataset)
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'dataset' or name.startswith('__'):  # asked for by pickle and by the loader
+        if name == 'dataset' or name.startswith('__'):  # which pickle and the loader look up
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
     def get_data_info(self, draw: Draw | int) -> dict:
-        """What samplers that look at images' shapes ask for."""
+        """The sample before the pipeline, which samplers that look at shapes ask for."""
         return self.dataset.get_data_info(draw.index if isinstance(draw, Draw) else draw)
 
     def __getitem__(self, draw: Draw | int) -> Any:
@@ -168,8 +168,8 @@ class SeededDataset(Dataset):
 
 
 def seed_random_numbers(seed: tuple[int, ...]) -> None:
-    """Seed the generators that transforms draw from; those of GPUs stay."""
-    # A hash takes a twentieth of the time of NumPy's SeedSequence, and small images feel it.
+    """Seed the generators that transforms use, but not those of GPUs."""
+    # A hash is much faster than NumPy's SeedSequence, which matters for small images.
     digest = hashlib.blake2b(repr(seed).encode(), digest_size=12).digest()
     for_python, for_numpy, for_torch = struct.unpack('<3I', digest)
     random.seed(for_python)

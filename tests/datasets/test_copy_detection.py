@@ -44,7 +44,7 @@ def test_copydays_refuses_other_names(tmp_path):
     with pytest.raises(ValueError, match="block='weak' is not one of .*'original', 'strong'"):
         Copydays(str(tmp_path), 'weak')
     paint(tmp_path / 'strong/holiday.jpg', (9, 9, 9))
-    with pytest.raises(ValueError, match=r"'.*strong/holiday' is not named as Copydays"):
+    with pytest.raises(ValueError, match=r"'.*strong/holiday' is not a file name of Copydays"):
         Copydays(str(tmp_path), 'strong')
 
 

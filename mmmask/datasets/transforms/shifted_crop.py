@@ -1,4 +1,4 @@
-"""Two windows of one image, slightly shifted."""
+"""Windows of one image, slightly shifted."""
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -8,18 +8,18 @@ from mmmask.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ShiftedCrop(BaseTransform):
-    """Cut out a window whose top left corner lies anywhere in {0 … max_shift}².
+    """Cut out a window whose top left corner is uniform in {0 … max_shift}².
 
     The pixel shift of Huang et al., *Contrastive Masked Autoencoders are Stronger Vision Learners*,
     TPAMI 2023: both views of an image are windows of the same enlarged crop, one in its corner
-    (``max_shift=0``), one shifted by less than two patches, so that they show the same place.
+    (``max_shift=0``), the other shifted by less than two patches, so that they show the same place.
 
     Args:
         size: (H, W) of the window, or the side of a square.
         max_shift: largest shift, in pixels.
 
     Raises:
-        ValueError: if max_shift is negative; on use, if an image has no room for the window.
+        ValueError: if max_shift is negative; on use, if the window does not fit into an image.
     """
 
     def __init__(self, size: int | tuple[int, int], max_shift: int = 0) -> None:

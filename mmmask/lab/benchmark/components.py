@@ -1,8 +1,8 @@
 """Components against their alternatives."""
 
-from mmengine.logging import MMLogger
-
 import time
+
+from mmengine.logging import MMLogger
 
 from .augmentation import augmentation_calls
 from .durability import checkpoint_calls, step_calls
@@ -27,7 +27,7 @@ COMPONENTS = dict(
     swin=swin_calls,
 )
 
-CPU_TIMED = ('loader',)  # which a training shares among processes, so that others do not matter
+CPU_TIMED = ('loader',)  # their work runs in processes beside the training, one on each core
 
 
 def benchmark_component(
@@ -52,7 +52,7 @@ def benchmark_component(
     device, size = resolve_device(device), img_size or 224
     calls = COMPONENTS[name](batch_size, size, device)
     memory = [peak_memory(call, device) for call in calls.values()]
-    clock = time.process_time if name in CPU_TIMED else time.perf_counter
+    clock = time.process_time if name in CPU_TIMED else None
     timings = interleave(list(calls.values()), iters, warmup, device, clock)
     results = [
         Result(label, *timing, batch_size / timing.seconds, peak)
