@@ -89,6 +89,7 @@ def test_neither_family_is_a_hard_requirement(metadata):
         'pillow',
         'rich',
         'safetensors',
+        'simplejpeg',
         'torch',
         'torchvision',
     }
