@@ -167,6 +167,21 @@ class TestLoading:
         runs = [read_run(tmp_path / name) for name in ('none', 'some')]
         assert compare(*runs, 'some') == []
 
+    @pytest.mark.parametrize('option', [dict(repeats=3), dict(cache_side=48)], ids=str)
+    def test_repeated_and_cached_images(self, photographs_folder, tmp_path, monkeypatch, option):
+        """Three samples of each image in batches of four; decoded copies in a cache."""
+        monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+        crop = dict(type='mmmask.RandomResizedCrop', scale=64, flip_prob=0.5)
+        options = self.small | {
+            'train_dataloader.dataset.pipeline': [crop, dict(type='mmpretrain.PackInputs')],
+            **{f'train_dataloader.dataset.{key}': value for key, value in option.items()},
+        }
+        train(self.path, photographs_folder, tmp_path / 'whole', **options)
+        train(self.path, photographs_folder, tmp_path / 'stopped', stop_at=3, workers=2, **options)
+        train(self.path, photographs_folder, tmp_path / 'stopped', **options)
+        runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
+        assert compare(*runs, 'stopped') == []
+
     def test_accumulated_gradients(self, photographs_folder, tmp_path):
         """An optimizer step takes three iterations and an epoch four.
 
