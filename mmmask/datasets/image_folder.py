@@ -49,7 +49,7 @@ class ImageFolder(BaseDataset):
 
     Args:
         source: a folder or a ``.zip`` file.
-        prefix: take only what lies under this sub-folder.
+        prefix: take only files below this sub-folder.
         subset: take only a part of the images: a fraction of each class, such as 0.01, always the
             same one; or a text file with the path of an image below ``prefix``, or its bare file
             name, in each line, as the lists of 1 % and 10 % of ImageNet.

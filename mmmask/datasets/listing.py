@@ -17,7 +17,7 @@ def list_files(source: str, prefix: str = '') -> tuple[list[str], dict[str, str]
 
     Returns:
         The names; and for each folder that is left out, because it is another name of one that is
-        listed, that name. A link to a folder in which it lies is left out without being listed.
+        listed, that name. A link to a folder in which it lies is omitted.
     """
     if os.path.isfile(source):
         start = f'{prefix}/' if prefix else ''
@@ -80,7 +80,7 @@ def _check_size(num_bytes: int) -> None:
 
 @functools.lru_cache(maxsize=8)
 def open_archive(path: str, process: int) -> zipfile.ZipFile:
-    """An open zip archive; one per process, for a forked worker must not share its file offset.
+    """An open zip archive; one per process, because forked workers would share a file offset.
 
     Raises:
         ValueError: if the file is not a zip archive.

@@ -35,7 +35,7 @@ def shrink_images(
         archive: the ``.zip`` file to write.
         side: short side of the written images, in pixels; smaller images are not enlarged.
         quality: of the JPEGs, from 1 to 100.
-        prefix: take only what lies under this sub-folder.
+        prefix: take only files below this sub-folder.
 
     Returns:
         The numbers of written and of unreadable images.

@@ -82,7 +82,7 @@ def test_too_few_images_and_unknown_part(folder):
 
 
 def test_the_pasted_part_covers_what_it_should():
-    """A red image on a blue one: the share of red is the pasted area, and the rest is blue."""
+    """A red image on a blue one: the fraction of red is the pasted area, and the rest is blue."""
     red = np.full((120, 160, 3), (0, 0, 230), np.uint8)  # BGR
     blue = np.full((200, 150, 3), (230, 0, 0), np.uint8)
     shares = []
@@ -96,15 +96,15 @@ def test_the_pasted_part_covers_what_it_should():
     assert min(shares) > 0.15 and max(shares) < 0.61 and np.ptp(shares) > 0.2
 
 
-@pytest.mark.parametrize('share', [0.25, 1.0, 0.01])
-def test_a_share_of_each_class(tmp_path, share):
+@pytest.mark.parametrize('fraction', [0.25, 1.0, 0.01])
+def test_a_fraction_of_each_class(tmp_path, fraction):
     for label, number in (('cat', 8), ('dog', 4)):
         for index in range(number):
             paint(tmp_path / label / f'{index}.png', (index, 0, 0))
-    subset = ImageFolder(tmp_path, with_label=True, subset=share, pipeline=PIPELINE)
+    subset = ImageFolder(tmp_path, with_label=True, subset=fraction, pipeline=PIPELINE)
     labels = [sample['data_samples'].gt_label.item() for sample in subset]
-    assert np.bincount(labels).tolist() == {0.25: [2, 1], 1.0: [8, 4], 0.01: [1, 1]}[share]
-    again = ImageFolder(tmp_path, with_label=True, subset=share)
+    assert np.bincount(labels).tolist() == {0.25: [2, 1], 1.0: [8, 4], 0.01: [1, 1]}[fraction]
+    again = ImageFolder(tmp_path, with_label=True, subset=fraction)
     names = [[part.get_data_info(i)['name'] for i in range(len(part))] for part in (subset, again)]
     assert names[0] == names[1]
 

@@ -1,4 +1,4 @@
-"""Boxes from heat-maps, and crops that are guided by them."""
+"""Boxes from heat maps, and crops that are guided by them."""
 
 import numpy as np
 import pytest
@@ -189,7 +189,7 @@ def test_sizes_do_not_depend_on_the_box_and_are_those_of_random_crops():
 
 @pytest.mark.parametrize(('alpha', 'outside'), [(0.1, 0.81), (0.6, 0.35), (1.0, 0.20)])
 def test_places_follow_a_beta_distribution(alpha, outside):
-    """A crop of one pixel in a large image shows the draw itself."""
+    """A crop of one pixel in a large image shows the random numbers themselves."""
     crop = ContrastiveCrop(
         64, alpha=alpha, crop_ratio_range=(1e-8, 1e-8), aspect_ratio_range=(1, 1)
     )

@@ -1,4 +1,4 @@
-"""Whatever lies in a folder of images: decoded right, or skipped, counted and listed."""
+"""Files of all kinds in a folder of images are decoded correctly, or skipped, counted and listed."""
 
 import io
 import os
@@ -34,7 +34,7 @@ def palette() -> Image.Image:
 
 
 def rotated() -> bytes:
-    """Lies on its side: the tag says that a quarter turn brings the red half to the top."""
+    """An image on its side: after the quarter turn of its tag the red half is at the top."""
     image = Image.new('RGB', (8, 6), RED)
     image.paste((0, 0, 0), (4, 0, 8, 6))
     exif = Image.Exif()
@@ -61,7 +61,7 @@ def animation() -> bytes:
 
 
 def bomb(width=30_000, height=30_000) -> bytes:
-    """900 million pixels in a megabyte, were it written to its end."""
+    """The start of a PNG that claims 900 million pixels."""
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     body = b'IHDR' + header
     chunk = struct.pack('>I', 13) + body + struct.pack('>I', zlib.crc32(body))
@@ -94,7 +94,7 @@ SKIPPED = {
 
 @pytest.fixture
 def folder(tmp_path):
-    """Nine good images, and what a test adds."""
+    """Nine good images; tests add others."""
     folder = tmp_path / 'images'
     folder.mkdir()
     for number in range(1, 10):
@@ -136,13 +136,13 @@ def test_skipped_counted_and_listed(folder, tmp_path, kind):
         assert values[1:] == list(range(1, 10))
         assert values[0] in range(1, 10)  # another image, never zeros
     (line,) = report.read_text().splitlines()
-    path, told = line.split('\t')
+    path, message = line.split('\t')
     assert path == f'{folder}/a.png'
-    assert any(part in told for part in reason.split('|'))
+    assert any(part in message for part in reason.split('|'))
 
 
 def test_pillow_may_not_fill_what_is_missing(monkeypatch):
-    """Some packages allow it for the whole process; then Pillow turns the rest grey."""
+    """Some packages allow it for the whole process; Pillow then fills the rest with grey."""
     monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)
     with pytest.raises(OSError, match='truncated'):
         decode_image(PHOTOGRAPH[:5000])
@@ -158,7 +158,7 @@ class TestVanishing:
         assert sample['img'].max() in {1, 2, 3, 4, 6, 7, 8, 9}
         assert 'FileNotFoundError' in report.read_text()
 
-    def test_a_share_of_them(self, folder):
+    def test_a_fraction_of_the_files(self, folder):
         dataset = ImageFolder(folder, max_unreadable=0.3)
         for number in (2, 3, 4):
             (folder / f'good{number}.png').unlink()
@@ -166,7 +166,7 @@ class TestVanishing:
             [dataset[index] for index in range(9)]
 
     def test_the_whole_disk(self, tmp_path):
-        """A long run has read nearly all of them, so the share would be reached far too late."""
+        """A long run has read nearly all files, so the fraction would be reached far too late."""
         folder = tmp_path / 'disk'
         folder.mkdir()
         for number in range(300):

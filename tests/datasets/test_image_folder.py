@@ -32,7 +32,7 @@ def flat(color, size=(8, 6), **kwargs) -> bytes:
 
 @pytest.fixture
 def files():
-    """Two classes in nested folders, one image at another depth, and things that are no image."""
+    """Two classes in nested folders, one image at another depth, and files that are not images."""
     return {
         'cat/a.png': flat((1, 2, 3)),
         'cat/deep/er/b.PNG': flat((4, 5, 6)),
@@ -66,7 +66,7 @@ def make_zip(path: Path, files: dict) -> Path:
 
 @pytest.fixture
 def log(monkeypatch):
-    """What mmengine's current logger is told."""
+    """The messages of mmengine's current logger."""
     messages = []
     logger = MMLogger.get_instance('image-folder-test')
     monkeypatch.setattr(logger, 'log', lambda level, message, *args: messages.append(message))
@@ -147,7 +147,7 @@ class TestListing:
         assert len(ImageFolder(folder, extensions=['.heic'])) == 3
         assert '1 .cr2 are not read' in log[-1]
 
-    def test_nothing_is_told_where_nothing_is_left_out(self, source, log):
+    def test_no_warning_without_other_images(self, source, log):
         ImageFolder(source)
         assert not log
 
@@ -388,7 +388,7 @@ class TestArchive:
     def test_workers(self, tmp_path, start):
         files = {f'{i:02}.png': flat((i, i, i)) for i in range(20)}
         dataset = ImageFolder(make_zip(tmp_path / 'x.zip', files))
-        assert (dataset[5]['img'] == 5).all()  # the parent's handle is open before the fork
+        assert (dataset[5]['img'] == 5).all()  # opens a handle before the fork
         loader = torch.utils.data.DataLoader(
             dataset,
             batch_size=5,
