@@ -1,4 +1,4 @@
-"""Files of all kinds in a folder of images are decoded correctly, or skipped, counted and listed."""
+"""Files of all kinds in a folder of images: decoded correctly, or skipped, counted and listed."""
 
 import io
 import os
