@@ -1,4 +1,4 @@
-"""Pieces that two or more rooms share. PyTorch only."""
+"""Layers and functions that several packages share. PyTorch only."""
 
 from .distributed import gather_rows
 from .initialize import initialize_transformer

@@ -1,4 +1,4 @@
-"""Tensors of all processes."""
+"""Communication between processes."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import distributed as dist
 def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
     """(B, D) of this process -> (B·processes, D) in the order of ranks, and the first own row.
 
-    Every process must hold equally many rows. Those of the others come without gradient.
+    Every process must hold the same number of rows. Rows of other processes carry no gradient.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return rows, 0

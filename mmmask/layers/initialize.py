@@ -6,7 +6,7 @@ from torch import nn
 def initialize_transformer(module: nn.Module) -> None:
     """Xavier-uniform linear layers with zero bias, unit LayerNorms (MAE's reference).
 
-    Convolutions keep PyTorch's defaults, as in the LocalMIM reference.
+    Convolutions keep the defaults of PyTorch, as in the LocalMIM reference.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

@@ -11,18 +11,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 class MomentumCopy(AveragedModel):
     """An exponential moving average of some modules: copy ← m·copy + (1 − m)·online.
 
-    The copies are ``copy.module[name]``. They are never trained: their parameters need no gradient,
-    so that optimizers and distributed training leave them alone. They are part of the state dict,
-    the online modules are not. Parameters are averaged; buffers (statistics of BatchNorm) are
-    copied from the online modules at each update.
+    The copies are ``copy.module[name]``. Their parameters do not require gradients, so optimizers
+    and distributed training ignore them. The copies are part of the state dict, the online modules
+    are not. Parameters are averaged. Buffers (the statistics of BatchNorm) are copied from the
+    online modules at every update.
 
     :class:`mmmask.engine.hooks.MomentumUpdateHook` updates every momentum copy of a model once per
-    optimizer step, and lets a new one start as an exact copy of the initialised online modules.
+    optimizer step, and initialises a new copy with the weights of its online modules.
 
     Args:
-        momentum: m, the share of the old copy, as papers give it (0.996; mmengine's and
-            mmpretrain's ``momentum`` is 1 − m). 1 never moves.
-        final_momentum: m at the end of training, reached along a half cosine; None keeps it.
+        momentum: m, the weight of the old copy, as in papers (0.996); the ``momentum`` of mmengine
+            and mmpretrain is 1 − m. With 1 the copy never changes.
+        final_momentum: m at the end of training, reached along a half cosine; None keeps m
+            constant.
         **modules: the online modules by name.
 
     Raises:
@@ -34,7 +35,7 @@ class MomentumCopy(AveragedModel):
     ) -> None:
         for name, value in (('momentum', momentum), ('final_momentum', final_momentum)):
             if value is not None and not 0 <= value <= 1:
-                raise ValueError(f'{name}={value} must lie in [0, 1]; usual is 0.99 to 0.9999.')
+                raise ValueError(f'{name}={value} must lie in [0, 1]; for example 0.99 to 0.9999.')
         online = nn.ModuleDict(modules)
         super().__init__(online, multi_avg_fn=self._average)
         self.requires_grad_(False)
@@ -45,24 +46,24 @@ class MomentumCopy(AveragedModel):
         self._online = (online,)
 
     def init_weights(self) -> None:
-        """Start as the online modules: mmengine calls it after those registered before."""
+        """Copy the online modules, which mmengine initialises before their copy."""
         self.synchronize()
 
     @torch.no_grad()
     def synchronize(self) -> None:
-        """Make the copy equal to the online modules."""
+        """Copy the weights and buffers of the online modules."""
         self.module.load_state_dict(self._online[0].state_dict())
 
     @property
     def is_new(self) -> bool:
-        """Whether there was no update yet, neither now nor in the training that is resumed."""
+        """Whether there has been no update yet, including updates before a resume."""
         return not self.n_averaged
 
     def update(self, progress: float = 0.0) -> None:
-        """Move the copy; the very first update still copies.
+        """Average the online modules into the copy; the first update of all copies them.
 
         Args:
-            progress: share of the training that is over, in [0, 1].
+            progress: fraction of the training that is complete, in [0, 1].
         """
         falling = (1 + cos(pi * progress)) / 2
         self.momentum = self.final_momentum - (self.final_momentum - self.base_momentum) * falling

@@ -1,19 +1,24 @@
-"""Images as sequences of patches and back."""
+"""Conversion between images and sequences of patches."""
 
 from torch import Tensor
 
 
 def patch_grid(images: Tensor, patch_size: int, name: str = 'patches') -> tuple[int, int]:
-    """(B, C, H, W) -> (h, w), the numbers of patches along both sides.
+    """(B, C, H, W) -> (h, w), the number of patches along each side.
+
+    Args:
+        images: (B, C, H, W).
+        patch_size: side of a patch in pixels.
+        name: what the error message calls the patches.
 
     Raises:
-        ValueError: if the patch size does not divide the image; it tells what ``name`` they have.
+        ValueError: if the patch size does not divide the image.
     """
     height, width = images.shape[-2:]
     if height % patch_size or width % patch_size:
         raise ValueError(
             f'images of {height}x{width} px cannot be cut into {name} of {patch_size} px: change '
-            'the crop size of the data pipeline or patch_size.'
+            'the crop size in the data pipeline, or patch_size.'
         )
     return height // patch_size, width // patch_size
 

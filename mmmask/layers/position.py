@@ -13,18 +13,18 @@ def sincos_position_embedding(
 ) -> Tensor:
     """(h, w) -> (1, [1 +] h·w, D): the fixed 2-D sine-cosine table in the order of MAE's reference.
 
-    The first half of the channels encodes the column, the second the row; each half is
+    The first half of the channels encodes the column and the second half the row. Each half is
     [sin | cos] of the index times 1/10000^(i/(D/4)). The class token, if any, comes first and is
-    zero. (mmpretrain's table of the same name is the spatial transpose of this one.)
+    zero. mmpretrain's table of the same name is the spatial transpose of this one.
 
-    With an ``extent`` positions are the centres of cells that share it evenly, (index + 0.5)·extent
-    over the number of cells, so that the same place of an image has similar codes on all grids.
+    With an ``extent``, the positions are the centres of equal cells that cover it, (index + 0.5) ·
+    extent / number of cells. The same place of an image then has similar codes on all grids.
 
     Raises:
-        ValueError: if ``width`` is no multiple of 4.
+        ValueError: if ``width`` is not a multiple of 4.
     """
     if width % 4:
-        raise ValueError(f'a 2-D sine-cosine table needs a width divisible by 4, got {width}.')
+        raise ValueError(f'width={width} must be a multiple of 4 for a 2-D sine-cosine table.')
     # fp64, so that the table does not depend on the order of operations.
     exponents = torch.arange(width // 4, dtype=torch.float64, device=device) / (width // 4)
     frequencies = 10000.0**-exponents

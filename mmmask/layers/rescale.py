@@ -1,4 +1,4 @@
-"""Change of resolution on channels-last maps."""
+"""Rescaling of channels-last maps."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Upsample2x(nn.ConvTranspose2d):
     """A 2×2 transposed convolution of stride 2 on channels-last maps.
 
-    Parameters and initialisation are ``nn.ConvTranspose2d``'s. As the windows do not overlap it is
-    one matrix product per position, which needs no change of memory layout before it.
+    Parameters and initialisation are those of ``nn.ConvTranspose2d``. Because its windows do not
+    overlap, it is computed as one matrix product per position, without changing the memory layout.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

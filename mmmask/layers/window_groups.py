@@ -1,8 +1,9 @@
-"""Windows of a partly visible map, packed into groups of one size (Huang et al., GreenMIM, 2022).
+"""Windows of a partly visible map, packed into groups of equal size (Huang et al., GreenMIM, 2022).
 
-Where most tokens are hidden, windows hold few tokens and unequal numbers of them. Whole windows are
-packed into groups, each group attends within itself, and pairs from different windows are blocked:
-the result is window attention in which hidden tokens do not exist, by one dense attention.
+If most tokens are hidden, windows contain few tokens, and unequal numbers of them. Whole windows
+are packed into groups. Each group attends within itself, and pairs of tokens from different windows
+are blocked. The result equals window attention without the hidden tokens, computed as one dense
+attention.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ from torch import Tensor
 
 
 class WindowGroups(NamedTuple):
-    """Where tokens go to attend within their windows: G groups of L places for T tokens.
+    """How T tokens are arranged for attention within windows: G groups of L places.
 
     Attributes:
         members: (G·L,) the token in each place; padding repeats token 0.
         places: (T,) the place of each token.
         offsets: (G, L, L) row of the relative position table for each (query, key).
-        blocked: (G, L, L) bool, True where query and key share no window. Padding shares one with
-            padding, so no query is without a key.
+        blocked: (G, L, L) bool, True if query and key are not in the same window. Padding counts as
+            one window, so every query has at least one key.
     """
 
     members: Tensor
@@ -39,7 +40,7 @@ def token_coordinates(
         units: raster indices on the grid of units.
         grid: (h, w) units.
         side: tokens along the side of a unit.
-        scrambled: take the unit-major index of a token for its raster index, as the reference
+        scrambled: use the unit-major index of a token as its raster index, as the reference
             implementation of LocalMIM does after the first patch merging.
     """
     inner = torch.arange(side**2)
@@ -52,10 +53,10 @@ def token_coordinates(
 
 
 def pack(sizes: Sequence[int], capacity: int) -> list[list[int]]:
-    """Item sizes -> items of each group; every group takes the best filling of what is left.
+    """Item sizes -> items of each group; each group is the fullest that the remaining items allow.
 
-    One 0/1 knapsack after another. The set of totals that the first items can reach is one
-    integer with a bit per total, so an item costs one shift.
+    This solves one 0/1 knapsack after another. The set of totals that the first items can reach is
+    an integer with one bit per total, so an item costs one shift.
     """
     groups, left = [], list(range(len(sizes)))
     within = (1 << capacity + 1) - 1
@@ -79,7 +80,7 @@ def _arrange(
 ) -> tuple[Tensor, Tensor]:
     """Visible units -> (4, G, L) token, row, column and window per place, and (T,) places.
 
-    Padding has token 0 and window -1. Computed on the host, since the mask decides the shapes.
+    Padding has token 0 and window -1. Computed on the host because the mask determines the shapes.
     """
     rows, columns = token_coordinates(torch.tensor(units), grid, side, scrambled)
     start = (window - shift) % window
@@ -130,18 +131,18 @@ def group_windows(
 ) -> WindowGroups:
     """Visible units -> groups for (shifted) window attention between their tokens.
 
-    Few tokens, at most 2·window², are one group. Otherwise a group is as long as the fullest
-    window. The device is never asked anything: the packing is done on the host, and the copies do
-    not wait.
+    At most 2·window² tokens form a single group. Otherwise a group is as long as the fullest
+    window. Nothing is read from the device: the packing runs on the host, and the results are
+    copied asynchronously.
 
     Args:
         units: raster indices of the visible units, in the order of the tokens.
         grid: (h, w) units.
         side: tokens along the side of a unit; tokens come in unit-major order.
         window: side of a window in tokens.
-        shift: by how many tokens the windows are shifted.
+        shift: number of tokens by which the windows are shifted.
         scrambled: see :func:`token_coordinates`.
-        device: where the result is wanted.
+        device: device of the result.
 
     Raises:
         ValueError: if the windows do not tile the map.

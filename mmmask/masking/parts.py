@@ -83,10 +83,15 @@ class EvolvedPartMask(EvolvedMask):
         exponent: exponent of the blend α = ((epoch + 1) / num_epochs)^exponent.
         start_parts: number of parts in the first epoch.
         final_parts: number of parts that the schedule approaches.
-        extra_parts: each batch draws its number of parts from k..k + this.
-        concentration: see :func:`partition`.
-        num_rounds: see :func:`partition`.
+
+    Attributes:
+        extra_parts: the number of parts of a batch is sampled from k..k + this.
+        concentration, num_rounds: see :func:`partition`.
     """
+
+    extra_parts = 2
+    concentration = 40.0
+    num_rounds = 15
 
     def __init__(
         self,
@@ -95,23 +100,17 @@ class EvolvedPartMask(EvolvedMask):
         exponent: float = 0.5,
         start_parts: int = 40,
         final_parts: int = 10,
-        extra_parts: int = 2,
-        concentration: float = 40.0,
-        num_rounds: int = 15,
     ) -> None:
         super().__init__(ratio)
-        if num_epochs < 1 or not 1 <= final_parts <= start_parts or extra_parts < 0:
+        if num_epochs < 1 or not 1 <= final_parts <= start_parts:
             raise ValueError(
-                f'num_epochs={num_epochs} must be positive, final_parts={final_parts} must be in '
-                f'1..start_parts={start_parts} and extra_parts={extra_parts} must not be negative.'
+                f'num_epochs={num_epochs} must be positive and final_parts={final_parts} must lie '
+                f'in 1..start_parts={start_parts}.'
             )
         self.num_epochs = num_epochs
         self.exponent = exponent
         self.start_parts = start_parts
         self.final_parts = final_parts
-        self.extra_parts = extra_parts
-        self.concentration = concentration
-        self.num_rounds = num_rounds
 
     @property
     def epoch(self) -> float:

@@ -1,4 +1,4 @@
-"""Models, and the place where the torch-only rooms enter the registry."""
+"""Models. The torch-only mask generators and targets are registered here."""
 
 from mmmask import masking, targets
 from mmmask.registry import MODELS

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device that trains."""
+"""Augmentation of whole batches on the training device."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class AugmentingDataPreprocessor(SelfSupDataPreprocessor):
-    """Views of a batch, augmented where the model is, each image with parameters of its own.
+    """Augment views of a batch on the device of the model, with separate parameters for each image.
 
-    The loader gives one batch of equally large images, of which all views are made, or a list of
-    views, one for each augmentation; these may have been cropped already, at full resolution. What
-    is not for training is only normalised. Needs kornia.
+    The data loader provides either one batch of images of equal size, from which all views are
+    made, or a list with one view for each augmentation. The views of a list may already be cropped
+    at full resolution. Outside training, images are only normalised. Needs kornia.
 
-    The distributions are those of the pipelines of mmpretrain in ``configs/_base_/datasets``. What
-    differs: kornia draws the order of the four colour steps for a batch, mmpretrain for an image;
-    kornia's blur ends at three standard deviations; its crops are not smoothed before they shrink.
+    The distributions are those of the mmpretrain pipelines in ``configs/_base_/datasets``, with
+    three differences: kornia samples the order of the four colour steps per batch instead of per
+    image, its blur kernel ends at three standard deviations, and its crops are not antialiased.
 
     Args:
-        views: for each view the arguments of :func:`view_augmentation`.
-        size: side of the crops of all views; None if they are cropped already.
+        views: arguments of :func:`view_augmentation` for each view.
+        size: side of the crops of all views; None if the images are already cropped.
         **kwargs: as in mmpretrain's ``SelfSupDataPreprocessor``.
     """
 
@@ -31,18 +31,18 @@ class AugmentingDataPreprocessor(SelfSupDataPreprocessor):
         self.views = nn.ModuleList(view_augmentation(size, **view) for view in views)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Batch of a loader -> ``inputs``, a list of normalised (B, C, H, W), and data samples.
+        """Batch of the data loader -> ``inputs``, a list of normalised (B, C, H, W), and samples.
 
         Raises:
-            ValueError: if a list has more or fewer views than there are augmentations.
+            ValueError: if the numbers of views and of augmentations differ.
         """
         if training:
             images = self.cast_data(data['inputs'])
             images = images if isinstance(images, Sequence) else [images] * len(self.views)
             if len(images) != len(self.views):
                 raise ValueError(
-                    f'the loader gives {len(images)} views but data_preprocessor.views has '
-                    f'{len(self.views)}: give as many, or one image without MultiView.'
+                    f'the data loader provides {len(images)} views but data_preprocessor.views has '
+                    f'{len(self.views)}: provide as many, or one image without MultiView.'
                 )
             views = [
                 self._swap(augment(self._swap(image.float() / 255))) * 255
@@ -52,7 +52,7 @@ class AugmentingDataPreprocessor(SelfSupDataPreprocessor):
         return super().forward(data, training)
 
     def _swap(self, images):
-        """From BGR, as images are loaded, to RGB, in which colours are changed, and back."""
+        """BGR, as images are loaded, to RGB for the colour steps, and back."""
         return images.flip(1) if self._channel_conversion else images
 
 
@@ -67,17 +67,17 @@ def view_augmentation(
     hue: float = 0.1,
     grayscale: float = 0.2,
     blur: float = 1.0,
-    blur_range: tuple[float, float] = (0.1, 2.0),
     solarize: float = 0.0,
 ) -> nn.Sequential:
-    """The augmentation of one view; the defaults are those of BYOL's first (appendix B).
+    """The augmentation of one view; the defaults are those of the first view of BYOL (appendix B).
+
+    The standard deviation of the blur is uniform in 0.1 to 2 pixels.
 
     Args:
-        size: side of the crops; None leaves images as large as they are.
-        crop_ratio_range: share of the image's area in a crop.
+        size: side of the crops; None for no crop.
+        crop_ratio_range: fraction of the image's area in a crop.
         flip, jitter, grayscale, blur, solarize: probabilities.
-        brightness, contrast, saturation, hue: of the jitter, as in torchvision.
-        blur_range: standard deviations of the blur, in pixels.
+        brightness, contrast, saturation, hue: strengths of the jitter, as in torchvision.
 
     Raises:
         ModuleNotFoundError: without kornia.
@@ -86,16 +86,17 @@ def view_augmentation(
         from kornia import augmentation
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "augmenting on the device needs kornia: pip install 'mmmask[augment]', or use a config "
-            'whose data pipeline augments.'
+            "augmentation on the device needs kornia: pip install 'mmmask[augment]', or use a "
+            'config that augments in the data pipeline.'
         ) from error
+    blur_range = (0.1, 2.0)
     radius = int(3 * blur_range[1] + 0.5)
     steps = [
         augmentation.RandomHorizontalFlip(p=flip),
         augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter),
         augmentation.RandomGrayscale(p=grayscale),
         augmentation.RandomGaussianBlur(2 * radius + 1, blur_range, 'replicate', p=blur),
-        # From the middle on, as mmpretrain's threshold of 128 in 0 … 255.
+        # The threshold of mmpretrain, 128 of 255.
         augmentation.RandomSolarize((128 / 255, 128 / 255), (0.0, 0.0), p=solarize),
     ]
     if size is not None:

@@ -1,4 +1,4 @@
-"""Building the components of a method from their configs and from what other components imply."""
+"""Building components from their configs and from values that other components imply."""
 
 import inspect
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from mmmask.registry import MODELS
 
 
 class Derived(NamedTuple):
-    """A value that follows from another component, so a config cannot choose it.
+    """A value that follows from another component, so that a config cannot choose it.
 
     Attributes:
         value: the argument; None if the other component does not report it.
-        source: what it follows from, for messages: ``'the width of the backbone'``.
+        source: what it follows from, for error messages: ``'the width of model.backbone'``.
     """
 
     value: Any
@@ -22,8 +22,9 @@ class Derived(NamedTuple):
 def build(config: dict, **arguments: Any) -> Any:
     """Build a component, with arguments that the algorithm knows.
 
-    An argument is passed if the class or function of ``config`` accepts it by name and its value
-    is not None. A :class:`Derived` one is fixed; any other is a default that the config may change.
+    An argument is passed if the class or function of ``config`` accepts its name and its value is
+    not None. A :class:`Derived` argument is fixed. Any other is a default that the config may
+    override.
 
     Raises:
         ValueError: if the config states another value than the derived one.

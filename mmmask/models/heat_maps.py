@@ -1,4 +1,4 @@
-"""Where in an image a network sees something: maps from which boxes are found."""
+"""Heat maps of where a network responds in an image, from which boxes are found."""
 
 from collections import deque
 from itertools import chain
@@ -17,21 +17,21 @@ HEAT_MAPS = ('cls_attn', 'feat_norm', 'feat_sum')
 def heat_map(
     backbone: nn.Module, images: Tensor, kind: str = 'cls_attn', smooth: bool = False
 ) -> Tensor:
-    """(B, C, H, W) -> (B, h, w) fp32 on the grid of the backbone's last features, nothing hidden.
+    """(B, C, H, W) -> (B, h, w) fp32 on the grid of the backbone's last features, without a mask.
 
     Args:
         backbone: a vision transformer or Swin of mmpretrain or mmmask, or any network whose last
-            output is a (B, D, h, w) map, as those of mmpretrain's ResNets.
-        kind: ``'cls_attn'``: how the last block's class token attends to the patches, mean over
-            heads (vision transformers only). ``'feat_norm'``: L2 norm of the features.
-            ``'feat_sum'``: their sum over channels, as ContrastiveCrop was published for ResNets,
-            whose features are not negative. Features of transformers are taken before the final
-            LayerNorm, after which sum and norm are nearly constant.
-        smooth: take the mean over 3×3 positions.
+            output is a (B, D, h, w) map, such as the ResNets of mmpretrain.
+        kind: ``'cls_attn'``: attention of the class token to the patches in the last block, mean
+            over heads (vision transformers only). ``'feat_norm'``: L2 norm of the features.
+            ``'feat_sum'``: sum of the features over channels. ContrastiveCrop was published with it
+            for ResNets, whose features are not negative. Features of transformers are taken before
+            the final LayerNorm, after which sum and norm are nearly constant.
+        smooth: average over 3×3 positions.
 
     Raises:
         ValueError: for another kind, or attention of a network without a class token.
-        TypeError: if the network gives no map.
+        TypeError: if the network returns no map.
     """
     if kind not in HEAT_MAPS:
         raise ValueError(f'heat_map={kind!r} is not one of {HEAT_MAPS}.')
@@ -76,8 +76,8 @@ def last_features(backbone: nn.Module, images: Tensor) -> Tensor:
     features = outputs if isinstance(outputs, Tensor) else outputs[-1]
     if features.ndim != 4:
         raise TypeError(
-            f'{type(backbone).__name__} gives features of shape {tuple(features.shape)}, not maps '
-            'of (B, D, h, w): let it return its last feature map.'
+            f'{type(backbone).__name__} returns features of shape {tuple(features.shape)} instead '
+            'of maps (B, D, h, w): let it return its last feature map.'
         )
     return features
 

@@ -1,4 +1,4 @@
-"""The projectors and predictors of BYOL."""
+"""Projectors and predictors with two layers, as in BYOL."""
 
 from mmpretrain.models.necks import NonLinearNeck
 from torch import Tensor
@@ -7,7 +7,7 @@ SYNC_BN = dict(type='SyncBN')
 
 
 def two_layers(in_channels: int, hidden: int, out_channels: int, norm_cfg: dict) -> NonLinearNeck:
-    """Linear, norm, ReLU, Linear: the projector and the predictor of BYOL."""
+    """Linear, norm, ReLU, Linear, as the projector and the predictor of BYOL."""
     return NonLinearNeck(
         in_channels,
         hidden,
@@ -21,5 +21,5 @@ def two_layers(in_channels: int, hidden: int, out_channels: int, norm_cfg: dict)
 
 
 def apply_rows(layers: NonLinearNeck, vectors: Tensor) -> Tensor:
-    """(..., C) -> (..., D): all vectors are the rows of one batch, as its norm sees them."""
+    """(..., C) -> (..., D): all vectors together are one batch for the norm."""
     return layers((vectors.flatten(0, -2),))[0].unflatten(0, vectors.shape[:-1])

@@ -1,4 +1,4 @@
-"""What the model being trained sees in an image: evidence for mask generators."""
+"""Evidence for mask generators, read from the model that is being trained."""
 
 from collections.abc import Sequence
 
@@ -13,27 +13,33 @@ from .vit import attention_probabilities, embed, run_with_attention
 
 @MODELS.register_module()
 class EncoderParser(nn.Module):
-    """Read the encoder on unmasked images: its attention, or the features of its last tap.
+    """Reads the encoder on unmasked images: its attention, or the features of its last layer.
 
-    That the model itself parses the image, by its attention, is what the papers on evolved masking
-    say; which copy of it and which layers are options of this project. The default, a momentum copy
-    and all layers, is what the released code of evolved part masking does. No gradient; attention
-    is computed and summed in fp32 whatever the autocast.
+    The papers on evolved masking state that the model itself parses the image by its attention.
+    Which copy of the model and which layers are read are options of this project. The default, a
+    momentum copy and all layers, follows the released code of evolved part masking. There is no
+    gradient, and attention is computed and summed in fp32 also under autocast.
 
     Args:
-        backbone: the online encoder, a ViT for attention.
+        backbone: the online encoder; a ViT for attention.
         evidence_kind: ``'attention'``, or ``'features'`` for encoders without global attention.
-        momentum: of the momentum copy; 1 freezes it at its start; None reads the online encoder.
-        layers: whose attention is summed: None for all, n for the first n, −n for the last n, or
-            indices. Layers after the last one are not run.
-        chunk_size: images at a time: attention takes 1.9 MB per image for 12 heads and 197 tokens.
-        online_patches: embed patches and positions by the online encoder, as the released code of
-            evolved part masking does; class token and blocks stay the copy's.
+        momentum: of the momentum copy. With 1 the copy never changes; with None the online encoder
+            is read.
+        layers: layers whose attention is summed: None for all, n for the first n, −n for the last
+            n, or indices. Layers after the last of them are not run.
+        online_patches: embed patches by the online encoder, as the released code of evolved part
+            masking does. The class token and the blocks are still those of the copy.
+
+    Attributes:
+        chunk_size: number of images that are read at a time. The attention of one image takes 1.9
+            MB for 12 heads and 197 tokens.
 
     Raises:
         ValueError: for another kind, layers that do not exist, or an online encoder with dropout,
             which would make the evidence random.
     """
+
+    chunk_size = 128
 
     def __init__(
         self,
@@ -41,7 +47,6 @@ class EncoderParser(nn.Module):
         evidence_kind: str = 'attention',
         momentum: float | None = 0.9999,
         layers: int | Sequence[int] | None = None,
-        chunk_size: int = 128,
         online_patches: bool = False,
     ) -> None:
         super().__init__()
@@ -50,31 +55,30 @@ class EncoderParser(nn.Module):
         if momentum is None and any(_drops(module) for module in backbone.modules()):
             raise ValueError(
                 'momentum=None reads the online encoder, whose dropout would make the evidence '
-                'random: set momentum, or the drop rates of the backbone to 0.'
+                'random: set momentum, or set the drop rates of the backbone to 0.'
             )
         if evidence_kind == 'features' and layers is not None:
-            raise ValueError(f'layers={layers} chooses attention; features are those of the last.')
+            raise ValueError(f'layers={layers} chooses attention; features are of the last layer.')
         self.evidence_kind = evidence_kind
-        self.chunk_size = chunk_size
         self.online_patches = online_patches
         self.copy = None if momentum is None else MomentumCopy(momentum, encoder=backbone).eval()
-        # In a tuple, so that the backbone does not become a submodule of the parser.
+        # In a tuple, so that the backbone is not registered as a submodule of the parser.
         self._online = (backbone,)
         if evidence_kind == 'attention':
             self.layers = _choose_layers(layers, len(backbone.layers))
 
     @property
     def encoder(self) -> nn.Module:
-        """The network that is read."""
+        """The encoder that is read."""
         return self._online[0] if self.copy is None else self.copy.module['encoder']
 
     def init_weights(self) -> None:
-        """Let the copy start as the initialised encoder."""
+        """Copy the initialised encoder."""
         if self.copy is not None:
             self.copy.synchronize()
 
     def train(self, mode: bool = True) -> 'EncoderParser':
-        """The copy always evaluates."""
+        """The copy always stays in evaluation mode."""
         super().train(mode)
         if self.copy is not None:
             self.copy.eval()
@@ -84,12 +88,12 @@ class EncoderParser(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, N, N) attention summed over layers and heads, or (B, N, D) features.
 
-        Row = query, fp32, without the class token.
+        Attention has row = query. Both are fp32 and exclude the class token.
         """
         device = images.device.type
         read = self.read_attention if self.evidence_kind == 'attention' else self.read_features
-        # Without the cache of autocast: in older PyTorch, a weight that is cast here, without
-        # gradient, would be used again for training.
+        # Without the cache of autocast: in older PyTorch, a weight that is cast here without
+        # gradient would be reused for training.
         with torch.autocast(
             device,
             dtype=torch.get_autocast_dtype(device),
@@ -117,10 +121,10 @@ class EncoderParser(nn.Module):
         return total[:, num_extra:, num_extra:]
 
     def read_features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, N, D) patches of the last tap.
+        """(B, C, H, W) -> (B, N, D) patch features of the last layer.
 
         Raises:
-            ValueError: if the last tap is not on the grid of masks.
+            ValueError: if the last feature map is not on the grid of the masks.
         """
         grid = self.encoder.grid(images)
         tap = self.encoder(images)[-1]
@@ -129,8 +133,9 @@ class EncoderParser(nn.Module):
         num_extra = getattr(self.encoder, 'num_extra_tokens', 0)
         if tap.shape[1] != num_extra + grid[0] * grid[1]:
             raise ValueError(
-                f'the last tap has {tap.shape[1] - num_extra} positions, the grid of masks '
-                f'{grid[0]}x{grid[1]}: let out_indices of the backbone end with its last stage.'
+                f'the last feature map has {tap.shape[1] - num_extra} positions but the grid of '
+                f'masks is {grid[0]}x{grid[1]}: let out_indices of the backbone end with its last '
+                'stage.'
             )
         return tap[:, num_extra:].float()
 
@@ -147,7 +152,7 @@ def _choose_layers(layers: int | Sequence[int] | None, depth: int) -> list[int]:
         exists = len(layers) > 0 and all(-depth <= index < depth for index in layers)
     if not exists:
         raise ValueError(
-            f'layers={layers} of an encoder with {depth}: give None for all, a number of first '
+            f'layers={layers} of an encoder with {depth}: use None for all, a number of first '
             f'(1..{depth}) or last (−{depth}..−1) layers, or indices in 0..{depth - 1}.'
         )
     return chosen

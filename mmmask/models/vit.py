@@ -1,7 +1,7 @@
-"""One walk through mmpretrain's vision transformer, whole or masked, for training and for reading.
+"""The forward pass of mmpretrain's vision transformer in pieces, with and without a mask.
 
-``embed`` gives the tokens before the first block, ``walk`` those after each block. What the fused
-attention kernel keeps to itself, the probabilities, is computed by ``attention_probabilities``.
+``embed`` computes the tokens before the first block and ``walk`` those after each block.
+``attention_probabilities`` computes what the fused attention kernel does not return.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from mmmask.masking import Mask, gather_tokens
 
 
 def position_table(encoder: VisionTransformer, grid: tuple[int, int]) -> Tensor:
-    """(h, w) -> (1, [1+]N, D) position embedding, interpolated to that grid."""
+    """(h, w) -> (1, [1+]N, D) position embedding, interpolated to this grid."""
     return resize_pos_embed(
         encoder.pos_embed,
         encoder.patch_resolution,
@@ -38,8 +38,8 @@ def embed(
         encoder: a vision transformer of mmpretrain or mmmask.
         images: (B, C, H, W).
         mask: which patches the encoder sees; all N without one.
-        position: (B or 1, [1+]N, D) to add in place of the encoder's table.
-        patch_embed: embeds the patches in place of the encoder's own layer.
+        position: (B or 1, [1+]N, D) added instead of the encoder's table.
+        patch_embed: layer that embeds the patches instead of the encoder's own.
     """
     patches, grid = (patch_embed or encoder.patch_embed)(images)
     position = position_table(encoder, grid) if position is None else position
@@ -54,7 +54,7 @@ def embed(
 
 
 def walk(encoder: VisionTransformer, tokens: Tensor) -> Iterator[Tensor]:
-    """(B, T, D) embedded tokens -> the same after each block, before the final norm."""
+    """(B, T, D) embedded tokens -> the tokens after each block, before the final norm."""
     for layer in encoder.layers:
         tokens = layer(tokens)
         yield tokens

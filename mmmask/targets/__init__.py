@@ -1,4 +1,4 @@
-"""What a model is asked to predict: functions of the images alone. PyTorch only."""
+"""Prediction targets, computed from the images alone. PyTorch only."""
 
 from .hog import HOGTarget
 from .pixels import PixelTarget

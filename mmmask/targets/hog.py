@@ -9,28 +9,29 @@ from torch import Tensor, nn
 
 
 class HOGTarget(nn.Module):
-    """Histograms of oriented gradients (HOG) of square cells, every scale from one gradient pass.
+    """Histograms of oriented gradients (HOG) of square cells; gradients are computed once.
 
-    For each channel of the normalised image by itself, as in the reference code of LocalMIM (Wang
-    et al., Masked Image Modeling with Local Multi-Scale Reconstruction, CVPR 2023) and MaskFeat:
+    Each channel of the normalised image is treated separately, as in the reference code of LocalMIM
+    (Wang et al., Masked Image Modeling with Local Multi-Scale Reconstruction, CVPR 2023) and
+    MaskFeat:
 
-    - Sobel gradients of the reflect-padded image, gx positive where it darkens to the right and gy
-      where it darkens downwards.
-    - The angle is atan2(gx, gy), in this order, so zero is a vertical gradient. It is unsigned:
-      bin = floor(angle / π · ``num_bins``) mod ``num_bins``, and each pixel gives its whole
+    - Sobel gradients of the reflect-padded image. gx is positive where the image darkens to the
+      right, gy where it darkens downwards.
+    - The angle is atan2(gx, gy), in this order, so a vertical gradient has angle zero. It is
+      unsigned: bin = floor(angle / π · ``num_bins``) mod ``num_bins``. Each pixel adds its whole
       magnitude to one bin.
-    - A cell sums its pixels, and its ``num_bins`` values are divided by their own L2 norm (at least
-      1e-12). No Gaussian window, no blocks of cells, no clipping.
+    - A cell is the sum over its pixels. Its ``num_bins`` values are divided by their L2 norm (at
+      least 1e-12). There is no Gaussian window, no block of cells and no clipping.
 
-    A flat cell has no orientation, so its target is zero. ``bias`` adds a constant to (gx, gy), so
-    that flat cells name one fixed bin instead. As in the reference there is a random pair for each
-    scale, drawn once and kept in the state dict as ``bias`` (number of scales, 2), so a resumed run
-    keeps its targets. It costs a binning for each scale instead of one for all.
+    A flat cell has no orientation, and its target is zero. ``bias`` adds a constant to (gx, gy), so
+    that flat cells have one fixed bin instead. As in the reference, there is one random pair per
+    scale. The pairs are sampled once and are part of the state dict as ``bias`` (number of scales,
+    2), so a resumed run keeps its targets. Each scale then needs a binning of its own.
 
     Args:
         num_bins: orientations over 180 degrees.
-        cell_sizes: sides of the cells in pixels, one scale each and repetitions allowed; with an
-            int the target is one tensor instead of a tuple.
+        cell_sizes: sides of the cells in pixels, one for each scale; sizes may repeat. With an int
+            the target is a single tensor instead of a tuple.
         bias: whether to add a random constant to the gradients.
     """
 
@@ -49,7 +50,7 @@ class HOGTarget(nn.Module):
                 f'num_bins={num_bins} and cell_sizes={cell_sizes} must be positive, '
                 'with at least one cell size.'
             )
-        # Uniform in ±1/3: what PyTorch gives the bias of the reference's 3x3 convolution.
+        # Uniform in ±1/3, as PyTorch initialises the bias of the reference's 3x3 convolution.
         pairs = torch.empty(len(self.cell_sizes), 2).uniform_(-1 / 3, 1 / 3) if bias else None
         self.register_buffer('bias', pairs)
 
@@ -67,7 +68,7 @@ class HOGTarget(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, C, H, W) -> (B, (H/p)·(W/p), C·num_bins) fp32 for each cell size p.
 
-        Cells in raster order; the bins of the first channel come first.
+        Cells are in raster order, and the bins of the first channel come first.
 
         Raises:
             ValueError: if a cell size does not divide the image.
@@ -79,7 +80,7 @@ class HOGTarget(nn.Module):
                     f'images of {height}x{width} px cannot be cut into HOG cells of {size} px '
                     f'(cell_sizes={self.cell_sizes}): both sides must be multiples of every size.'
                 )
-        # In half precision angles near the border between two bins end up in the wrong one.
+        # In half precision, angles near the border between two bins fall into the wrong one.
         with torch.autocast(images.device.type, enabled=False):
             targets = tuple(
                 F.normalize(histograms, dim=-1).flatten(3).flatten(1, 2)
@@ -107,8 +108,8 @@ class HOGTarget(nn.Module):
 def sobel_gradients(images: Tensor) -> tuple[Tensor, Tensor]:
     """(B, C, H, W) -> two (B, C, H, W): [1 0 -1] across and [1 2 1] along, with reflect padding."""
     padded = F.pad(images, (1, 1, 1, 1), mode='reflect')
-    # Differences first, so that a flat region gives exactly zero: a convolution may leave rounding
-    # noise, which the normalisation of a cell would blow up to a full-sized target.
+    # Differences come first, so that a flat region gives exactly zero. A convolution may leave
+    # rounding errors, which the normalisation of a cell would amplify to a full-sized target.
     difference = padded[..., :-2] - padded[..., 2:]
     gx = difference[..., :-2, :] + difference[..., 2:, :]
     gx.add_(difference[..., 1:-1, :], alpha=2)
@@ -128,11 +129,11 @@ def cell_histograms(gx: Tensor, gy: Tensor, size: int, num_bins: int) -> Tensor:
         return cells.permute(0, 2, 4, 1, 3, 5).reshape(-1, size * size)
 
     magnitude = by_cell(torch.hypot(gx, gy))
-    # The angle of a broken pixel must still name a row below; its magnitude carries the NaN on.
+    # The angle of a NaN pixel must still be a valid index; its magnitude propagates the NaN.
     angle = torch.atan2(gx, gy).nan_to_num_(0)
     index = by_cell(angle.div_(math.pi).mul_(num_bins).floor_().add_(num_bins).int())
-    # A histogram of weighted pixels is a bag of one-hot rows. The angle lies in [-π, π], both ends
-    # included, so the table repeats the bins and the index needs no modulo.
+    # A histogram of weighted pixels is a bag of one-hot rows. The angle is in [-π, π], including
+    # both ends, so the table repeats the bins and the index needs no modulo.
     one_hot = torch.eye(num_bins, device=gx.device).repeat(3, 1)[: 2 * num_bins + 1]
     histograms = F.embedding_bag(index, one_hot, per_sample_weights=magnitude, mode='sum')
     return histograms.view(num_images, rows, columns, channels, num_bins)
@@ -140,6 +141,6 @@ def cell_histograms(gx: Tensor, gy: Tensor, size: int, num_bins: int) -> Tensor:
 
 def merge_cells(histograms: Tensor, factor: int) -> Tensor:
     """(B, h, w, C, num_bins) -> (B, h/factor, w/factor, C, num_bins), sums of square groups."""
-    # Two reductions of one dimension each: several times faster on CPU than one of both.
+    # Two reductions over one dimension each are several times faster on CPU than one over both.
     rows = histograms.unflatten(1, (-1, factor)).sum(2)
     return rows.unflatten(2, (-1, factor)).sum(3)

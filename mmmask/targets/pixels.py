@@ -12,8 +12,9 @@ class PixelTarget(nn.Module):
     """The pixels of each patch, as the network sees them (after mean and std normalisation).
 
     Args:
-        patch_size: side of a patch in pixels; a sequence asks for several scales at once.
-        normalize: standardise each patch with its own mean and **unbiased** variance over all
+        patch_size: side of a patch in pixels; a sequence gives several scales. A
+            :class:`mmmask.models.MaskedImageModel` fills in the patch size of its backbone.
+        normalize: standardise each patch by its own mean and **unbiased** variance over all
             pixels and channels, with 1e-6 added to the variance (MAE's reference).
     """
 
@@ -39,7 +40,7 @@ class PixelTarget(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, C, H, W) -> (B, N, p·p·C) fp32, or a tuple of these, one per patch size.
 
-        Vectors are flattened (row, column, channel), channel fastest.
+        Vectors are flattened in the order (row, column, channel), channel fastest.
 
         Raises:
             ValueError: if a patch size does not divide the image.
@@ -54,8 +55,9 @@ class PixelTarget(nn.Module):
     ) -> Tensor | tuple[Tensor, ...]:
         """(B, N, p·p·C) targets or predictions -> (B, C, H, W) in the colour space of ``images``.
 
-        Standardised values get back the mean and deviation of the patches of ``images``, which a
-        real reconstruction would not know: the result is for pictures. Several scales give a tuple.
+        Standardised values are scaled by the mean and standard deviation of the patches of
+        ``images``. A real reconstruction would not know these, so the result is for pictures only.
+        Several scales give a tuple.
         """
         if isinstance(self.patch_size, int):
             return self._restore(values, images, self.patch_size)
@@ -78,6 +80,6 @@ class PixelTarget(nn.Module):
         return unpatchify(values, grid, size)
 
     def _statistics(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, D) -> (B, N, 1) mean and (B, N, 1) deviation."""
+        """(B, N, D) -> (B, N, 1) mean and (B, N, 1) standard deviation."""
         variance, mean = torch.var_mean(patches, dim=-1, keepdim=True, correction=1)
         return mean, (variance + self.eps).sqrt()

@@ -161,7 +161,7 @@ def test_views_of_the_loader_have_an_augmentation_each(preprocessor):
     first, second = preprocessor(dict(inputs=views, data_samples=None), training=True)['inputs']
     assert first[0, 0, 0, 0].item() == pytest.approx(0, abs=1e-4)
     assert second[0, 1, 0, 0].item() == pytest.approx(0, abs=1e-4)
-    with pytest.raises(ValueError, match='gives 1 views but data_preprocessor.views has 2'):
+    with pytest.raises(ValueError, match='provides 1 views but data_preprocessor.views has 2'):
         preprocessor(dict(inputs=views[:1], data_samples=None), training=True)
 
 

@@ -82,7 +82,7 @@ def test_each_tap_reaches_its_own_decoder_only():
     fine.sum().backward()
     assert taps[0].grad.abs().sum() > 0
     assert taps[1].grad is None
-    with pytest.raises(ValueError, match='2 decoders cannot read 1 taps'):
+    with pytest.raises(ValueError, match='2 decoders cannot read 1 feature maps'):
         neck(taps[:1], mask)
 
 

@@ -139,5 +139,5 @@ def test_what_cannot_be_read_is_named():
     with pytest.raises(ValueError, match="heat_map='attention' is not one of"):
         heat_map(without, images(32, 32), 'attention')
     flat = torch.nn.Sequential(torch.nn.Flatten())
-    with pytest.raises(TypeError, match=r'Sequential gives features of shape \(3, 3072\)'):
+    with pytest.raises(TypeError, match=r'Sequential returns features of shape \(3, 3072\)'):
         heat_map(flat, images(32, 32), 'feat_sum')

@@ -136,7 +136,7 @@ def test_parameters_of_the_pyramid():
 def test_shapes_at_224_pixels():
     maps = [torch.randn(2, c, s, s) for c, s in ((512, 28), (1024, 14), (2048, 7))]
     neck = DeepMaskingNeck((512, 1024, 2048), norm_cfg=BATCH_NORM)
-    head = EmbeddingPredictionHead(neck.weights, norm_cfg=BATCH_NORM)
+    head = EmbeddingPredictionHead(256, neck.weights, norm_cfg=BATCH_NORM)
     lengths = []
     first = neck.transformers['masked'].layers[0]
     first.register_forward_pre_hook(lambda _, inputs: lengths.append(tuple(inputs[0].shape)))
@@ -557,10 +557,10 @@ def test_a_view_needs_another(views):
     ('neck', 'message'),
     [
         (dict(fusion='sum'), "fusion='sum' is not one of"),
-        (dict(depth=0), "depth=0 must be at least 1; without blocks fusion='mean'"),
+        (dict(depth=0), "depth=0 must be at least 1; use fusion='mean'"),
         (dict(targets=((3, 'mean'),)), r"\(3, 'mean'\) must be a level of 3"),
         (dict(targets=((0, 'median'),)), "one of \\['max', 'mean'\\]"),
-        (dict(level_weights=(1.0,)), 'must be equally long'),
+        (dict(level_weights=(1.0,)), 'must have one value for each level'),
     ],
 )
 def test_errors_name_the_key(neck, message):
@@ -570,6 +570,6 @@ def test_errors_name_the_key(neck, message):
 
 def test_unknown_options_of_the_head():
     with pytest.raises(ValueError, match="loss='l2' is not one of"):
-        EmbeddingPredictionHead(loss='l2')
+        EmbeddingPredictionHead(8, loss='l2')
     with pytest.raises(ValueError, match="target_reduce='sum' is not one of"):
-        EmbeddingPredictionHead(target_reduce='sum')
+        EmbeddingPredictionHead(8, target_reduce='sum')

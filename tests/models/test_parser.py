@@ -97,7 +97,9 @@ def test_other_sizes_and_oblong_images(encoder):
 
 def test_chunks_change_nothing(encoder, images):
     whole = EncoderParser(encoder)(images)
-    torch.testing.assert_close(EncoderParser(encoder, chunk_size=2)(images), whole)
+    parser = EncoderParser(encoder)
+    parser.chunk_size = 2
+    torch.testing.assert_close(parser(images), whole)
 
 
 def test_features_are_the_patches_of_the_last_tap(encoder, images):
@@ -117,7 +119,7 @@ def test_features_of_a_map():
         expected = encoder(images)[0]
     assert torch.equal(features[1, 4], expected[1, :, 1, 1])
     encoder.grid = lambda images: (4, 4)
-    with pytest.raises(ValueError, match='6 positions, the grid of masks 4x4.*last stage'):
+    with pytest.raises(ValueError, match='6 positions but the grid of masks is 4x4.*last stage'):
         EncoderParser(encoder, 'features', momentum=None)(images)
 
 
@@ -191,7 +193,7 @@ def test_the_online_encoder_is_no_part_of_the_parser(encoder):
 
 @pytest.mark.parametrize('layers', [0, 5, -5, [4], []])
 def test_layers_that_do_not_exist_are_named(encoder, layers):
-    with pytest.raises(ValueError, match='encoder with 4: give None'):
+    with pytest.raises(ValueError, match='encoder with 4: use None'):
         EncoderParser(encoder, layers=layers)
 
 

@@ -1,4 +1,4 @@
-"""The one picture of the project: mask, encode, decode, compare."""
+"""Base classes of the methods: mask, encode, decode, compare."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,27 +13,29 @@ from mmmask.registry import MODELS
 
 
 class PretrainingModel(BaseModel):
-    """What all methods share: the modes, and how many views of an image a loss takes.
+    """Base class of all methods: the modes of ``forward``, and the views that the loss receives.
 
     A method has a ``backbone`` and defines ``loss(*views)`` and ``predict(images)``.
 
     Attributes:
-        num_views: views of each image that the loss compares.
-        takes_more_views: whether the loss takes all views that there are; otherwise further ones
-            are left out.
+        num_views: number of views of each image that the loss compares.
+        takes_more_views: whether the loss receives further views too; otherwise they are ignored.
     """
 
     num_views = 1
     takes_more_views = False
 
     def forward(self, inputs: Tensor | Sequence[Tensor], data_samples=None, mode: str = 'tensor'):
-        """(B, C, H, W), or a list of views, of which all modes but ``'loss'`` take the first.
+        """Run one of the three modes.
 
-        ``'tensor'`` gives the backbone's features, nothing hidden; ``'loss'`` a dict of losses;
-        ``'predict'`` a named tuple for pictures.
+        Args:
+            inputs: (B, C, H, W), or a list of views. All modes except ``'loss'`` use the first.
+            data_samples: ignored.
+            mode: ``'tensor'`` returns the backbone's features of whole images, ``'loss'`` a dict of
+                losses, and ``'predict'`` a named tuple for pictures.
 
         Raises:
-            ValueError: for any other mode, or a loss of more views than there are.
+            ValueError: for any other mode, or if the loss needs more views than there are.
         """
         views = [inputs] if isinstance(inputs, Tensor) else inputs
         if mode == 'tensor':
@@ -42,7 +44,7 @@ class PretrainingModel(BaseModel):
             if len(views) < self.min_views:
                 raise ValueError(
                     f'{type(self).__name__} compares {self.min_views} views of each image but got '
-                    f'{len(views)}: let mmpretrain.MultiView make them in the data pipeline.'
+                    f'{len(views)}: make them by mmpretrain.MultiView in the data pipeline.'
                 )
             return self.loss(*(views if self.takes_more_views else views[: self.num_views]))
         if mode == 'predict':
@@ -71,16 +73,16 @@ def require_weights(**weights: float) -> None:
 
 
 def width_of_projections(projector: dict) -> Derived:
-    """What a predictor reads and predicts, from the config of the projector before it."""
+    """Width of the projections, from the config of the projector; None if it is not stated."""
     return Derived(projector.get('out_channels'), 'the width of model.projector.out_channels')
 
 
 class Reconstruction(NamedTuple):
-    """What a picture of a masked-image model needs, one prediction and target per scale.
+    """What a picture of a masked-image model shows, one prediction and target per scale.
 
     Attributes:
         images: (B, C, H, W) as the network sees them.
-        mask: what was hidden.
+        mask: which patches were hidden.
         prediction: tuple of (B, N_k, D_k).
         target: tuple of (B, N_k, D_k).
     """
@@ -95,24 +97,24 @@ class Reconstruction(NamedTuple):
 class MaskedImageModel(PretrainingModel):
     """Hide patches, encode the visible ones, predict a target at the hidden ones.
 
-    Every component is a config and an attribute, so any mask generator, decoder and target go
-    together. What follows from another component is derived, not stated: decoders get their
-    ``in_channels`` from the backbone and their ``out_channels`` from the target generator, and the
-    ``patch_size`` of a target is by default the backbone's.
+    Every component is built from its config and is an attribute, so mask generators, decoders and
+    targets can be combined freely. A config does not state what follows from another component:
+    decoders get ``in_channels`` from the backbone and ``out_channels`` from the target generator,
+    and the ``patch_size`` of a target is by default that of the backbone.
 
     Args:
-        backbone: masked backbone, ``forward(images, mask=None) -> taps``, that reports
-            ``in_channels``, ``out_channels`` (an int, or one for each tap), ``patch_size`` and
-            ``grid(images)``.
-        masking: patch mask generator.
+        backbone: masked backbone, ``forward(images, mask=None) -> taps``. The taps are the feature
+            maps of the layers in ``out_indices``. It reports ``in_channels``, ``out_channels`` (an
+            int, or one for each tap), ``patch_size`` and ``grid(images)``.
+        masking: generator of patch masks.
         neck: decoder, ``forward(taps, mask) -> prediction``.
-        target_generator: ``forward(images) -> target``, that reports ``channels(in_channels)``.
+        target_generator: ``forward(images) -> target``. It reports ``channels(in_channels)``.
         head: ``forward(prediction, target, mask) -> losses``.
-        parser: what reads this backbone for the evidence of the mask generator, such as
-            :class:`EncoderParser`; for generators that need some.
+        parser: reads the backbone for mask generators that need evidence, for example
+            :class:`EncoderParser`.
 
     Raises:
-        ValueError: if a config states a derived value and states it differently.
+        ValueError: if a config states another value than the derived one.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class MaskedImageModel(PretrainingModel):
         return Derived(channels, 'the channels of model.target_generator')
 
     def draw_mask(self, images: Tensor) -> Mask:
-        """(B, C, H, W) -> Mask of the backbone's patch grid."""
+        """(B, C, H, W) -> Mask on the patch grid of the backbone."""
         evidence = self.parser(images) if self.masking.needs_evidence else None
         return self.masking(len(images), self.backbone.grid(images), images.device, evidence)
 
@@ -160,7 +162,7 @@ class MaskedImageModel(PretrainingModel):
         return mask, self.neck(self.backbone(images, mask), mask)
 
     def loss(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) -> losses of one masked reconstruction."""
+        """(B, C, H, W) -> losses of a masked reconstruction."""
         mask, prediction = self.reconstruct(images)
         return self.head(prediction, self.target_generator(images), mask)
 

@@ -14,21 +14,22 @@ from .base import MaskedImageModel, require_weights, width_of_projections
 class CMAEHuang(MaskedImageModel):
     """Huang et al., *Contrastive Masked Autoencoders are Stronger Vision Learners*, 2207.13532.
 
-    The CMAE that most people mean. (The one of Mao et al. is :class:`CMAEMao`.) A masked
-    autoencoder of the first view, whose encoder also feeds a second decoder: the mean of what that
-    gives must recognise the second view, seen whole by a momentum copy of the encoder. The second
-    view is a slightly shifted window of the same crop with other colours.
+    This is what most people mean by CMAE; the method of Mao et al. is :class:`CMAEMao`. A masked
+    autoencoder reconstructs the first view. Its encoder also feeds a second decoder, whose mean
+    output must recognise the second view among those of the batch. The second view is a slightly
+    shifted window of the same crop with other colours. A momentum copy of the encoder encodes it
+    without a mask.
 
-    Two details of the released code: the momentum encoder leaves out the final norm, and the loss
-    goes in one direction.
+    Two details follow the released code: the momentum encoder has no final norm, and the
+    contrastive loss has one direction.
 
     Args:
-        feature_decoder: a :class:`TokenDecoder` like ``neck``, with weights of its own.
-        projector: neck between mean features and contrast.
-        contrast_head: a :class:`ContrastiveHead`.
-        momentum, final_momentum: of encoder and projector, see
+        feature_decoder: config of a second :class:`TokenDecoder`.
+        projector: config of the neck between the mean features and the contrastive loss.
+        contrast_head: config of a :class:`ContrastiveHead`.
+        momentum, final_momentum: of the copies of encoder and projector, see
             :class:`mmmask.layers.MomentumCopy`.
-        contrast_weight: of the contrastive loss; reconstruction has weight 1.
+        contrast_weight: weight of the contrastive loss; reconstruction has weight 1.
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
@@ -50,7 +51,7 @@ class CMAEHuang(MaskedImageModel):
         super().__init__(**kwargs)
         require_weights(contrast_weight=contrast_weight)
         width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
-        # The key is a mean patch of the encoder, so the mean of what is decoded has its width.
+        # The key is a mean patch token of the encoder, so the decoded features have its width.
         self.feature_decoder = build(feature_decoder, in_channels=width, out_channels=width)
         self.projector = build(projector, in_channels=width)
         self.contrast_head = build(contrast_head, in_channels=width_of_projections(projector))
@@ -61,7 +62,7 @@ class CMAEHuang(MaskedImageModel):
         self.momentum_copy.module['backbone'].final_norm = False
 
     def loss(self, view: Tensor, shifted: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W), and the same shifted and recoloured -> two losses and an accuracy."""
+        """Two views (B, C, H, W), the second shifted and recoloured -> two losses, accuracy."""
         mask = self.draw_mask(view)
         taps = self.backbone(view, mask)
         prediction, target = self.neck(taps, mask), self.target_generator(view)
@@ -76,7 +77,7 @@ class CMAEHuang(MaskedImageModel):
 
     @torch.no_grad()
     def key(self, shifted: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, E): the mean patch of the momentum encoder, projected."""
+        """(B, C, H, W) -> (B, E): the projected mean patch token of the momentum encoder."""
         copies = self.momentum_copy.module
         features = copies['backbone'](shifted)[-1][:, 1:].mean(dim=1)
         return copies['projector']((features,))[0]

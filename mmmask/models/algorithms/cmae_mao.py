@@ -20,36 +20,37 @@ TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
 class CMAEMao(MaskedImageModel):
     """Mao et al., *Contrastive Masked Autoencoders*, arXiv 2205.10546, May 2022.
 
-    (Not the CMAE of Huang et al., which is :class:`CMAEHuang`.) A masked autoencoder with a small
-    decoder on two views of each image, and two further tasks for the encoder: to recognise the
-    image in its other view, and to tell where the visible patches lie. Only the abstract of the
-    paper could be read; options and their defaults follow its authors' later SDMAE (arXiv
-    2212.05677) and MoCo v3.
+    This is not the CMAE of Huang et al., which is :class:`CMAEHuang`. A masked autoencoder with a
+    small decoder reconstructs two views of each image. The encoder has two further tasks: to
+    recognise the image in its other view, and to predict the positions of the visible patches. Only
+    the abstract of the paper was available. The options and their defaults follow the later SDMAE
+    of its authors (arXiv 2212.05677) and MoCo v3.
 
-    Losses are logged with their weights: ``loss_rec_a``, ``loss_rec_b``, ``loss_con``,
+    Losses are logged with their weights applied: ``loss_rec_a``, ``loss_rec_b``, ``loss_con``,
     ``loss_pos_a`` and ``loss_pos_b``.
 
     Args:
-        projector: neck behind the source; not built where ``contrast_weight`` is 0.
-        contrast_head: a :class:`ContrastiveHead`; not built where ``contrast_weight`` is 0.
-        position_head: a :class:`PositionHead`; not built where ``position_weight`` is 0.
-        source: what is contrasted: ``'encoder_cls'``, ``'mean_patch'`` (the encoder's visible
-            tokens) or ``'decoder_cls'`` (all outputs of the decoder, as SDMAE, of which a
-            :class:`ClassTokenProjector` takes the class token).
-        target: where keys come from. ``'momentum_encoder'``: averages of all networks up to the
-            projector. ``'momentum_head'``: an average of the projector alone. ``'stopgrad'``: the
-            projections themselves without gradient. ``'simclr'``: with gradient, and usually
-            without predictor.
-        momentum, final_momentum: of the averages, see :class:`mmmask.layers.MomentumCopy`.
-        mask_shared: one mask for both views, or each its own.
-        reconstructed_views: 2, or 1 for the first view alone.
-        freeze_patch_embed: keep the random patch embedding as it is (MoCo v3).
-        reconstruction_weight, contrast_weight, position_weight: of the three tasks.
+        projector: config of the neck after the source; not built if ``contrast_weight`` is 0.
+        contrast_head: config of a :class:`ContrastiveHead`; not built if ``contrast_weight`` is 0.
+        position_head: config of a :class:`PositionHead`; not built if ``position_weight`` is 0.
+        source: what is contrasted. ``'encoder_cls'``: the class token of the encoder.
+            ``'mean_patch'``: the mean of the visible tokens of the encoder. ``'decoder_cls'``: all
+            outputs of the decoder, as in SDMAE; a :class:`ClassTokenProjector` reads its class
+            token.
+        target: where keys come from. ``'momentum_encoder'``: momentum copies of all networks up to
+            the projector. ``'momentum_head'``: a momentum copy of the projector alone.
+            ``'stopgrad'``: the projections themselves without gradient. ``'simclr'``: the
+            projections with gradient, usually without a predictor.
+        momentum, final_momentum: of the momentum copies, see :class:`mmmask.layers.MomentumCopy`.
+        mask_shared: whether both views have the same mask.
+        reconstructed_views: 2, or 1 to reconstruct only the first view.
+        freeze_patch_embed: do not train the random patch embedding (MoCo v3).
+        reconstruction_weight, contrast_weight, position_weight: weights of the three tasks.
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
-        ValueError: for an unknown source or target, a negative weight, or another number of views
-            to reconstruct.
+        ValueError: for an unknown source or target, a negative weight, or if
+            ``reconstructed_views`` is not 1 or 2.
     """
 
     num_views = 2
@@ -82,8 +83,8 @@ class CMAEMao(MaskedImageModel):
         )
         if reconstructed_views not in (1, 2):
             raise ValueError(
-                f'reconstructed_views={reconstructed_views} is not 1 or 2; to do without '
-                'reconstruction set reconstruction_weight=0.'
+                f'reconstructed_views={reconstructed_views} is not 1 or 2; set '
+                'reconstruction_weight=0 to train without reconstruction.'
             )
         self.source = source
         self.target = target
@@ -96,14 +97,14 @@ class CMAEMao(MaskedImageModel):
             self.backbone.patch_embed.requires_grad_(False)
         # Crops that follow the attention of the class token need one that finds the object.
         self.trains_class_token = source == 'encoder_cls' or not contrast_weight
-        contrasts, places = contrast_weight and contrast_head, position_weight and position_head
+        contrasts = contrast_weight and contrast_head
         width = Derived(self.backbone.embed_dims, 'the width of model.backbone')
         self.projector = self.contrast_head = self.position_head = self.momentum_copy = None
         if contrasts:
             read = self.target_channels() if source == 'decoder_cls' else width
             self.projector = build(projector, in_channels=read)
             self.contrast_head = build(contrast_head, in_channels=width_of_projections(projector))
-        if places:
+        if position_weight and position_head:
             num_patches = prod(self.backbone.patch_resolution)
             self.position_head = build(
                 position_head,
@@ -111,14 +112,14 @@ class CMAEMao(MaskedImageModel):
                 num_positions=Derived(num_patches, 'the patches of model.backbone.img_size'),
             )
         if contrasts and target.startswith('momentum'):
-            boxes = dict(projector=self.projector)
+            networks = dict(projector=self.projector)
             if target == 'momentum_encoder':
-                boxes |= dict(backbone=self.backbone)
-                boxes |= dict(neck=self.neck) if source == 'decoder_cls' else {}
-            self.momentum_copy = MomentumCopy(momentum, final_momentum, **boxes)
+                networks |= dict(backbone=self.backbone)
+                networks |= dict(neck=self.neck) if source == 'decoder_cls' else {}
+            self.momentum_copy = MomentumCopy(momentum, final_momentum, **networks)
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
-        """Two (B, C, H, W) views -> the weighted losses of the three tasks, and accuracies."""
+        """Two views (B, C, H, W) -> weighted losses of the three tasks, and accuracies."""
         masks = self.draw_masks(*views)
         tokens, losses = [], {}
         for name, view, mask in zip('ab', views, masks, strict=True):
@@ -139,12 +140,12 @@ class CMAEMao(MaskedImageModel):
         return losses
 
     def draw_masks(self, view_a: Tensor, view_b: Tensor) -> tuple[Mask, Mask]:
-        """Two (B, C, H, W) views -> a mask for each."""
+        """Two views (B, C, H, W) -> one mask for each."""
         mask = self.draw_mask(view_a)
         return (mask, mask) if self.mask_shared else (mask, self.draw_mask(view_b))
 
     def encode(self, view: Tensor, mask: Mask):
-        """(B, C, H, W) -> (B, 1+K, D) tokens, and what :class:`PositionHead` asks for."""
+        """(B, C, H, W) -> (B, 1+K, D) tokens, and the inputs of :class:`PositionHead`."""
         if self.position_head is None:
             return self.backbone(view, mask)[-1], None, None
         return self.position_head.encode(self.backbone, view, mask)
@@ -161,7 +162,7 @@ class CMAEMao(MaskedImageModel):
         projector: nn.Module | None = None,
         neck: nn.Module | None = None,
     ) -> Tensor:
-        """(B, 1+K, D) -> (B, E) by the online networks, or by others in their place."""
+        """(B, 1+K, D) -> (B, E) projections, by the online networks unless others are given."""
         projector, neck = projector or self.projector, neck or self.neck
         if self.source == 'encoder_cls':
             source = tokens[:, 0]
@@ -172,7 +173,7 @@ class CMAEMao(MaskedImageModel):
         return projector((source,))[0]
 
     def keys(self, views, masks, tokens, projections) -> list[Tensor]:
-        """What a view offers to the other one: (B, E) of each."""
+        """(B, E) keys of each view, which the other view must recognise."""
         if self.target == 'simclr':
             return projections
         if self.target == 'stopgrad':

@@ -1,4 +1,4 @@
-"""Masked-image modelling whose masks evolve with the model."""
+"""Masked image modelling with masks that evolve with the model."""
 
 from mmmask.registry import MODELS
 
@@ -9,9 +9,15 @@ from .base import MaskedImageModel
 class EvolvedMIM(MaskedImageModel):
     """Feng and Zhang, *Evolved Hierarchical Masking for Self-Supervised Learning*, TPAMI 2025.
 
-    The model itself parses the images, and what it sees decides what is hidden. Nothing is added to
-    :class:`MaskedImageModel` but that there must be a parser: with :class:`EvolvedPartMask` it is
-    evolved part masking (CVPR 2023), and the same masking and parser go into :class:`LocalMIM`.
+    The model itself parses the images, and the result determines what is hidden::
+
+        evidence   = EncoderParser(backbone)(images)                # (B, 196, 196) attention
+        mask       = EvolvedHierarchyMask(evidence)                 # from patches to 10 nodes
+        prediction, target, loss as in MAE
+
+    The only difference from :class:`MaskedImageModel` is that a parser is required. With
+    :class:`EvolvedPartMask` this is evolved part masking (CVPR 2023). The same mask generators and
+    parser also work in :class:`LocalMIM`.
 
     Args:
         parser: config of an :class:`EncoderParser`.

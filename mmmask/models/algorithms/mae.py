@@ -1,4 +1,4 @@
-"""Masked autoencoder, the baseline everything is compared with."""
+"""Masked autoencoder, the baseline of all comparisons."""
 
 from mmmask.registry import MODELS
 

@@ -1,4 +1,4 @@
-"""Masking deep, hierarchical features."""
+"""Masking of deep, hierarchical features."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,12 +16,12 @@ from .base import PretrainingModel
 
 
 class MaskedFeatures(NamedTuple):
-    """What a picture of deep masking needs.
+    """Masks, predictions and targets of deep masking, for inspection.
 
     Attributes:
         images: (B, C, H, W) as the network sees them.
         grids: (H_l, W_l) of the maps, finest first.
-        groups: (B, G, K_l) visible positions of each level; None without masking.
+        groups: (B, G, K_l) visible positions of each level, or None without masking.
         prediction: name -> (B, G, Q, D).
         target: (B, Q, D) embedding of the same images.
     """
@@ -37,27 +37,30 @@ class MaskedFeatures(NamedTuple):
 class MaskDeep(PretrainingModel):
     """Liu et al., *Mask Hierarchical Features For Self-Supervised Learning*, arXiv 2304.00218.
 
-    The encoder sees whole images; its maps are masked. From a few visible positions of all levels
-    the embedding of other views of the image is predicted, as a momentum copy gives it. Several
-    groups of positions share one pass of the encoder. Without masking, and with a neck that reads
-    pooled maps, it is BYOL (Grill et al., NeurIPS 2020).
+    The encoder sees whole images, and its feature maps are masked. From a few visible positions of
+    all levels, the model predicts the embeddings that a momentum copy computes for other views of
+    the image. Several groups of positions share one pass of the encoder. Without masking, and with
+    a neck that reads pooled maps, this is BYOL (Grill et al., NeurIPS 2020).
 
-    Only the abstract of the paper is known; every default is a choice of this project.
+    Only the abstract of the paper is known. Every default is a choice of this project.
+
+    The neck gets its ``in_channels`` from the backbone or the pyramid. Backbones other than ResNets
+    must report ``out_channels``; otherwise the config of the neck states them.
 
     Args:
-        backbone: any encoder that returns maps, among them the last of its stages.
+        backbone: any encoder that returns feature maps, including that of its last stage.
         neck: config of a :class:`DeepMaskingNeck`.
         head: config of an :class:`EmbeddingPredictionHead`.
         masking: config of a :class:`FeatureGroupMask`; None for BYOL.
         fpn: config of a :class:`FeaturePyramid` between backbone and neck.
-        num_views: V, views that the online encoder sees; further ones are targets only.
-        include_self_target: let a view predict its own target as well.
-        momentum: of the targets, at the start; 0.99 for 100 to 300 epochs, 0.996 for 1000.
-        final_momentum: at the end, along half a cosine.
+        num_views: V, number of views that the online encoder sees; further views are targets only.
+        include_self_target: whether a view also predicts its own target.
+        momentum: of the targets at the start: 0.99 for 100 to 300 epochs, 0.996 for 1000.
+        final_momentum: of the targets at the end, reached along half a cosine.
 
     Raises:
-        ValueError: for less than one view, a backbone that does not return its last stage, which
-            the target pools, or masks and a neck with different levels.
+        ValueError: for less than one view, a backbone that does not return its last stage, from
+            which the target is pooled, or masks and a neck with different levels.
     """
 
     takes_more_views = True
@@ -115,11 +118,11 @@ class MaskDeep(PretrainingModel):
 
     @property
     def min_views(self) -> int:
-        """Views of each image: every online view needs the target of another, or its own."""
+        """Every online view needs the target of another view, or its own."""
         return max(self.num_views, 1 if self.include_self_target else 2)
 
     def loss(self, *views: Tensor) -> dict[str, Tensor]:
-        """V online views and any number of target-only views, (B, C, H, W) each -> losses."""
+        """V online views and any number of target views, (B, C, H, W) each -> losses."""
         embeddings = [self.embed(view) for view in views]
         losses = []
         for index, view in enumerate(views[: self.num_views]):
@@ -131,12 +134,12 @@ class MaskDeep(PretrainingModel):
         return {name: sum(loss[name] for loss in losses) for name in losses[0]}
 
     def encode(self, images: Tensor) -> Sequence[Tensor]:
-        """(B, C, H, W) -> maps (B, C_l, H_l, W_l), finest first."""
+        """(B, C, H, W) -> feature maps (B, C_l, H_l, W_l), finest first."""
         maps = self.backbone(images)
         return maps if self.fpn is None else self.fpn(maps)
 
     def draw_groups(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
-        """Maps (B, C_l, H_l, W_l) -> (B, G, K_l) visible positions of each."""
+        """Feature maps (B, C_l, H_l, W_l) -> (B, G, K_l) visible positions of each."""
         if self.masking is None:
             return None
         return self.masking(len(maps[0]), _grids(maps), maps[0].device)
@@ -168,7 +171,7 @@ def _without(embeddings: Sequence[Tensor], index: int) -> list[Tensor]:
 
 
 def _widths(backbone: nn.Module) -> tuple[int, ...] | None:
-    """C_l of the maps that a backbone returns; None if it is no ResNet and does not report them."""
+    """C_l of the returned maps; None for a backbone that does not report them and is no ResNet."""
     if isinstance(backbone, ResNet):
         width = backbone.base_channels * backbone.expansion
         return tuple(width * 2**index for index in backbone.out_indices)
@@ -181,5 +184,5 @@ def _require_last_stage(backbone: nn.Module) -> None:
     if num_stages and indices is not None and num_stages - 1 not in indices:
         raise ValueError(
             f'backbone.out_indices={tuple(indices)} must end with {num_stages - 1}, the last '
-            'stage: the target is pooled from it.'
+            'stage, from which the target is pooled.'
         )

@@ -1,4 +1,4 @@
-"""Backbones that accept a mask, and one for detection."""
+"""Backbones that accept a mask, and a windowed one for detection."""
 
 from .masked_swin import MaskedSwinTransformer
 from .masked_vit import MaskedVisionTransformer

@@ -1,4 +1,4 @@
-"""mmpretrain's Swin transformer on visible tokens only."""
+"""The Swin transformer of mmpretrain, applied to visible tokens only."""
 
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import PatchMerging
@@ -27,24 +27,28 @@ COORDINATES = ('true', 'scrambled')
 class MaskedSwinTransformer(SwinTransformer):
     """mmpretrain's ``SwinTransformer`` that accepts a mask (Wang et al., LocalMIM, CVPR 2023).
 
-    What is hidden are units, squares of pixels that become one token of the last stage (32 px for
-    four stages from 4 px patches), the same ones in all images. The encoder sees the tokens of
-    visible units only: no mask tokens, and attention in groups of windows (Huang et al., GreenMIM,
-    NeurIPS 2022), which equals window attention without the hidden tokens as keys. State-dict names
-    and modules are mmpretrain's, so the encoder loads into mmpretrain, mmdet and mmseg as it is.
+    A mask hides units: squares of pixels that become one token of the last stage (32 px for four
+    stages and patches of 4 px), the same ones in all images. The encoder sees the tokens of visible
+    units only. There are no mask tokens, and attention runs in groups of windows (Huang et al.,
+    GreenMIM, NeurIPS 2022), which equals window attention without the hidden tokens. State-dict
+    names and modules are those of mmpretrain, so the encoder loads unchanged into mmpretrain, mmdet
+    and mmseg.
 
     Args:
-        arch, img_size, patch_size: as in ``mmpretrain.SwinTransformer``. Other sizes than
-            ``img_size`` work where the windows tile the map of every stage.
-        coordinates: ``'true'``, or ``'scrambled'`` for what the released LocalMIM models were
-            trained with: after the first patch merging a token's unit-major index is taken for its
-            raster index, which gives most blocks other windows and relative positions than the
-            tokens have, and than the same weights meet without a mask.
-        **kwargs: anything else that ``mmpretrain.SwinTransformer`` takes.
+        arch, img_size, patch_size: as in ``mmpretrain.SwinTransformer``. Images may have another
+            size than ``img_size`` if the windows tile the map of every stage.
+        coordinates: ``'true'``, or ``'scrambled'`` as in the released LocalMIM models: after the
+            first patch merging, the unit-major index of a token is used as its raster index. Most
+            blocks then have other windows and relative positions than the tokens really have, and
+            than the same weights have without a mask.
+        **kwargs: other arguments of ``mmpretrain.SwinTransformer``.
+
+    Attributes:
+        patch_size: pixels along the side of a mask unit.
 
     Raises:
-        ValueError: for unknown coordinates, options that a masked encoder does not know, or an
-            architecture, image size or ``out_indices`` that cannot work.
+        ValueError: for unknown coordinates, options that do not work with a mask, or an invalid
+            architecture, image size or ``out_indices``.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class MaskedSwinTransformer(SwinTransformer):
         check_image_size(img_size, self.patch_size)
 
     def init_weights(self) -> None:
-        """Initialise as LocalMIM's reference, unless ``init_cfg`` names a checkpoint."""
+        """Initialise as in the LocalMIM reference, unless ``init_cfg`` names a checkpoint."""
         super().init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             return
@@ -92,7 +96,7 @@ class MaskedSwinTransformer(SwinTransformer):
 
     @property
     def out_channels(self) -> int | tuple[int, ...]:
-        """Width of the returned feature map; of several, one width for each."""
+        """Width of the returned feature map, or a tuple with one width for each of several."""
         widths = tuple(self.num_features[index] for index in sorted(self.out_indices))
         return widths if len(widths) > 1 else widths[0]
 
@@ -109,7 +113,7 @@ class MaskedSwinTransformer(SwinTransformer):
             check_windows(grid, side, stage.blocks[0].attn.window_size)
 
     def grid(self, images: Tensor) -> tuple[int, int]:
-        """(B, C, H, W) -> (h, w), the grid of units of these images.
+        """(B, C, H, W) -> (h, w), the grid of mask units of these images.
 
         Raises:
             ValueError: if the unit does not divide the image.
@@ -119,8 +123,8 @@ class MaskedSwinTransformer(SwinTransformer):
     def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, K·s², C_k) tensor per tap, s × s tokens of each visible unit.
 
-        Tokens come unit by unit. Without a mask nothing is hidden and the result is the parent's,
-        maps of (B, C_k, H_k, W_k).
+        Tokens are ordered by unit. Without a mask the result is that of the parent class, maps of
+        (B, C_k, H_k, W_k).
 
         Raises:
             ValueError: if the images have different masks, or the windows do not tile a map.
@@ -133,7 +137,7 @@ class MaskedSwinTransformer(SwinTransformer):
         for index, (stage, side) in enumerate(zip(self.stages, self.unit_sides, strict=True)):
             smallest_side = min(grid) * side
             scrambled = self.coordinates == 'scrambled' and index > 0
-            groups = {}  # one plan serves all blocks with the same windows
+            groups = {}  # shared by all blocks with the same windows
             for block in stage.blocks:
                 window, shift = block.attn.window_size, block.attn.shift_size
                 shift = 0 if smallest_side <= window else shift
@@ -151,7 +155,7 @@ class MaskedSwinTransformer(SwinTransformer):
         return tuple(taps)
 
     def embed(self, images: Tensor, mask: Mask) -> Tensor:
-        """(B, C, H, W) -> (B, K·s², D) tokens of the visible units; each is embedded by itself."""
+        """(B, C, H, W) -> (B, K·s², D) tokens of the visible units, each embedded separately."""
         size = self.patch_size
         units = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))
         units = units.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).flatten(2)
@@ -161,7 +165,7 @@ class MaskedSwinTransformer(SwinTransformer):
 
 
 def run_block(block: SwinBlock, tokens: Tensor, groups: WindowGroups) -> Tensor:
-    """(B, T, C) -> (B, T, C): the block's own forward pass on visible tokens."""
+    """(B, T, C) -> (B, T, C): the forward pass of a block on visible tokens."""
 
     def forward(tokens: Tensor) -> Tensor:
         tokens = tokens + window_attention(block.attn, block.norm1(tokens), groups)
@@ -178,7 +182,7 @@ def window_attention(attention: ShiftWindowMSA, tokens: Tensor, groups: WindowGr
     num_images, num_tokens, width = tokens.shape
     num_groups, length, _ = groups.blocked.shape
     heads = layer.num_heads
-    # Groups count as heads, so that the bias has the same shape for all images.
+    # Groups are treated as heads, so that the bias has the same shape for all images.
     inputs = layer.qkv(tokens).view(num_images, num_tokens, 3, heads, -1).permute(2, 0, 3, 1, 4)
     inputs = inputs.index_select(3, groups.members)
     query, key, value = inputs.view(3, num_images, heads * num_groups, length, -1)
@@ -201,9 +205,9 @@ def window_attention(attention: ShiftWindowMSA, tokens: Tensor, groups: WindowGr
 
 
 def merge_patches(merging: PatchMerging, tokens: Tensor, side: int) -> Tensor:
-    """(B, K·s², C) -> (B, K·(s/2)², 2C): 2 × 2 neighbours, which always lie in one unit."""
+    """(B, K·s², C) -> (B, K·(s/2)², 2C): merges 2 × 2 neighbours, which are always in one unit."""
     half = side // 2
     quads = tokens.unflatten(1, (-1, half, 2, half, 2))
-    # nn.Unfold, which the parent's layer calls, has channels first and the 2 × 2 places last.
+    # nn.Unfold in mmcv's PatchMerging has channels first and the 2 × 2 places last.
     quads = quads.permute(0, 1, 2, 4, 6, 3, 5).flatten(4).flatten(1, 3)
     return merging.reduction(merging.norm(quads))

@@ -1,4 +1,4 @@
-"""mmpretrain's vision transformer on visible patches only."""
+"""The vision transformer of mmpretrain, applied to visible patches only."""
 
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
@@ -15,18 +15,18 @@ from .options import check_image_size, check_out_indices, find_depth
 class MaskedVisionTransformer(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` that accepts a mask (He et al., MAE, CVPR 2022).
 
-    The encoder sees the class token and the visible patches only. State-dict names are
-    mmpretrain's, so the encoder loads into mmpretrain, mmdet and mmseg networks as it is. The
-    position embedding is the fixed sine-cosine table, and frozen.
+    The encoder sees only the class token and the visible patches. State-dict names are those of
+    mmpretrain, so the encoder loads unchanged into mmpretrain, mmdet and mmseg networks. The
+    position embedding is the fixed sine-cosine table and is not trained.
 
     Args:
-        arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Other input sizes than
-            ``img_size`` work; the position table is then interpolated.
-        out_type: ``'raw'`` returns all tokens of a tap. With a mask taps are always raw.
-        **kwargs: anything else that ``mmpretrain.VisionTransformer`` takes.
+        arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Images may have another
+            size than ``img_size``; the position table is then interpolated.
+        out_type: ``'raw'`` returns all tokens. With a mask, outputs are always raw.
+        **kwargs: other arguments of ``mmpretrain.VisionTransformer``.
 
     Raises:
-        ValueError: for an architecture, image size or ``out_indices`` that cannot work.
+        ValueError: for an invalid architecture, image size or ``out_indices``.
     """
 
     def __init__(self, arch='base', img_size=224, patch_size=16, out_type='raw', **kwargs) -> None:
@@ -44,7 +44,7 @@ class MaskedVisionTransformer(VisionTransformer):
         self.pos_embed.data.copy_(table)
 
     def init_weights(self) -> None:
-        """Initialise as MAE's reference, unless ``init_cfg`` names a checkpoint."""
+        """Initialise as in the MAE reference, unless ``init_cfg`` names a checkpoint."""
         super().init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             return
@@ -61,7 +61,7 @@ class MaskedVisionTransformer(VisionTransformer):
 
     @property
     def out_channels(self) -> int | tuple[int, ...]:
-        """Width of the returned feature map; of several, one width for each."""
+        """Width of the returned feature map, or a tuple with one width for each of several."""
         widths = (self.embed_dims,) * len(self.out_indices)
         return widths if len(widths) > 1 else self.embed_dims
 
@@ -79,7 +79,7 @@ class MaskedVisionTransformer(VisionTransformer):
         return patch_grid(images, self.patch_size)
 
     def position(self, grid: tuple[int, int]) -> Tensor:
-        """(h, w) -> (1, 1+N, D) position embedding of that grid."""
+        """(h, w) -> (1, 1+N, D) position embedding of this grid."""
         return position_table(self, grid)
 
     def embed(
@@ -98,13 +98,13 @@ class MaskedVisionTransformer(VisionTransformer):
     ) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, 1+K, D) tensor per tap, class token first.
 
-        Without a mask nothing is hidden and the result is the parent's. The final norm, where the
-        model has one, is applied to the last tap only.
+        Taps are the outputs of the blocks in ``out_indices``. Without a mask the result is that of
+        the parent class. The final norm, if the model has one, is applied to the last block only.
 
         Args:
             images: (B, C, H, W).
             mask: which patches the encoder sees.
-            position: (B or 1, 1+N, D) to add in place of the table; with a mask only.
+            position: (B or 1, 1+N, D) added instead of the table; only with a mask.
         """
         if mask is None:
             return super().forward(images)

@@ -1,4 +1,4 @@
-"""mmpretrain's vision transformer with windows, for detection."""
+"""The windowed vision transformer of mmpretrain, for detection."""
 
 import torch
 import torch.nn.functional as F
@@ -20,19 +20,20 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class WindowVisionTransformer(ViTSAM):
-    """The plain vision transformer of ViTDet (Li et al., ECCV 2022): windows, few global blocks.
+    """The plain vision transformer of ViTDet (Li et al., ECCV 2022): windows and few global blocks.
 
-    mmpretrain's ``ViTSAM`` with two differences: stochastic depth acts on both branches of a block,
-    as in the reference, and attention needs no N × N matrix. There is no class token and no norm
-    behind the last block; the other state-dict names are those of ``VisionTransformer``, so a
-    pre-trained encoder loads, and decomposed relative positions start at zero, so that global
-    attention in every block would give its features.
+    This is ``ViTSAM`` of mmpretrain with two differences: stochastic depth acts on both branches of
+    a block, as in the reference, and attention never stores an N × N matrix. There is no class
+    token and no norm after the last block. The other state-dict names are those of
+    ``VisionTransformer``, so a pre-trained encoder loads. Decomposed relative positions start at
+    zero; with global attention in every block, the network would return the features of that
+    encoder.
 
     Args:
-        arch: as in ``mmpretrain.ViTSAM``; as a dict it names ``global_attn_indexes`` too.
+        arch: as in ``mmpretrain.ViTSAM``; a dict must also have ``global_attn_indexes``.
         img_size: side of the training images, to which the position table is interpolated once.
-        with_cp: recompute blocks in the backward pass, to save memory.
-        **kwargs: anything else that ``mmpretrain.ViTSAM`` takes.
+        with_cp: recompute blocks in the backward pass to save memory.
+        **kwargs: other arguments of ``mmpretrain.ViTSAM``.
     """
 
     def __init__(self, arch='base', img_size=1024, with_cp: bool = False, **kwargs) -> None:
@@ -40,7 +41,7 @@ class WindowVisionTransformer(ViTSAM):
         self.with_cp = with_cp
 
     def init_weights(self) -> None:
-        """Initialise as pre-training does, unless ``init_cfg`` names a checkpoint."""
+        """Initialise as in pre-training, unless ``init_cfg`` names a checkpoint."""
         super().init_weights()
         if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
             initialize_transformer(self)
@@ -75,7 +76,7 @@ def run_block(layer: TransformerEncoderLayer, tokens: Tensor) -> Tensor:
         branch = window_unpartition(windows, layer.window_size, padded, tokens.shape[1:3])
     else:
         branch = relative_attention(layer.attn, branch)
-    # The parent drops whole images on the other branch only; the layer that does it has no state.
+    # The parent class applies stochastic depth to the other branch only; its layer has no state.
     tokens = tokens + layer.ffn.dropout_layer(branch)
     return layer.ffn(layer.ln2(tokens), identity=tokens)
 
@@ -83,9 +84,9 @@ def run_block(layer: TransformerEncoderLayer, tokens: Tensor) -> Tensor:
 def relative_attention(attention: Attention, tokens: Tensor) -> Tensor:
     """(B, h, w, D) -> (B, h, w, D): attention with decomposed relative positions.
 
-    What position adds to a score is a number for the key's row and one for its column, which depend
-    on the query. As h + w more channels of the query, against one-hot rows and columns as channels
-    of the key, they become a part of the dot product, and a fused kernel can be used.
+    Positions add two numbers to a score, one for the row and one for the column of the key. Both
+    depend on the query. They become part of the dot product as h + w more channels of the query,
+    with one-hot rows and columns as channels of the key. Therefore a fused kernel can be used.
     """
     num_images, height, width, _ = tokens.shape
     inputs = attention.qkv(tokens).view(num_images, height * width, 3, attention.num_heads, -1)
@@ -109,7 +110,7 @@ def relative_attention(attention: Attention, tokens: Tensor) -> Tensor:
         )
         scaled = torch.cat([scaled, position], dim=-1)
         key = torch.cat([key, places.expand(*key.shape[:2], -1, -1)], dim=-1)
-        spare = -scaled.shape[-1] % 8  # the fused kernels take multiples of 8 in half precision
+        spare = -scaled.shape[-1] % 8  # fused kernels need multiples of 8 in half precision
         scaled, key = F.pad(scaled, (0, spare)), F.pad(key, (0, spare))
     outputs = F.scaled_dot_product_attention(scaled, key, value, scale=1.0)
     return attention.proj(outputs.transpose(1, 2).flatten(2).unflatten(1, (height, width)))

@@ -1,4 +1,4 @@
-"""Heads: parameters, and one call into losses.py."""
+"""Heads: they compute losses, with the functions of losses.py."""
 
 from .contrastive import ContrastiveHead
 from .embedding import EmbeddingPredictionHead

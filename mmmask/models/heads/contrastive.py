@@ -1,4 +1,4 @@
-"""A head that tells images apart."""
+"""Contrastive head."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ class ContrastiveHead(BaseModule):
     """Recognise each image among those of the batch: InfoNCE of predicted projections and keys.
 
     Args:
-        predictor: neck between the projections and the queries; None takes them as they are.
+        predictor: config of the neck between projections and queries; None to use the projections.
         temperature: T, above 0.
-        in_channels: E, the width of the projections; the algorithm fills it in.
-        gather: whether the keys of all processes are negatives, or only those of this one.
+        gather: whether the keys of all processes are negatives, or only those of this process.
+        in_channels: E, the width of the projections; filled in by the algorithm.
 
     Raises:
         ValueError: for a temperature that is not above 0.
@@ -35,7 +35,7 @@ class ContrastiveHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be above 0; usual is 0.07 to 1.')
+            raise ValueError(f'temperature={temperature} must be above 0, for example 0.07 to 1.')
         width = Derived(in_channels, 'the width of the projections')
         self.predictor = predictor and build(predictor, in_channels=width, out_channels=width)
         self.temperature = temperature
@@ -44,7 +44,7 @@ class ContrastiveHead(BaseModule):
     def forward(
         self, projections: Sequence[Tensor], keys: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """(B, D) projections and keys per direction -> sum of the losses, mean accuracy."""
+        """(B, E) projections and keys of each direction -> sum of the losses, mean accuracy."""
         results = []
         for projection, key in zip(projections, keys, strict=True):
             query = projection if self.predictor is None else self.predictor((projection,))[0]

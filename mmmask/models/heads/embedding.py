@@ -1,4 +1,4 @@
-"""A head that predicts embeddings of other views."""
+"""Head that predicts the embeddings of other views."""
 
 from collections.abc import Mapping
 
@@ -20,19 +20,18 @@ REDUCTIONS = ('loss_mean', 'vector_mean')
 class EmbeddingPredictionHead(BaseModule):
     """Predictors, and twice the negative cosine to the targets (BYOL).
 
-    Groups, queries and targets are averaged, so the size of the loss depends on none of them.
+    The loss is averaged over groups, queries and targets, so its scale does not depend on them.
 
     Args:
-        weights: name of each prediction -> weight of its loss; the neck's, filled in by the
-            algorithm.
+        in_channels: D, the width of the vectors; filled in by the algorithm.
+        weights: name of each prediction -> weight of its loss; filled in by the algorithm.
         num_queries: Q; filled in by the algorithm.
-        in_channels: D; filled in by the algorithm.
-        hidden_channels: of the predictors.
+        hidden_channels: hidden width of the predictors.
         loss: ``'cosine'``, or ``'infonce'`` with the targets of all images as negatives.
-        target_reduce: ``'loss_mean'`` averages the loss over several targets, ``'vector_mean'``
+        target_reduce: ``'loss_mean'`` averages the loss over several targets; ``'vector_mean'``
             predicts the direction of their mean.
-        temperature: of InfoNCE.
-        norm_cfg: of the predictors.
+        temperature: temperature of InfoNCE.
+        norm_cfg: norm of the predictors.
 
     Raises:
         ValueError: for an unknown loss or reduction.
@@ -40,9 +39,9 @@ class EmbeddingPredictionHead(BaseModule):
 
     def __init__(
         self,
+        in_channels: int,
         weights: Mapping[str, float] | None = None,
         num_queries: int = 1,
-        in_channels: int = 256,
         hidden_channels: int = 4096,
         loss: str = 'cosine',
         target_reduce: str = 'loss_mean',
@@ -101,7 +100,7 @@ class EmbeddingPredictionHead(BaseModule):
         if self.kind == 'cosine':
             return 2 * negative_cosine(prediction, targets)
         losses = []
-        for target in targets.flatten(1, 2).unbind(1):  # T times Q
+        for target in targets.flatten(1, 2).unbind(1):  # T·Q targets
             keys, first_key = gather_rows(target)
             query = len(losses) // prediction.shape[1] % prediction.shape[2]
             losses += [

@@ -1,4 +1,4 @@
-"""A head that tells where patches lie."""
+"""Head that predicts the positions of patches."""
 
 import torch
 from mmengine.model import BaseModule
@@ -15,26 +15,28 @@ INPUTS = ('keep', 'drop_subset', 'drop_all')
 
 @MODELS.register_module()
 class PositionHead(BaseModule):
-    """Token position prediction: two linear layers name the place of each visible patch.
+    """Token position prediction: two linear layers predict the position of each visible patch.
 
-    With the position embedding in the input (``'keep'``) the place can be read without a look at
-    the content: even a frozen random encoder gives much of it away. The other inputs ask for
+    If the position embedding is part of the input (``'keep'``), positions can be predicted without
+    the content: even a frozen random encoder reveals much of them. The other inputs require
     content.
 
     Args:
-        in_channels: D, the width of the encoder's tokens; the algorithm fills it in.
-        num_positions: N, the patches of the grid; the algorithm fills it in.
-        loss: ``'mse_onehot'``, or ``'ce'``, which goes with dropped embeddings.
-        input_pe: ``'keep'``; ``'drop_subset'`` puts one learned vector in place of the position
-            embedding of some visible patches and asks for those (as DropPos); ``'drop_all'`` runs
-            the encoder once more without position embedding and asks for all visible patches.
-        drop_ratio: share of the visible patches whose embedding ``'drop_subset'`` replaces.
-        smoothing: σ of :func:`mmmask.losses.position_cross_entropy` at the start of the training,
-            from where it falls linearly to 0 as ``set_progress`` is told.
+        in_channels: D, the width of the encoder's tokens; filled in by the algorithm.
+        num_positions: N, the number of patches of the grid; filled in by the algorithm.
+        loss: ``'mse_onehot'``, or ``'ce'``, which suits dropped embeddings.
+        input_pe: ``'keep'``; ``'drop_subset'`` replaces the position embeddings of 75 % of the
+            visible patches by one learned vector and predicts the positions of these patches (as
+            DropPos does); ``'drop_all'`` runs the encoder a second time without position embedding
+            and predicts the positions of all visible patches.
+        smoothing: σ of :func:`mmmask.losses.position_cross_entropy` at the start of training. It
+            decreases linearly to 0 with the progress that ``set_progress`` receives.
 
     Raises:
-        ValueError: for an unknown loss or input, or a ratio outside (0, 1].
+        ValueError: for an unknown loss or input.
     """
+
+    drop_ratio = 0.75
 
     def __init__(
         self,
@@ -42,7 +44,6 @@ class PositionHead(BaseModule):
         num_positions: int,
         loss: str = 'mse_onehot',
         input_pe: str = 'keep',
-        drop_ratio: float = 0.75,
         smoothing: float = 0.0,
         init_cfg=None,
     ) -> None:
@@ -51,14 +52,9 @@ class PositionHead(BaseModule):
             raise ValueError(f'loss={loss!r} is not one of {LOSSES}.')
         if input_pe not in INPUTS:
             raise ValueError(f'input_pe={input_pe!r} is not one of {INPUTS}.')
-        if not 0 < drop_ratio <= 1:
-            raise ValueError(
-                f"drop_ratio={drop_ratio} must lie in (0, 1]; input_pe='keep' drops nothing."
-            )
         self.num_positions = num_positions
         self.loss = loss
         self.input_pe = input_pe
-        self.drop_ratio = drop_ratio
         self.smoothing = self.sigma = smoothing
         self.needs_progress = smoothing > 0
         hidden = in_channels // 2
@@ -69,20 +65,20 @@ class PositionHead(BaseModule):
             self.dropped_position = nn.Parameter(torch.zeros(1, 1, in_channels))
 
     def init_weights(self) -> None:
-        """Xavier linear layers, the vector in place of dropped embeddings N(0, 0.02²)."""
+        """Xavier linear layers; the vector that replaces embeddings is N(0, 0.02²)."""
         super().init_weights()
         initialize_transformer(self)
         if self.input_pe == 'drop_subset':
             nn.init.normal_(self.dropped_position, std=0.02)
 
     def set_progress(self, progress: float) -> None:
-        """Let the smoothing fall; ``progress`` is the share of the training that is over."""
+        """Decrease the smoothing; ``progress`` is the fraction of the training that is complete."""
         self.sigma = self.smoothing * (1 - progress)
 
     def encode(
         self, backbone: nn.Module, images: Tensor, mask: Mask
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, C, H, W) -> (B, 1+K, D) tokens; of them or others n to place; their (B, n) places."""
+        """(B, C, H, W) -> (B, 1+K, D) tokens, (B, n, D) tokens to place, (B, n) their places."""
         if self.input_pe == 'drop_subset':
             position, chosen = self.drop(backbone.position(backbone.grid(images)), mask)
             tokens = backbone(images, mask, position)[-1]
@@ -94,7 +90,7 @@ class PositionHead(BaseModule):
         return tokens, asked[:, 1:], mask.ids_keep
 
     def drop(self, position: Tensor, mask: Mask) -> tuple[Tensor, Tensor]:
-        """(1, 1+N, D) table -> (B, 1+N, D) with rows replaced; (B, n) which visible patches'."""
+        """(1, 1+N, D) table -> (B, 1+N, D) with replaced rows, (B, n) indices of their patches."""
         num_images, num_visible = mask.ids_keep.shape
         order = torch.rand(num_images, num_visible, device=position.device).argsort(dim=1)
         chosen = order[:, : max(1, int(num_visible * self.drop_ratio))]

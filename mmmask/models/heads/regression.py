@@ -1,4 +1,4 @@
-"""Heads that compare predictions with targets."""
+"""Regression of targets at hidden positions."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from mmmask.registry import MODELS
 class MaskedRegressionHead(BaseModule):
     """Mean squared error on hidden positions, summed over scales with weight 1.
 
-    Scales whose grid is not the patch grid take their weights from the mask on that grid (see
+    For scales with another grid than the patch grid, the mask is rescaled to that grid (see
     :func:`mmmask.masking.rescale_hidden`).
     """
 
@@ -40,12 +40,12 @@ class MaskedRegressionHead(BaseModule):
 
     @staticmethod
     def loss(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
-        """(B, N', D) prediction and target on any grid similar to the patch grid -> scalar."""
+        """(B, N', D) prediction and target, on the patch grid or a rescaled one -> scalar."""
         if prediction.shape != target.shape:
             raise ValueError(
                 f'the prediction is {tuple(prediction.shape)} but the target is '
-                f"{tuple(target.shape)} (images, positions, channels): make the decoder's scale "
-                'and out_channels fit the target generator.'
+                f'{tuple(target.shape)} (images, positions, channels): make the scale of the '
+                'decoder fit the patch or cell size of the target generator.'
             )
         factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
         weight = rescale_hidden(mask.hidden, mask.grid, factor)

@@ -1,4 +1,4 @@
-"""Necks: from taps of the encoder to predictions."""
+"""Necks: from feature maps of the encoder (taps) to predictions."""
 
 from .class_token_projector import ClassTokenProjector
 from .deep_masking import DeepMaskingNeck

@@ -1,4 +1,4 @@
-"""A projector that looks at all tokens."""
+"""A projector with attention to all tokens."""
 
 from mmengine.model import ModuleList
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
@@ -11,15 +11,15 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class ClassTokenProjector(NonLinearNeck):
-    """Transformer blocks on all tokens, then mmpretrain's ``NonLinearNeck`` on the class token.
+    """Transformer blocks on all tokens, then ``NonLinearNeck`` of mmpretrain on the class token.
 
-    The contrastive head that SDMAE puts behind its decoder (Mao et al., arXiv 2212.05677).
+    This is the contrastive head after the decoder of SDMAE (Mao et al., arXiv 2212.05677).
 
     Args:
         in_channels: width of the tokens.
         depth: number of blocks.
         num_heads: attention heads of a block.
-        **kwargs: as in ``NonLinearNeck``.
+        **kwargs: other arguments of ``NonLinearNeck``.
     """
 
     def __init__(self, in_channels: int, depth: int = 2, num_heads: int = 12, **kwargs) -> None:
@@ -32,7 +32,7 @@ class ClassTokenProjector(NonLinearNeck):
         )
 
     def init_weights(self) -> None:
-        """Xavier linear layers in the blocks."""
+        """Initialise the linear layers of the blocks by Xavier's method."""
         super().init_weights()
         initialize_transformer(self.blocks)
 

@@ -1,4 +1,4 @@
-"""From groups of visible positions of an encoder's maps to image vectors."""
+"""Image vectors from groups of visible positions in the feature maps of an encoder."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ Targets = Sequence[tuple[int, str]]
 
 
 def describe(maps: Sequence[Tensor], projectors: nn.ModuleDict, targets: Targets) -> Tensor:
-    """L maps (B, C_l, H_l, W_l) -> (B, Q, D): a pooled, projected vector for each target."""
+    """L maps (B, C_l, H_l, W_l) -> (B, Q, D): a pooled and projected vector for each target."""
     vectors = [
         apply_rows(projectors[str(level % len(maps))], POOLINGS[pooling](maps[level]))
         for level, pooling in targets
@@ -28,10 +28,10 @@ def describe(maps: Sequence[Tensor], projectors: nn.ModuleDict, targets: Targets
 
 
 class QueryLayer(TransformerEncoderLayer):
-    """mmpretrain's encoder layer, of which only the rows of some queries are computed."""
+    """The encoder layer of mmpretrain, computed only for some rows, the queries."""
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
-        """(S, Q, D) queries, (S, T, D) what they look at -> (S, Q, D)."""
+        """(S, Q, D) queries, (S, T, D) tokens that they attend to -> (S, Q, D)."""
         qkv, split = self.attn.qkv, (self.embed_dims, 2 * self.embed_dims)
         (weight, weights), (bias, biases) = qkv.weight.split(split), qkv.bias.split(split)
         query = self._heads(F.linear(self.ln1(queries), weight, bias))
@@ -45,19 +45,19 @@ class QueryLayer(TransformerEncoderLayer):
 
 
 class DeepMaskingTransformer(BaseModule):
-    """Q learned queries that put a sparse set of tokens together to image vectors.
+    """Q learned queries that combine a sparse set of tokens into image vectors.
 
-    Pre-norm blocks on queries and tokens. Only the queries are read, so the last block computes no
-    more than their rows.
+    Pre-norm blocks act on queries and tokens. Only the queries are read, so the last block computes
+    only their rows.
 
     Args:
         embed_dims: D.
         depth: number of blocks.
         num_heads: attention heads of a block.
-        mlp_ratio: width of the hidden layer of a block over D.
+        mlp_ratio: width of the hidden layer of a block divided by D.
         num_queries: Q.
-        fusion: ``'joint'``; ``'cross'`` lets the queries look at the tokens, which stay as they
-            are; ``'mean'`` averages the tokens.
+        fusion: ``'joint'``: self-attention of queries and tokens. ``'cross'``: the queries attend
+            to the tokens, which do not change. ``'mean'``: the tokens are averaged.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class DeepMaskingTransformer(BaseModule):
         self.norm = nn.LayerNorm(embed_dims)
 
     def init_weights(self) -> None:
-        """Linear layers and queries N(0, 0.02²), the former truncated; zero biases."""
+        """Linear layers are truncated N(0, 0.02²) with zero biases, queries N(0, 0.02²)."""
         super().init_weights()
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
@@ -112,32 +112,34 @@ class DeepMaskingTransformer(BaseModule):
 class DeepMaskingNeck(BaseModule):
     """Level projectors and deep-masking transformer (Liu et al., MaskDeep, 2023).
 
-    The vectors at the visible positions are gathered first and then projected, so that nothing
-    hidden reaches the result, not even through the statistics of a norm. A token is the normed
-    projection, plus a position code that all levels share, plus the level's embedding.
+    The vectors at the visible positions are gathered before they are projected. Therefore nothing
+    hidden reaches the result, not even through the statistics of a norm. A token is the sum of the
+    normed projection, a position code that all levels share, and an embedding of the level.
 
-    Of the paper only the abstract is known: that a transformer puts the patches together, and every
+    Only the abstract of the paper is known. That a transformer combines the patches, and every
     default here, are choices of this project.
 
     Args:
-        in_channels: C_l of the maps, finest first.
+        in_channels: C_l of the maps, finest first; filled in by the algorithm if it knows them.
         embed_dims: D.
         hidden_channels: hidden widths of the projectors; 2·C_l by default.
-        fusion: ``'joint'``, one transformer on the tokens of all levels; ``'per_level'``, one for
-            each level, with a loss of its own; ``'cross'`` or ``'mean'``, see
-            :class:`DeepMaskingTransformer`; None reads pooled maps only, which is BYOL.
+        fusion: ``'joint'``: one transformer on the tokens of all levels. ``'per_level'``: one
+            transformer and one loss for each level. ``'cross'`` or ``'mean'``: see
+            :class:`DeepMaskingTransformer`. None: only pooled maps are read, as in BYOL.
         depth, num_heads, mlp_ratio: of the transformer.
         targets: what is predicted: pairs of level and pooling (``'mean'`` or ``'max'``). Each has a
             query and a predictor.
-        level_weights: of the losses of ``'per_level'``; evenly from 0.4 to 1 by default, as upper
-            levels see more of the image (DetCo's weights, as recalled).
-        global_weight: above 0 adds BYOL's own prediction, with this weight.
-        position_extent: cells along an image side to which positions of all levels are scaled.
-        norm_cfg: of the projectors.
+        level_weights: weights of the losses of ``'per_level'``, by default evenly from 0.4 to 1,
+            because upper levels see more of the image. These are the weights of DetCo from memory;
+            they were not checked against the paper.
+        global_weight: if above 0, the prediction of BYOL is added with this weight.
+        position_extent: number of cells along an image side to which the positions of all levels
+            are scaled.
+        norm_cfg: norm of the projectors.
 
     Raises:
         ValueError: for an unknown fusion or target, no blocks, heads that do not divide the width,
-            lists that differ in length, or levels that would not be trained.
+            lists of different lengths, or levels that would not be trained.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class DeepMaskingNeck(BaseModule):
         if fusion is not None and fusion not in FUSIONS:
             raise ValueError(f'fusion={fusion!r} is not one of {FUSIONS}, or None for BYOL.')
         if depth < 1:
-            raise ValueError(f"depth={depth} must be at least 1; without blocks fusion='mean'.")
+            raise ValueError(f"depth={depth} must be at least 1; use fusion='mean' for no blocks.")
         if embed_dims % num_heads or embed_dims % 4:
             raise ValueError(
                 f'embed_dims={embed_dims} must be divisible by num_heads={num_heads} and by 4.'
@@ -171,7 +173,7 @@ class DeepMaskingNeck(BaseModule):
         if not len(hidden_channels) == len(level_weights) == num_levels:
             raise ValueError(
                 f'in_channels={in_channels}, hidden_channels={hidden_channels} and '
-                f'level_weights={level_weights} must be equally long: one value for each level.'
+                f'level_weights={level_weights} must have one value for each level.'
             )
         for level, pooling in targets:
             if not -num_levels <= level < num_levels or pooling not in POOLINGS:
@@ -222,13 +224,13 @@ class DeepMaskingNeck(BaseModule):
             self.weights['global'] = global_weight or 1.0
 
     def init_weights(self) -> None:
-        """Level embeddings N(0, 0.02²)."""
+        """Initialise level embeddings by N(0, 0.02²)."""
         super().init_weights()
         if self.transformers:
             nn.init.normal_(self.level_embed, std=0.02)
 
     def embed(self, level: int, maps: Tensor, visible: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, G, K) -> (B, G, K, D) tokens; hidden positions are never touched."""
+        """(B, C, H, W) and (B, G, K) -> (B, G, K, D) tokens; hidden positions are not read."""
         ids = visible.flatten(1)
         tokens = gather_tokens(maps.flatten(2).mT, ids)
         tokens = self.norms[level](apply_rows(self.projectors[str(level)], tokens))
@@ -243,7 +245,7 @@ class DeepMaskingNeck(BaseModule):
     ) -> dict[str, Tensor]:
         """L maps (B, C_l, H_l, W_l) and (B, G, K_l) -> (B, G, Q, D) vectors of each prediction.
 
-        Groups are sequences of their own in one batch, so none sees another.
+        Groups are separate sequences of one batch, so they do not see each other.
         """
         vectors = {}
         if self.transformers:

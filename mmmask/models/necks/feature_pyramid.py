@@ -1,4 +1,4 @@
-"""Pyramids from the one resolution of a plain vision transformer."""
+"""Feature pyramids from the single resolution of a plain vision transformer."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """All levels from the last map of a plain backbone (Li et al., ViTDet, ECCV 2022).
+    """Computes all levels from the last map of a plain backbone (Li et al., ViTDet, ECCV 2022).
 
-    A level is made by transposed convolutions (two for ×4, with a norm and GELU between them; each
-    halves the width) or by max-pooling, then 1×1 and 3×3 convolutions, each with a norm. One more
-    level is the last one subsampled by two.
+    A level is rescaled by transposed convolutions or by max-pooling. Scale 4 has two transposed
+    convolutions with a norm and GELU between them; each halves the width. 1×1 and 3×3 convolutions
+    follow, each with a norm. One additional level is the last level subsampled by two.
 
     Args:
         in_channels: width of the backbone.
         out_channels: width of the levels.
-        scales: of the levels against the backbone's map, powers of two. The default gives strides
-            4 to 32 for patches of 16 px.
+        scales: scales of the levels relative to the map of the backbone, powers of two. The default
+            has strides 4 to 32 for patches of 16 px.
 
     Raises:
-        ValueError: for a scale that is no power of two between 1/8 and 4.
+        ValueError: for a scale that is not a power of two between 1/8 and 4.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class SimpleFeaturePyramid(BaseModule):
             )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps, of which the last is used, (B, D, h, w) -> one (B, C, s·h, s·w) per level."""
+        """Maps (B, D, h, w), of which the last is used -> (B, C, s·h, s·w) for each level."""
         levels = [level(maps[-1]) for level in self.levels]
         return (*levels, F.max_pool2d(levels[-1], kernel_size=1, stride=2))
 
 
 def _resize(width: int, scale: float) -> tuple[list[nn.Module], int]:
-    """Layers that change the resolution, and the width behind them."""
+    """Layers that change the resolution, and their output width."""
     exponent = math.log2(scale) if scale > 0 else math.nan
     if exponent not in (2, 1, 0, -1, -2, -3):
         raise ValueError(f'scale={scale} is not one of 4, 2, 1, 0.5, 0.25, 0.125.')
@@ -82,9 +82,9 @@ def _convolution(in_channels: int, out_channels: int, size: int) -> ConvModule:
 
 @MODELS.register_module(name='AveragePoolPyramid')
 def average_pool_pyramid(embed_dim: int, **kwargs) -> nn.Module:
-    """mmseg's ``Feature2Pyramid`` whose coarse level is an average, as LocalMIM segments ADE20K.
+    """``Feature2Pyramid`` of mmseg with an averaged coarse level, as LocalMIM uses it on ADE20K.
 
-    mmseg's, after BEiT and MAE, takes the maximum. Needs mmsegmentation.
+    The class of mmseg follows BEiT and MAE and takes the maximum. Needs mmsegmentation.
     """
     from mmseg.models.necks import Feature2Pyramid
 

@@ -1,4 +1,4 @@
-"""A feature pyramid that is trained with the encoder, and that detectors can take over."""
+"""A feature pyramid that is pre-trained with the encoder and can be used by detectors."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class FeaturePyramid(BaseModule):
-    """Lin et al., *Feature Pyramid Networks*, CVPR 2017, with a norm behind every convolution.
+    """Lin et al., *Feature Pyramid Networks*, CVPR 2017, with a norm after every convolution.
 
-    Names are those of mmdet's ``FPN``, whose convolutions have no bias where a norm follows; the
-    export takes the biases into the norms.
+    Names are those of ``FPN`` of mmdet, whose convolutions have no bias before a norm. The export
+    merges the biases into the norms.
 
     Args:
-        in_channels: C_l of the maps, finest first.
+        in_channels: C_l of the maps, finest first; filled in by the algorithm if it knows them.
         out_channels: width of the pyramid.
-        norm_cfg: of all convolutions.
+        norm_cfg: norm of all convolutions.
     """
 
     def __init__(

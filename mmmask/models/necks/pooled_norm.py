@@ -1,4 +1,4 @@
-"""A neck for classification."""
+"""Neck for the classification of Swin features."""
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class PooledNorm(BaseModule):
-    """Global average pooling, then LayerNorm, as LocalMIM fine-tunes Swin.
+    """Global average pooling, then LayerNorm, as in LocalMIM's fine-tuning of Swin.
 
-    (mmpretrain's Swin norms all tokens and pools after.)
+    The Swin of mmpretrain applies the norm first and pools afterwards.
 
     Args:
         in_channels: width of the last map.
-        eps: of the norm.
+        eps: epsilon of the norm.
     """
 
     def __init__(self, in_channels: int, eps: float = 1e-6, init_cfg=None) -> None:
@@ -22,5 +22,5 @@ class PooledNorm(BaseModule):
         self.norm = nn.LayerNorm(in_channels, eps=eps)
 
     def forward(self, taps: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """Maps, of which the last is used, (B, C, H, W) -> one (B, C) vector."""
+        """Feature maps (B, C, H, W), of which the last is used -> one (B, C) vector."""
         return (self.norm(taps[-1].mean(dim=(2, 3))),)

@@ -1,4 +1,4 @@
-"""Decoders that fill in the hidden patches."""
+"""Decoders that predict the hidden patches."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -24,14 +24,14 @@ class TokenDecoder(BaseModule):
     """Transformer on all patches, visible and hidden, that predicts one vector per patch (MAE).
 
     Args:
-        in_channels: width of the encoder's tokens; of several feature maps the last is read.
+        in_channels: width of the encoder's tokens; of several feature maps, the last is read.
         out_channels: length of the predicted vectors.
         embed_dims: width of the decoder, divisible by 4 and by ``num_heads``.
         depth: number of transformer blocks.
         num_heads: attention heads of a block.
 
     Raises:
-        ValueError: for a width that does not divide, or a target of several scales.
+        ValueError: if ``embed_dims`` is not divisible, or the target has several scales.
     """
 
     scale = 1  # side of the output grid over the side of the patch grid
@@ -53,7 +53,7 @@ class TokenDecoder(BaseModule):
         if not isinstance(out_channels, int):
             raise ValueError(
                 f'out_channels={out_channels} are those of several scales, but '
-                f'{type(self).__name__} predicts one: take a MultiScaleDecoder, or a target '
+                f'{type(self).__name__} predicts one: use a MultiScaleDecoder, or a target '
                 'generator with a single size.'
             )
         in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
@@ -70,7 +70,7 @@ class TokenDecoder(BaseModule):
         self.project = nn.Linear(embed_dims, out_channels)
 
     def init_weights(self) -> None:
-        """Xavier linear layers, mask token N(0, 0.02²) (MAE's reference)."""
+        """Xavier linear layers, mask token N(0, 0.02²), as in the MAE reference."""
         super().init_weights()
         initialize_transformer(self)
         nn.init.normal_(self.mask_token, std=0.02)
@@ -83,8 +83,9 @@ class TokenDecoder(BaseModule):
     def decode_all(self, tokens: Tensor, mask: Mask) -> Tensor:
         """([1+]K or K·s² tokens of width C) -> (B, [1+]N·s², embed_dims), class token first.
 
-        A class token is recognised by the token count; it takes part in the attention. An encoder
-        with s × s tokens per patch gives them patch by patch; the result is in raster order.
+        A class token is detected by the number of tokens, and takes part in the attention. Tokens
+        of an encoder with s × s tokens per patch are ordered by patch. The result is in raster
+        order.
         """
         tokens = self.embed(tokens)
         num_extra = int(tokens.shape[1] == mask.ids_keep.shape[1] + 1)
@@ -99,22 +100,21 @@ class TokenDecoder(BaseModule):
         return self.norm(tokens)
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
-        """Taps, of which the last is used, (B, [1+]K or K·s², C) -> (B, N·s², out_channels)."""
+        """Maps (B, [1+]K or K·s², C), of which the last is used -> (B, N·s², out_channels)."""
         return self.project(self.decode(taps[-1], mask))
 
 
 @MODELS.register_module()
 class ScaleDecoder(TokenDecoder):
-    """A decoder that predicts on a finer or coarser grid than the patches' (LocalMIM).
+    """Decoder that predicts on a finer or coarser grid than that of the patches (LocalMIM).
 
-    Transformer block(s), then deconvolution or pooling, then a linear projection (Wang et al.,
-    CVPR 2023, Fig. 2; the reference uses one block, and one linear layer where the figure says
-    MLP).
+    A LayerNorm of the input, transformer blocks, a deconvolution or pooling, and a linear
+    projection (Wang et al., CVPR 2023, Fig. 2). The reference has one block, and one linear layer
+    instead of the MLP in the figure. The LayerNorm belongs to the decoder because the encoder
+    passes the un-normed tokens on to its next block.
 
     Args:
-        scale: side of the output grid over the side of the patch grid: 4, 2, 1 or 0.5.
-        input_norm: normalise the incoming tokens: the tap norm of a ViT encoder, whose main stream
-            goes on un-normed. Off for encoders that norm their taps themselves.
+        scale: side of the output grid divided by the side of the patch grid: 4, 2, 1 or 0.5.
         **kwargs: as in :class:`TokenDecoder`.
     """
 
@@ -126,12 +126,10 @@ class ScaleDecoder(TokenDecoder):
         embed_dims: int = 256,
         depth: int = 1,
         num_heads: int = 8,
-        input_norm: bool = True,
         **kwargs,
     ) -> None:
         super().__init__(in_channels, out_channels, embed_dims, depth, num_heads, **kwargs)
-        width = self.embed.in_features
-        self.input_norm = nn.LayerNorm(width, eps=1e-6) if input_norm else nn.Identity()
+        self.input_norm = nn.LayerNorm(self.embed.in_features, eps=1e-6)
         half, quarter = embed_dims // 2, embed_dims // 4
         rescalings = {
             4: lambda: [
@@ -151,29 +149,29 @@ class ScaleDecoder(TokenDecoder):
         self.project = nn.Sequential(*rescalings[scale]())
 
     def init_weights(self) -> None:
-        """As the parent, but the last projection keeps PyTorch's default (LocalMIM's reference)."""
+        """As the parent class, but the last projection keeps PyTorch's default, as in LocalMIM."""
         super().init_weights()
         self.project[-1].reset_parameters()
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
-        """As the parent -> (B, N·s²·scale², out_channels)."""
+        """As the parent class -> (B, N·s²·scale², out_channels)."""
         patches = self.decode(self.input_norm(taps[-1]), mask)
         return self.project(patches.unflatten(1, _finer(mask.grid, patches))).flatten(1, 2)
 
 
 @MODELS.register_module()
 class MultiScaleDecoder(BaseModule):
-    """One decoder per tap of the encoder: lower layers predict finer targets (LocalMIM).
+    """One decoder for each feature map: lower layers predict finer targets (LocalMIM).
 
     Args:
-        decoders: configs of the decoders, in the order of the taps.
-        in_channels: width of each tap, or of the only one; from the encoder.
-        out_channels: length of the predicted vectors of each decoder, or of the only one; from the
-            target.
+        decoders: configs of the decoders, in the order of the feature maps (taps).
+        in_channels: widths of the feature maps, or of a single one; filled in by the algorithm.
+        out_channels: lengths of the predicted vectors, or of those of a single decoder; filled in
+            by the algorithm.
 
     Raises:
-        ValueError: if taps, decoders and scales of the target are not equally many, or a decoder
-            states other channels.
+        ValueError: if the numbers of feature maps, decoders and scales of the target differ, or a
+            decoder states other channels.
     """
 
     def __init__(
@@ -197,15 +195,15 @@ class MultiScaleDecoder(BaseModule):
         )
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> tuple[Tensor, ...]:
-        """Taps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
+        """Feature maps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
 
         Raises:
-            ValueError: if the number of taps is not the number of decoders.
+            ValueError: if the numbers of feature maps and of decoders differ.
         """
         if len(taps) != len(self.decoders):
             raise ValueError(
-                f'{len(self.decoders)} decoders cannot read {len(taps)} taps: give '
-                'backbone.out_indices and neck.decoders the same length.'
+                f'{len(self.decoders)} decoders cannot read {len(taps)} feature maps: '
+                'backbone.out_indices and neck.decoders must have the same length.'
             )
         return tuple(
             decoder((tap,), mask) for decoder, tap in zip(self.decoders, taps, strict=True)
@@ -219,7 +217,7 @@ def _one_each(channels: int | Sequence[int] | None, number: int, what: str) -> S
     channels = [channels] if isinstance(channels, int) else channels
     if len(channels) != number:
         raise ValueError(
-            f'{number} decoders do not fit {len(channels)} {what}: give as many of both.'
+            f'{number} decoders do not fit {len(channels)} {what}: the numbers must be equal.'
         )
     return channels
 
