@@ -27,7 +27,7 @@ def test_positions_without_weight_get_no_gradient():
     assert torch.equal(prediction.grad.abs().sum(-1) > 0, weight > 0)
 
 
-def test_half_precision_is_compared_in_full():
+def test_half_precision_is_compared_in_fp32():
     prediction = torch.full((1, 1, 2), 300.0, dtype=torch.float16)
     loss = masked_mean_squared_error(prediction, torch.zeros(1, 1, 2), torch.ones(1, 1))
     assert loss.item() == 90_000  # beyond the range of fp16
@@ -68,13 +68,13 @@ class TestInfoNCE:
 
     @pytest.mark.parametrize(('number', 'floor'), [(64, 6.340), (256, 9.096)])
     def test_floor_at_a_temperature_of_one(self, number, floor):
-        """Vectors as far from each other as that many can be: the corners of a simplex."""
+        """Vectors at the greatest possible distance from each other: the corners of a simplex."""
         corners = torch.eye(number) - 1 / number
         loss, accuracy = info_nce(corners, 3 * corners, 1.0)
         assert loss.item() == pytest.approx(floor, abs=5e-4)
         assert accuracy == 1
 
-    def test_autocast_does_not_coarsen_it(self):
+    def test_autocast_does_not_reduce_its_precision(self):
         queries, keys = torch.randn(2, 16, 32)
         with torch.autocast('cpu', torch.bfloat16):
             coarse = info_nce(queries, keys, 0.07)[0]
@@ -88,7 +88,7 @@ class TestPositions:
         loss = position_squared_error(logits, torch.tensor([[2, 0]]))
         assert loss.item() == pytest.approx((1 + 1 + 0.25 + 0.25) / 6)
 
-    def test_of_196_positions_without_an_idea(self):
+    def test_of_196_positions_with_zero_logits(self):
         places = torch.randint(196, (2, 49))
         zeros = torch.zeros(2, 49, 196)
         assert position_squared_error(zeros, places).item() == pytest.approx(0.005102, abs=1e-6)
@@ -100,7 +100,7 @@ class TestPositions:
         assert loss.item() == pytest.approx(4.159, abs=5e-4)
 
     @pytest.mark.parametrize('sigma', [0.5, 1.0, 2.0])
-    def test_near_places_are_partly_right(self, sigma):
+    def test_nearby_places_are_partly_correct(self, sigma):
         """On 2x2 patches: distances² 0, 1, 1, 2 from the first one."""
         logits = [0.3, -1.0, 2.0, 0.7]
         weights = [math.exp(-distance / sigma**2) for distance in (0, 1, 1, 2)]
@@ -113,7 +113,7 @@ class TestPositions:
         assert loss.item() == pytest.approx(expected, rel=1e-5)
 
     def test_columns_are_those_of_the_grid(self):
-        """On 2x3 patches the fourth lies under the first, one row apart: e^-1 against e^-4."""
+        """On 2x3 patches the fourth is one row below the first: e^-1 against e^-4."""
         logits = torch.zeros(1, 1, 6)
         logits[..., 0] = 4.0
         weights = [math.exp(-distance) for distance in (1, 2, 5, 0, 1, 4)]  # from the fourth

@@ -1,4 +1,4 @@
-"""MaskDeep's recipes, its ladder and its ablations, value by value."""
+"""Values of the recipes, the ladder and the ablations of MaskDeep."""
 
 from contextlib import nullcontext
 
@@ -41,8 +41,8 @@ def test_lars_of_byol(name, gpus, batch, rate, epochs):
     assert cfg.model.momentum == 0.99
 
 
-def test_what_lars_leaves_alone(on_meta):
-    """Vectors, queries and level embeddings have no decay and the plain rate."""
+def test_parameters_that_lars_excludes(on_meta):
+    """Vectors, queries and level embeddings have no decay and the plain learning rate."""
     cfg = read(IN1K.format('maskdeep'))
     model = on_meta(cfg.model)
     groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
@@ -77,7 +77,7 @@ def on_the_ladder(cfg) -> dict:
 
 @pytest.mark.parametrize('name', STEPS)
 @pytest.mark.parametrize('family', [TINY, IN1K], ids=['tiny-imagenet', 'in1k'])
-def test_steps_differ_in_nothing_else(name, family):
+def test_steps_of_the_ladder_differ_in_nothing_else(name, family):
     cfg, whole = read(family.format(name)), read(family.format('maskdeep'))
     assert on_the_ladder(cfg) == STEPS[name]
     assert (cfg.model.neck.get('fusion', 'joint') is None) == (name == 'maskdeep-m0')
@@ -96,7 +96,7 @@ def test_the_small_ladder_has_the_same_steps(step):
     assert on_the_ladder(cfg) == STEPS[name]
 
 
-def test_views_are_byols():
+def test_views_are_those_of_byol():
     first, second, *_ = (
         {step.type.split('.')[1]: step for step in view}
         for view in read(IN1K.format('maskdeep')).train_dataloader.dataset.pipeline[0].transforms
@@ -115,7 +115,7 @@ def test_views_are_byols():
     assert 'Solarize' not in first and second['Solarize'].prob == 0.2
 
 
-def test_the_second_linear_probe_is_mocos():
+def test_the_second_linear_probe_is_that_of_moco():
     folder = ROOT / 'configs/downstream/imagenet'
     cfg = Config.fromfile(folder / 'resnet-50_linear-sgd_8xb32-amp-steplr-100e_in1k.py')
     scale_learning_rate(cfg, world_size=8)
@@ -127,7 +127,7 @@ def test_the_second_linear_probe_is_mocos():
 
 @pytest.mark.parametrize('options', documented_ablations(FOLDER / 'README.md', '## Ablations'))
 def test_documented_ablations_fit_together(options, on_meta, monkeypatch):
-    # There is no autocast without memory, nor need of it.
+    # The meta device has no autocast and does not need it.
     monkeypatch.setattr(torch, 'autocast', lambda *args, **kwargs: nullcontext())
     cfg = with_options(read('maskdeep_resnet-50_8xb64-amp-coslr-200e_in1k'), options)
     assert errors_but_for_data(cfg) == []

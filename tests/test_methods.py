@@ -15,7 +15,7 @@ from mmmask.models import MaskDeep, MaskedImageModel, MaskedSwinTransformer, Rec
 from mmmask.registry import MODELS
 
 BASE_CLASSES = {'MaskedImageModel'}
-# MaskDeep hides positions of maps, not patches, and its loss passes through 0.
+# MaskDeep hides positions of feature maps instead of patches, and its loss may be negative.
 PATCHES = [path for path in DEMOS if not path.stem.startswith('maskdeep')]
 demo_configs = pytest.mark.parametrize('config', DEMOS, ids=lambda path: path.stem)
 patch_configs = pytest.mark.parametrize('config', PATCHES, ids=lambda path: path.stem)
@@ -23,7 +23,7 @@ patch_configs = pytest.mark.parametrize('config', PATCHES, ids=lambda path: path
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    """(8, 3, 64, 64): smooth blobs, so that there is something to predict."""
+    """(8, 3, 64, 64) smooth blobs, whose hidden parts are predictable."""
     noise = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(noise, size=64, mode='bicubic')
 
@@ -37,9 +37,9 @@ def total(losses: dict[str, torch.Tensor]) -> torch.Tensor:
     return sum(value for name, value in losses.items() if 'loss' in name)
 
 
-def near(model, share: float) -> dict[str, float]:
-    """Tolerance: a share of the loss, or of the eight between MaskDeep's least and greatest."""
-    return dict(abs=8 * share) if isinstance(model, MaskDeep) else dict(rel=share)
+def near(model, fraction: float) -> dict[str, float]:
+    """Tolerance: a fraction of the loss, or for MaskDeep of the range of its loss, which is 8."""
+    return dict(abs=8 * fraction) if isinstance(model, MaskDeep) else dict(rel=fraction)
 
 
 def test_every_registered_method_has_a_demo_config():
@@ -58,7 +58,7 @@ def test_the_loss_falls_on_one_batch(config, images):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     history = []
     for step in range(30):
-        torch.manual_seed(step % 2)  # two masks in turn: only what is learnt can lower the loss
+        torch.manual_seed(step % 2)  # two alternating masks: only learning lowers the loss
         loss = total(model(views(images), mode='loss'))
         history.append(loss.item())
         optimizer.zero_grad()
@@ -97,7 +97,7 @@ def test_the_seed_decides_and_a_saved_model_is_the_same(config, images, tmp_path
 
 @demo_configs
 def test_the_backbone_loads_into_plain_mmpretrain(config, images):
-    """Strictly, and with equal features."""
+    """The state dict loads strictly, and features are equal."""
     model = build_model(config).eval()
     backbone = model.backbone
     plain_class = next(
@@ -116,7 +116,7 @@ def test_the_backbone_loads_into_plain_mmpretrain(config, images):
 
 
 @patch_configs
-def test_pictures_show_what_the_loss_saw(config, images):
+def test_predict_returns_what_the_loss_compares(config, images):
     model = build_model(config).eval()
     result = model(images, mode='predict')
     assert isinstance(result, Reconstruction)
@@ -134,7 +134,7 @@ def test_pictures_show_what_the_loss_saw(config, images):
 
 
 class SharedBlockMask(BlockMask):
-    """One draw for all images."""
+    """One mask for all images."""
 
     def forward(self, num_images, *args) -> Mask:
         return super().forward(1, *args).expand(num_images)
@@ -153,11 +153,11 @@ def test_any_patch_mask_generator_fits(config, images):
 
 @demo_configs
 def test_other_and_oblong_sizes_train(config):
-    """A model made for 64 px trains on 64 x 96 px: the loss stays near its value at 64 px."""
+    """A model for 64 px trains on 64 x 96 px: the loss is close to its value at 64 px."""
     model = build_model(config)
-    model.position_head = None  # in CMAE, one class for each patch of one grid
+    model.position_head = None  # its classes are the patches of one grid
     if getattr(model, 'contrast_head', None) is not None:
-        model.contrast_head.temperature = 1.0  # at a low one the loss of four images is chance
+        model.contrast_head.temperature = 1.0  # at a lower one the loss of four images is noisy
     smooth = torch.nn.functional.interpolate(
         torch.randn(4, 3, 8, 12), size=(64, 96), mode='bicubic'
     )

@@ -1,7 +1,7 @@
 _base_ = 'cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
 
 # As in the code of the closest relatives, SDMAE and ContrastiveCrop: the output of the decoder is
-# contrasted, by a head of two blocks and three layers of which alone there is a momentum copy.
+# contrasted by a head of two blocks and three layers, and only this head has a momentum copy.
 model = dict(
     source='decoder_cls',
     target='momentum_head',

@@ -1,7 +1,7 @@
 _base_ = 'cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
 
-# Meant for accuracy rather than for fidelity: positions must be told from content, the temperature
-# is lower, pixels are standardised, and boxes are smaller.
+# Meant for accuracy rather than for fidelity: positions must be predicted from content, the
+# temperature is lower, pixels are standardised, and boxes are smaller.
 model = dict(
     target_generator=dict(normalize=True),
     contrast_head=dict(temperature=0.2),

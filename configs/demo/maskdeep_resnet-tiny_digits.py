@@ -15,7 +15,7 @@ model = dict(
     neck=dict(embed_dims=64, num_heads=4, norm_cfg=dict(type='BN1d')),
     head=dict(hidden_channels=256, norm_cfg=dict(type='BN1d')),
 )
-# A digit is no longer one when it is flipped or cut in half: crop gently.
+# Flipped or half digits are not recognisable: there is no flip, and crops are large.
 view = [
     dict(
         type='mmpretrain.RandomResizedCrop',

@@ -1,7 +1,7 @@
 _base_ = '../localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k.py'
 
 # 49 units of 32 px, of which 12 are visible, the same in all images of a process. Window attention
-# is not global, so the features of the last stage say which units belong together.
+# is not global, so the features of the last stage determine which units belong together.
 model = dict(
     masking=dict(
         type='mmmask.EvolvedHierarchyMask', final_nodes=6, affinity='feat_cos', shared=True

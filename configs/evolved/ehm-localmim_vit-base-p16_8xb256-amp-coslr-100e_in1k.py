@@ -1,6 +1,6 @@
 _base_ = '../localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py'
 
-# LocalMIM's taps, decoders and HOG targets with evolved masks.
+# The decoders and HOG targets of LocalMIM, with evolved masks.
 model = dict(
     masking=dict(type='mmmask.EvolvedHierarchyMask', final_nodes=10, exponent=0.5),
     # A third of 300 epochs: a third of the half-life, at half the batch.

@@ -1,6 +1,6 @@
 _base_ = 'localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py'
 
-# Taps after blocks 2, 4, 22, 24.
+# The outputs of blocks 2, 4, 22 and 24 are decoded.
 model = dict(
     backbone=dict(arch='large', out_indices=[1, 3, 21, 23]),
     target_generator=dict(num_bins=18, bias=True),

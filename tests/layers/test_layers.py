@@ -7,7 +7,7 @@ from mmmask.layers import AveragePool2x, Upsample2x, patchify, sincos_position_e
 
 
 def numpy_table(height, width, dims):
-    """MAE's formula: columns in the first half of the channels, rows in the second."""
+    """The formula of MAE: columns in the first half of the channels, rows in the second."""
     table = np.zeros((height, width, dims))
     for index in range(dims // 4):
         frequency = 1 / 10000 ** (index / (dims / 4))
@@ -21,14 +21,14 @@ def numpy_table(height, width, dims):
 
 
 @pytest.mark.parametrize('grid', [(4, 4), (3, 5)])
-def test_position_table_is_maes(grid):
+def test_position_table_equals_that_of_mae(grid):
     table = sincos_position_embedding(grid, 16, class_token=True)
     assert table[0, 0].tolist() == [0] * 16
     np.testing.assert_allclose(table[0, 1:], numpy_table(*grid, 16), atol=1e-6)
 
 
 def test_position_table_needs_a_width_divisible_by_four():
-    with pytest.raises(ValueError, match='divisible by 4, got 18'):
+    with pytest.raises(ValueError, match='width=18 must be a multiple of 4'):
         sincos_position_embedding((2, 2), 18)
 
 

@@ -61,7 +61,7 @@ def test_momentum_follows_half_a_cosine(online):
     assert constant.momentum == pytest.approx(0.99)
 
 
-def test_a_momentum_of_one_freezes_the_start(online):
+def test_a_momentum_of_one_keeps_the_initial_weights(online):
     average = MomentumCopy(1.0, encoder=online)
     average.update()
     fill(online, 5.0)
@@ -105,7 +105,7 @@ def test_the_state_dict_holds_the_copy_and_not_the_online_modules(online):
 
 
 def test_a_copied_model_averages_its_own_modules(online):
-    """Deep copies must not go on watching the modules of the original."""
+    """A deep copy must average its own modules, not those of the original."""
     model = nn.ModuleDict(dict(backbone=online, teacher=MomentumCopy(0.9, encoder=online)))
     clone = copy.deepcopy(model)
     fill(model['backbone'], 7.0)

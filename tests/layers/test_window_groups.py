@@ -8,7 +8,7 @@ UNITS = (0, 5, 9, 14, 18, 22, 27, 30, 33, 38, 41, 48)
 
 
 def test_packing_by_hand():
-    # 7 = 4 + 3 fills a group; of what is left 5 + 2 does; then 2
+    # 7 = 4 + 3 fills a group, then 5 + 2 of the remaining items does, then 2 is left
     assert pack([5, 4, 3, 2, 2], capacity=7) == [[1, 2], [0, 3], [4]]
     assert pack([6, 6], capacity=7) == [[0], [1]]
 
@@ -58,7 +58,7 @@ def test_scrambled_coordinates_of_the_second_stage():
 
 
 @pytest.mark.parametrize(('side', 'shift'), [(8, 0), (8, 3), (4, 3), (2, 3)])
-def test_tokens_meet_exactly_the_tokens_of_their_window(side, shift):
+def test_tokens_attend_exactly_to_the_tokens_of_their_window(side, shift):
     groups = group_windows(UNITS, (7, 7), side, window=7, shift=shift)
     num_tokens = len(UNITS) * side**2
     assert torch.equal(groups.members[groups.places], torch.arange(num_tokens))
@@ -79,7 +79,7 @@ def test_tokens_meet_exactly_the_tokens_of_their_window(side, shift):
     assert torch.equal(offset[expected], index[expected])
 
 
-def test_padding_has_company_and_is_seen_by_nobody():
+def test_padding_attends_to_padding_and_no_token_attends_to_it():
     groups = group_windows(UNITS, (7, 7), 8, window=7, shift=3)
     length = groups.blocked.shape[1]
     padding = torch.ones(groups.members.shape, dtype=torch.bool)

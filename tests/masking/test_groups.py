@@ -1,11 +1,11 @@
-"""Groups of visible positions: numbers, sets and frequencies."""
+"""Groups of visible positions: their numbers, overlaps and frequencies."""
 
 import pytest
 import torch
 
 from mmmask.masking import FeatureGroupMask
 
-# Stages 3 to 5 of a ResNet by the side of the image.
+# Grids of stages 3 to 5 of a ResNet for each image size.
 GRIDS = {size: tuple((size // s, size // s) for s in (8, 16, 32)) for size in (224, 64, 32)}
 
 
@@ -15,7 +15,7 @@ def draw(size=224, num_images=3, seed=0, **options):
 
 
 def overlap(sets) -> int:
-    """(G, K) indices -> how often a position is in more than one set."""
+    """(G, K) indices -> number of positions that are in more than one set."""
     return sets.numel() - len(sets.unique())
 
 
@@ -43,7 +43,7 @@ def test_groups_of_an_image_are_disjoint():
         assert {len(image.unique()) for image in level} == {union}
 
 
-def test_a_level_where_they_do_not_fit_has_independent_sets():
+def test_a_level_too_small_for_disjoint_sets_has_independent_sets():
     """8·12 > 49 positions at the last level, 8·39 = 312 of 784 at the first."""
     first, _, last = draw(num_groups=8)
     assert {len(image.unique()) for image in first} == {312}
@@ -65,8 +65,8 @@ def test_the_seed_decides():
     assert not torch.equal(same[0][0], same[0][1])
 
 
-def test_every_position_is_as_likely():
-    """12 of 49: 8,000 draws deviate by √(p(1−p)/8000) = 0.0048, so 5 of these are 0.024."""
+def test_every_position_is_equally_likely():
+    """12 of 49: the standard error of 8,000 samples is √(p(1−p)/8000) = 0.0048, 5 are 0.024."""
     last = draw(num_images=8000)[-1]
     for group in last.unbind(1):
         frequency = torch.bincount(group.flatten(), minlength=49) / 8000
@@ -85,8 +85,8 @@ def test_aligned_groups_lie_under_the_visible_cells(disjoint):
             assert all(overlap(image) == 0 for image in level)
 
 
-def test_too_few_positions_under_the_cells_are_filled_up():
-    """One of four cells is visible, so 4 of 16 positions lie beneath it; 8 are asked for."""
+def test_too_few_positions_below_the_cells_are_completed_by_others():
+    """One of four cells is visible, so 4 of 16 positions lie below it, but 8 are needed."""
     torch.manual_seed(0)
     masking = FeatureGroupMask(ratios=(0.5, 0.75), num_groups=1, aligned=True)
     fine, coarse = masking(5, ((4, 4), (2, 2)))
@@ -95,7 +95,7 @@ def test_too_few_positions_under_the_cells_are_filled_up():
         assert (positions // 4 // 2 * 2 + positions % 4 // 2 == cell).sum() == 4
 
 
-def test_no_ratio_reads_everything():
+def test_a_ratio_of_zero_reads_everything():
     groups = draw(ratios=(0, 0, 0), num_groups=1)
     assert sum(level.shape[2] for level in groups) == 784 + 196 + 49
     assert torch.equal(groups[1][0, 0].sort().values, torch.arange(196))

@@ -1,4 +1,4 @@
-"""Trees against SciPy and by hand, and what masks drawn from them must satisfy."""
+"""Trees against SciPy and by hand, and properties of the masks sampled from them."""
 
 import numpy as np
 import pytest
@@ -108,7 +108,7 @@ def test_tie_break_is_small_symmetric_and_constant():
     assert ties[0].unique().numel() == 16 * 15 // 2 + 1
 
 
-def test_a_broken_image_gets_the_fixed_random_tree_and_leaves_the_others_alone():
+def test_an_image_that_is_not_finite_gets_the_fixed_random_tree_and_does_not_affect_others():
     attention = random_attention(4, 16)
     clean = affinity(attention)
     attention[1, 3, 5], attention[2, 0] = torch.nan, torch.inf
@@ -189,7 +189,7 @@ def check_tree(parent, height):
         coarser = cut_tree(parent, num_nodes)
         for image in range(num_images):
             assert coarser[image].unique().numel() == num_nodes
-            # Each node of the finer cut lies inside one node of the coarser: pairs stay as many.
+            # Each node of the finer cut is inside one node of the coarser cut: equally many pairs.
             pairs = torch.stack([finer[image], coarser[image]]).unique(dim=1)
             assert pairs.shape[1] == num_nodes + 1
         finer = coarser
@@ -204,7 +204,7 @@ def check_tree(parent, height):
     seed=st.integers(0, 2**31),
 )
 def test_tree_invariants(num_patches, linkage, levels, seed):
-    """Few levels make many exact ties, one level makes all affinities equal."""
+    """Few levels give many exact ties; with one level all affinities are equal."""
     generator = torch.Generator().manual_seed(seed)
     points = torch.randint(levels, (3, num_patches, 3), generator=generator).float()
     check_tree(*build_tree(points @ points.mT, linkage))
@@ -214,8 +214,8 @@ def test_tree_invariants_at_full_size():
     check_tree(*build_tree(affinity(random_attention(1, 196)), 'ward'))
 
 
-def test_a_chain_of_nodes_needs_one_round_each_and_is_still_right():
-    """Affinities that fall along a line let a single pair merge in each round."""
+def test_a_chain_of_nodes_needs_one_round_per_merge_and_is_correct():
+    """With affinities that decrease along a line, only one pair merges in each round."""
     index = torch.arange(20.0)
     weights = -torch.maximum(index[:, None], index[None]).unsqueeze(0)
     parent, _ = build_tree(weights, 'average')
@@ -244,7 +244,7 @@ def test_planted_blocks_are_recovered(linkage):
 @pytest.mark.parametrize('linkage', LINKAGES)
 @pytest.mark.parametrize('num_patches', [49, 64])
 def test_images_do_not_influence_each_other(linkage, num_patches):
-    """Bitwise: images that need few and many rounds, alone and together."""
+    """Bitwise equality for images that need few and many rounds, alone and together."""
     weights = gram(6, num_patches, dtype=torch.float32)
     weights[2] = 0
     weights[4] = affinity(torch.zeros(1, num_patches, 2), 'feat_cos')[0]
@@ -269,7 +269,7 @@ def test_permuted_patches_give_the_permuted_partition(kind):
         np.testing.assert_array_equal(first_member(labels[order]), first_member(permuted))
 
 
-def test_the_tree_neither_reads_nor_moves_the_random_state():
+def test_the_tree_neither_reads_nor_changes_the_random_state():
     evidence = random_attention(2, 36)
     masking = generator_at(0.5)
     torch.manual_seed(1)
@@ -315,7 +315,7 @@ def test_other_schedules():
         nodes_at(1.5, 196)
 
 
-def test_whole_nodes_are_hidden_but_one():
+def test_all_hidden_nodes_but_one_are_hidden_whole():
     torch.manual_seed(0)
     parent, _ = build_tree(gram(8, 64))
     for num_nodes in range(1, 65):
@@ -331,11 +331,11 @@ def test_nodes_come_in_random_order_and_the_split_one_is_split_at_random():
     labels = torch.tensor([[4, 4, 5, 5]]).expand(4000, 4)
     torch.manual_seed(0)
     hidden = mask_nodes(labels, 1).hidden.float().mean(0)
-    # One of four patches is visible, each as often: the node by its draw, the patch by its own.
+    # One of four patches is visible, each equally often: nodes and patches are sampled evenly.
     torch.testing.assert_close(hidden, torch.full((4,), 0.75), atol=0.03, rtol=0)
 
 
-def test_one_patch_a_node_is_random_masking_bit_for_bit():
+def test_nodes_of_one_patch_give_random_masking_bit_for_bit():
     torch.manual_seed(3)
     expected = RandomMask(0.75)(5, (8, 8))
     torch.manual_seed(3)
@@ -387,7 +387,7 @@ def test_counts_on_other_grids(grid):
         assert (mask.hidden.sum(1) == num_patches - num_patches * 2 // 5).all()
 
 
-def test_same_seed_same_mask_and_fresh_draws_otherwise():
+def test_same_seed_same_mask_and_new_masks_otherwise():
     evidence = random_attention(4, 36)
     masking = generator_at(0.7)
     torch.manual_seed(5)
@@ -415,14 +415,14 @@ def test_extra_nodes_stay_in_range():
     assert set(cuts) == {3, 4, 5}
 
 
-def test_every_patch_is_hidden_as_often_as_the_ratio_says():
+def test_every_patch_is_hidden_as_often_as_the_ratio():
     torch.manual_seed(0)
     frequency = EvolvedHierarchyMask(0.75)(20_000, (4, 4)).hidden.float().mean(0)
     torch.testing.assert_close(frequency, torch.full((16,), 0.75), atol=0.01, rtol=0)
 
 
 def test_masks_of_a_structured_image_grow_harder():
-    """A smooth field of features has parts; larger parts leave more patches on their own."""
+    """A smooth field of features has parts; larger parts leave more patches without neighbours."""
     generator = torch.Generator().manual_seed(0)
     field = F.interpolate(torch.randn(8, 16, 4, 4, generator=generator), (14, 14), mode='bicubic')
     evidence = field.flatten(2).mT
@@ -499,7 +499,7 @@ def test_a_shared_mask_is_that_of_the_mean_affinity(progress):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 @pytest.mark.parametrize('linkage', LINKAGES)
-def test_trees_on_a_gpu_are_those_of_the_cpu_and_repeat_bit_for_bit(linkage):
+def test_trees_on_a_gpu_equal_those_of_the_cpu_and_are_reproducible(linkage):
     weights = gram(4, 100)
     parent, height = build_tree(weights, linkage)
     for _ in range(2):

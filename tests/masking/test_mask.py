@@ -82,7 +82,11 @@ def test_random_mask_hides_every_patch_equally_often():
     [
         (0.75, (8, 12), 6),  # of 24 blocks
         (0.65, (14, 14), 17),  # of 49, as published: 68 patches
-        (0.65, (12, 12), 12),  # int(36 * .35), where int(144 * .35) = 50 patches are no blocks
+        (
+            0.65,
+            (12, 12),
+            12,
+        ),  # int(36 * .35); int(144 * .35) = 50 patches are not whole blocks
         (0.7, (6, 6), 2),  # int(9 * .3)
     ],
 )
@@ -139,7 +143,7 @@ def test_a_ratio_outside_the_unit_interval_is_named(ratio):
         RandomMask(ratio)
 
 
-def test_what_leaves_nothing_visible_or_hidden_is_an_error():
+def test_ratios_that_leave_nothing_visible_or_hidden_are_errors():
     with pytest.raises(ValueError, match='keeps 0 of 4 patches'):
         num_visible(4, 0.9)
     with pytest.raises(ValueError, match='keeps 4 of 4 patches'):
@@ -154,5 +158,5 @@ def test_misfitting_blocks_and_scales_are_errors():
 
 
 @pytest.mark.parametrize(('ratio', 'num_patches'), [(0.7, 10), (0.6, 25), (0.9, 10), (0.75, 196)])
-def test_visible_count_ignores_floating_point_dust(ratio, num_patches):
+def test_visible_count_ignores_rounding_errors(ratio, num_patches):
     assert num_visible(num_patches, ratio) == num_patches * round(100 - 100 * ratio) // 100

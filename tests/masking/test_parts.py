@@ -1,4 +1,4 @@
-"""Evolved part masking against the numbers of its released code."""
+"""Evolved part masking against numbers from its released code."""
 
 import numpy as np
 import pytest
@@ -33,14 +33,14 @@ def test_part_ranges(epoch, smallest, largest):
 
 
 def test_the_schedule_of_every_epoch_is_exact():
-    """Progress is a quotient of integers; rounding must not lose a part at whole numbers."""
+    """Progress is a quotient of integers; a rounding error must not lose a part."""
     for epoch in range(300):
         masking = generator_at(epoch)
         assert masking.part_range[0] == 30 * (300 - epoch) // 300 + 10
         assert masking.alpha == ((epoch + 1) / 300) ** 0.5
 
 
-def test_a_shorter_run_takes_the_whole_schedule():
+def test_a_shorter_run_covers_the_whole_schedule():
     assert [generator_at(e, 3).part_range[0] for e in range(3)] == [40, 30, 20]
     assert generator_at(2, 3).alpha == 1
     assert generator_at(0, 1).alpha == 1
@@ -75,8 +75,8 @@ def test_the_first_epoch_is_almost_a_lattice():
     torch.manual_seed(1)
     mask = generator_at(0)(4, (14, 14), 'cpu', random_attention(4, 196))
     rows, columns = mask.ids_keep // 14 % 2, mask.ids_keep % 14 % 2
-    share = torch.nn.functional.one_hot(2 * rows + columns, 4).float().mean(1).amax(1)
-    assert share.min() > 0.8
+    fraction = torch.nn.functional.one_hot(2 * rows + columns, 4).float().mean(1).amax(1)
+    assert fraction.min() > 0.8
 
 
 def reference_partition(attention, centroids, concentration, num_rounds):
@@ -114,7 +114,7 @@ def test_directions_are_divided_by_the_norm_plus_a_constant():
     torch.testing.assert_close(directions(vectors), torch.tensor(expected, dtype=torch.float64))
 
 
-def test_parts_beyond_the_number_asked_for_stay_empty():
+def test_parts_above_the_requested_number_stay_empty():
     attention = random_attention(2, 36, maps=4).double()
     torch.manual_seed(5)
     fewer = partition(attention, torch.tensor([4]), max_parts=7)
@@ -125,7 +125,7 @@ def test_parts_beyond_the_number_asked_for_stay_empty():
         np.testing.assert_array_equal(fewer[image].numpy(), expected)
 
 
-def test_patches_that_receive_the_same_attention_share_a_part():
+def test_patches_that_receive_the_same_attention_are_in_one_part():
     block = torch.arange(36) % 4
     attention = 0.02 + (block[:, None] == block[None]).float().unsqueeze(0)
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from mmmask.masking import (
 )
 
 
-def test_37_of_49_units_are_hidden_in_all_images_alike():
+def test_the_same_37_of_49_units_are_hidden_in_all_images():
     torch.manual_seed(0)
     mask = SharedUnitMask(0.75)(5, (7, 7))
     assert mask.hidden.sum(1).tolist() == [37] * 5
@@ -24,7 +24,7 @@ def test_37_of_49_units_are_hidden_in_all_images_alike():
 @pytest.mark.parametrize(
     ('ratio', 'grid', 'num_hidden'), [(0.75, (4, 4), 13), (0.7, (8, 8), 45), (0.6, (5, 5), 16)]
 )
-def test_one_more_than_the_ratio_says_is_hidden(ratio, grid, num_hidden):
+def test_one_unit_more_than_the_ratio_is_hidden(ratio, grid, num_hidden):
     assert SharedUnitMask(ratio)(1, grid).hidden.sum().item() == num_hidden
 
 
@@ -49,7 +49,7 @@ def test_a_ratio_that_hides_everything_is_named():
         SharedUnitMask(1.5)
 
 
-def test_what_images_share_is_read_from_any_mask():
+def test_common_visible_patches_are_read_from_any_mask():
     mask = RandomMask(0.5)(1, (4, 4))
     rows = mask.expand(3)
     assert shared_visible(rows) == tuple(mask.ids_keep[0].tolist())
@@ -61,7 +61,7 @@ def test_what_images_share_is_read_from_any_mask():
         shared_visible(RandomMask(0.5)(8, (4, 4)))
 
 
-def test_tokens_of_a_unit_return_side_by_side():
+def test_tokens_of_a_unit_are_restored_side_by_side():
     torch.manual_seed(0)
     mask = SharedUnitMask(0.5)(2, (2, 4))
     visible = torch.arange(2 * 3 * 4.0).view(2, 12, 1)  # 3 units of 4 tokens

@@ -1,4 +1,4 @@
-"""Augmentation on the device: its distributions are those of the pipeline on the CPU."""
+"""Augmentation on the device has the distributions of the pipeline on the CPU."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ OFF = dict(flip=0.0, jitter=0.0, grayscale=0.0, blur=0.0, solarize=0.0)
 
 
 def close_to(probability: float):
-    """Five standard deviations of a share of NUMBER."""
+    """Five standard errors of a fraction of NUMBER."""
     return pytest.approx(probability, abs=5 * (probability * (1 - probability) / NUMBER) ** 0.5)
 
 
@@ -32,16 +32,16 @@ def in_the_pipeline(image, names, seed=0):
     kept = [step for step in view if step.type.split('.')[1] in names]
     assert len(kept) == len(names)
     pipeline = Compose(kept)
-    np.random.seed(seed)  # noqa: NPY002  the state that transforms draw from
+    np.random.seed(seed)  # noqa: NPY002  the random state of the transforms
     return np.stack([pipeline(dict(img=image.copy()))['img'] for _ in range(NUMBER)])
 
 
-def test_nothing_happens_when_all_is_off():
+def test_without_any_augmentation_images_do_not_change():
     images = torch.rand(3, 3, 16, 16)
     torch.testing.assert_close(augment(images), images)
 
 
-def test_flips_as_often():
+def test_frequency_of_flips():
     images = torch.zeros(NUMBER, 3, 1, 2)
     images[..., 0] = 1
     on_device = augment(images, flip=0.5)[:, 0, 0, 1].mean().item()
@@ -51,7 +51,7 @@ def test_flips_as_often():
     assert on_device == close_to(0.5) and in_pipeline == close_to(0.5)
 
 
-def test_grey_as_often_and_with_the_same_weights():
+def test_frequency_and_weights_of_greyscale():
     colour = torch.tensor([0.8, 0.4, 0.2])
     result = augment(colour.view(1, 3, 1, 1).expand(NUMBER, 3, 2, 2), grayscale=0.2)[:, :, 0, 0]
     is_grey = result.std(dim=1) < 1e-4
@@ -65,7 +65,7 @@ def test_grey_as_often_and_with_the_same_weights():
     assert pixels[is_grey].mean() / 255 == pytest.approx(expected, abs=5e-3)
 
 
-def test_solarises_as_often_and_from_the_same_value():
+def test_frequency_and_threshold_of_solarization():
     values = torch.tensor([127 / 255, 128 / 255]).view(1, 1, 1, 2).expand(NUMBER, 3, 1, 2)
     result = (augment(values, solarize=0.2) * 255).round()[:, 0, 0]
     assert (result[:, 0] == 127).all()
@@ -78,12 +78,12 @@ def test_solarises_as_often_and_from_the_same_value():
 
 
 def test_blur_has_the_same_widths():
-    """The centre of a bright dot tells the deviation: it is drawn evenly from 0.1 to 2."""
+    """The centre of a bright dot reveals the standard deviation, which is uniform in 0.1 to 2."""
     images = torch.zeros(NUMBER, 3, 17, 17)
     images[..., 8, 8] = 1
     on_device = augment(images, blur=1.0)[:, 0, 8, 8].numpy()
     assert (augment(images, blur=0.1)[:, 0, 8, 8] < 0.99).float().mean().item() < 0.13
-    # The centre falls as the deviation grows, so the median is that of deviation 1.05.
+    # The centre decreases with the deviation, so its median is that of deviation 1.05.
     grid = torch.arange(-8, 9.0)
     weights = (-(grid**2) / (2 * 1.05**2)).exp()
     assert np.median(on_device) == pytest.approx((weights[8] / weights.sum()).item() ** 2, rel=0.08)
@@ -91,7 +91,7 @@ def test_blur_has_the_same_widths():
 
 
 def test_jitter_has_the_same_brightness():
-    """On grey, saturation and hue do nothing, and neither does contrast: mean times factor."""
+    """On constant grey, saturation, hue and contrast have no effect; the mean is scaled."""
     images = torch.full((NUMBER, 3, 2, 2), 0.5)
     options = dict(jitter=0.8, saturation=0.2, hue=0.1, brightness=0.4, contrast=0.4)
     on_device = augment(images, **options)[:, 0, 0, 0].numpy() / 0.5
@@ -104,7 +104,7 @@ def test_jitter_has_the_same_brightness():
 
 
 def test_crops_cover_the_same_areas():
-    """The mean gradient of a ramp tells the width and height of a crop, and so its area."""
+    """The mean gradient of a ramp reveals the width and height of a crop, hence its area."""
     ramp = torch.linspace(0, 1, 64).expand(64, 64)
     images = torch.stack([ramp, ramp.T, ramp]).expand(NUMBER, -1, -1, -1)
     crops = augment(images, size=16)
@@ -117,13 +117,13 @@ def test_crops_cover_the_same_areas():
     width, height = (slope * 16 * 63 for slope in slopes)
     area = (width * height / 64**2).numpy()
     assert area.min() > 0.06 and area.max() < 1.02
-    # Even from 0.08 to 1, but that large and oblong ones do not fit and are drawn again.
+    # Uniform in 0.08 to 1, except that large oblong crops do not fit and are sampled again.
     reference = np.array([_crop_area() for _ in range(NUMBER)])
     assert stats.ks_2samp(area, reference).statistic < 0.05
 
 
 def _crop_area(random=np.random.default_rng(0)) -> float:  # noqa: B008  one stream for all calls
-    """torchvision's rule, which mmpretrain follows: ten attempts."""
+    """The rule of torchvision, which mmpretrain follows: ten attempts."""
     for _ in range(10):
         area = random.uniform(0.08, 1) * 64 * 64
         ratio = np.exp(random.uniform(np.log(3 / 4), np.log(4 / 3)))
@@ -156,7 +156,7 @@ def test_views_are_made_of_one_batch_and_normalised(preprocessor):
     torch.testing.assert_close(plain, expected)
 
 
-def test_views_of_the_loader_have_an_augmentation_each(preprocessor):
+def test_each_view_of_the_loader_has_its_own_augmentation(preprocessor):
     views = [torch.full((1, 3, 4, 4), value) for value in (10.0, 20.0)]
     first, second = preprocessor(dict(inputs=views, data_samples=None), training=True)['inputs']
     assert first[0, 0, 0, 0].item() == pytest.approx(0, abs=1e-4)

@@ -1,4 +1,4 @@
-"""CMAE of Huang et al.: counts of the full size, and the arithmetic of a tiny model."""
+"""CMAE of Huang et al.: parameter counts at full size, and losses of a tiny model."""
 
 import math
 
@@ -39,7 +39,7 @@ def tiny(size=64, patch=8, **model):
 def test_parameter_counts(on_meta):
     model = on_meta(Config.fromfile(CONFIG).model)
     assert trainable(model) == 121_118_208
-    assert {name: trainable(box) for name, box in model.named_children() if trainable(box)} == {
+    assert {name: trainable(part) for name, part in model.named_children() if trainable(part)} == {
         'backbone': 85_647_360,
         'neck': 26_008_320,
         'feature_decoder': 7_094_016,
@@ -145,7 +145,7 @@ def test_masks_and_shapes_of_224_px():
 
 
 def test_target_is_the_whole_image_without_the_last_norm(views):
-    """Against mmpretrain's network that never had the norm."""
+    """Compared with a network of mmpretrain without the norm."""
     model = tiny()
     copies = model.momentum_copy.module
     plain = VisionTransformer(
@@ -181,7 +181,7 @@ def test_loss_by_hand(views):
     assert losses['contrast_accuracy'].item() == pytest.approx(nearest.float().mean().item())
 
 
-def test_each_term_trains_the_encoder_and_its_own_boxes(views):
+def test_each_term_trains_the_encoder_and_its_own_components(views):
     model = tiny()
     losses = model(views, mode='loss')
     reached = {}
@@ -189,15 +189,15 @@ def test_each_term_trains_the_encoder_and_its_own_boxes(views):
         model.zero_grad()
         losses[name].backward(retain_graph=True)
         reached[name] = {
-            box.partition('.')[0]
-            for box, p in model.named_parameters()
+            part.partition('.')[0]
+            for part, p in model.named_parameters()
             if p.grad is not None and p.grad.abs().sum() > 0
         }
     assert reached['loss_rec'] == {'backbone', 'neck'}
     assert reached['loss_con'] == {'backbone', 'feature_decoder', 'projector', 'contrast_head'}
 
 
-def test_the_two_decoders_have_weights_of_their_own(views):
+def test_the_two_decoders_have_separate_weights(views):
     model = tiny()
     before = model.neck.mask_token.clone()
     assert not torch.equal(model.feature_decoder.mask_token, before)
@@ -213,7 +213,7 @@ def test_contrast_weight_and_chance():
         torch.manual_seed(1)
         losses[weight] = tiny(contrast_weight=weight)(images.unbind(), mode='loss')['loss_con']
     assert losses[0.5].item() == pytest.approx(0.5 * losses[1.0].item(), rel=1e-6)
-    # cosines of an untrained network over 0.07 spread, so the loss is above that of equal ones
+    # Cosines of an untrained network differ, so the loss is above that of equal logits.
     assert 0.14 * math.log(32) - 0.05 < losses[1.0].item() < 0.14 * math.log(32) + 0.6
 
 

@@ -1,4 +1,4 @@
-"""CMAE of Mao et al.: counts of the full size, and the arithmetic of a tiny model of 64 patches."""
+"""CMAE of Mao et al.: parameter counts at full size, and losses of a tiny model."""
 
 import copy
 import math
@@ -36,7 +36,7 @@ ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 
 
 def tiny(source='encoder_cls', **model):
-    """The demo's model, smaller still."""
+    """The model of the demo, even smaller."""
     cfg = Config.fromfile(ROOT / 'configs/demo' / DEMO).model
     cfg.backbone.arch = ARCH
     cfg.neck.update(embed_dims=16, num_heads=2)
@@ -78,7 +78,7 @@ def test_documented_ablations_train(options, views):
 
 @pytest.fixture(scope='module')
 def full():
-    """Models of some configs without memory for their weights."""
+    """Models of some configs on the meta device."""
 
     def build(name):
         with torch.device('meta'):
@@ -90,7 +90,7 @@ def full():
 def test_parameter_counts(full):
     model = full[DEFAULT]
     assert trainable(model) == 109_507_524
-    assert {name: trainable(box) for name, box in model.named_children() if trainable(box)} == {
+    assert {name: trainable(part) for name, part in model.named_children() if trainable(part)} == {
         'backbone': 85_647_360,
         'neck': 396_160,
         'projector': 20_987_904,
@@ -160,7 +160,7 @@ def test_schedule_of_the_published_run():
     assert (cfg.param_scheduler.warmup_epochs, cfg.train_cfg.max_epochs) == (40, 300)
 
 
-def test_presets_and_baseline_are_the_default_but_for_what_they_are_about():
+def test_presets_and_baseline_differ_from_the_default_only_in_their_topic():
     def flat(value, path=''):
         if isinstance(value, dict | list | tuple):
             pairs = value.items() if isinstance(value, dict) else enumerate(value)
@@ -260,7 +260,7 @@ def test_position_table_of_the_full_size():
         assert second[start : start + 3].tolist() == pytest.approx(values, abs=5e-5)
 
 
-# What the losses are at the start, and cannot fall below
+# Losses at the start, and their lower bounds
 
 
 def test_contrast_starts_at_chance():
@@ -271,7 +271,7 @@ def test_contrast_starts_at_chance():
 
 
 def test_position_loss_starts_at_the_order_of_one():
-    """Tokens of a LayerNorm through two Xavier layers: variance 4/3 · D / (D/2 + N) a logit."""
+    """LayerNorm and two Xavier layers: each logit has variance 4/3 · D / (D/2 + N)."""
     torch.manual_seed(0)
     head = PositionHead(768, 196)
     head.init_weights()
@@ -304,15 +304,15 @@ def test_every_term_falls_on_one_batch(views):
     first, last = history[0], history[-1]
     assert all(last[name] < first[name] for name in first if 'loss' in name)
     assert last['loss_pos_a'] < 0.1 * first['loss_pos_a']
-    # two directions of 8 images, T = 1: no lower than the simplex
+    # Two directions of 8 images with T = 1: the bound is that of a simplex.
     floor = 2 * 0.1 * 2 * math.log(1 + 7 * math.exp(-1 - 1 / 7))
     assert floor < last['loss_con'] < first['loss_con']
 
 
-# Where gradients go
+# Gradients
 
 
-def boxes_with_gradient(model, loss):
+def components_with_gradient(model, loss):
     model.zero_grad()
     loss.backward(retain_graph=True)
     return {
@@ -322,12 +322,12 @@ def boxes_with_gradient(model, loss):
     }
 
 
-def test_each_term_trains_the_encoder_and_its_own_boxes(views):
+def test_each_term_trains_the_encoder_and_its_own_components(views):
     model = tiny()
     losses = seeded_loss(model, views)
     reached = {}
     for name in ('loss_rec_a', 'loss_rec_b', 'loss_pos_a', 'loss_pos_b', 'loss_con'):
-        reached[name] = boxes_with_gradient(model, losses[name])
+        reached[name] = components_with_gradient(model, losses[name])
         assert model.backbone.cls_token.grad.abs().sum() > 0
         assert all(p.grad is None for p in model.momentum_copy.parameters())
     for view in 'ab':
@@ -346,7 +346,7 @@ def test_sources_and_targets(source, views):
         values[target] = loss.item()
         decoder = {'neck'} if source == 'decoder_cls' else set()
         expected = {'backbone', 'projector', 'contrast_head'} | decoder
-        assert boxes_with_gradient(model, loss) == expected
+        assert components_with_gradient(model, loss) == expected
         copied = set() if model.momentum_copy is None else set(model.momentum_copy.module)
         chain = {'backbone', 'projector'} | decoder
         assert copied == dict(momentum_encoder=chain, momentum_head={'projector'}).get(
@@ -367,7 +367,7 @@ def test_only_simclr_has_a_gradient_through_the_keys(views):
 
 
 def test_what_the_momentum_encoder_changes(views):
-    """Keys follow the copy of the encoder, or of the head, that the target names."""
+    """Keys depend on the copy of the encoder or of the head that the target selects."""
     for target, moved in (('momentum_encoder', True), ('momentum_head', False)):
         model = tiny(target=target)
         masks = model.draw_masks(*views)
@@ -382,7 +382,7 @@ def test_what_the_momentum_encoder_changes(views):
         assert not torch.allclose(before[0], model.keys(views, masks, tokens, None)[0])
 
 
-# The copies
+# Momentum copies
 
 
 def test_copies_start_equal_and_then_average(views):
@@ -444,8 +444,8 @@ def test_weights_multiply_the_losses(views):
 # Positions
 
 
-def test_a_random_encoder_gives_positions_away_unless_they_are_dropped():
-    """On noise, with the encoder frozen as it is: only the embedding can tell."""
+def test_a_random_encoder_reveals_positions_unless_they_are_dropped():
+    """On noise with a frozen encoder, only the position embedding contains the position."""
     accuracies = {}
     for input_pe in ('keep', 'drop_all'):
         model = tiny(position_head=dict(input_pe=input_pe, loss='ce'))
@@ -466,7 +466,7 @@ def test_a_random_encoder_gives_positions_away_unless_they_are_dropped():
     assert accuracies['drop_all'] == pytest.approx(1 / 64, abs=0.01)
 
 
-def test_dropping_a_subset_replaces_those_rows_and_asks_for_them(views):
+def test_dropping_a_subset_replaces_its_rows_and_predicts_them(views):
     model = tiny(position_head=dict(input_pe='drop_subset', loss='ce'))
     head, mask = model.position_head, model.draw_mask(views[0])
     table = model.backbone.position((8, 8))
@@ -492,15 +492,15 @@ def test_dropping_a_subset_replaces_those_rows_and_asks_for_them(views):
     assert head.dropped_position.grad.abs().sum() > 0
 
 
-def test_a_single_visible_patch_is_asked_for():
-    """75 % of one patch is none, whose mean loss would not be a number."""
+def test_a_single_visible_patch_is_predicted():
+    """75 % of one patch rounds down to none, whose mean loss would be NaN."""
     model = tiny(position_head=dict(input_pe='drop_subset', loss='ce'))
     chosen = model.position_head.drop(model.backbone.position((8, 8)), RandomMask(0.98)(3, (8, 8)))
     assert chosen[1].tolist() == [[0]] * 3
 
 
-def test_without_positions_the_order_of_the_patches_is_not_seen(views):
-    """Exchanging patches exchanges their tokens, and nothing else."""
+def test_without_positions_the_order_of_the_patches_has_no_effect(views):
+    """Permuting patches permutes their tokens and changes nothing else."""
     model = tiny(position_head=dict(input_pe='drop_all', loss='ce'))
     order = torch.randperm(64)
     cells = views[0].unflatten(2, (8, 8)).unflatten(4, (8, 8)).transpose(3, 4).flatten(2, 3)
@@ -510,7 +510,7 @@ def test_without_positions_the_order_of_the_patches_is_not_seen(views):
     _, asked_shuffled, _ = model.encode(shuffled, mask)
     torch.testing.assert_close(asked_shuffled, asked[:, order], atol=1e-5, rtol=1e-4)
     assert torch.equal(places, mask.ids_keep)
-    assert torch.equal(plain, model.backbone(views[0], mask)[-1])  # the other tasks have them
+    assert torch.equal(plain, model.backbone(views[0], mask)[-1])  # the other tasks use positions
 
 
 def test_smoothing_falls_with_the_training():
@@ -533,12 +533,12 @@ def test_a_decoder_gives_its_class_token_first():
     assert decoded.shape == (2, 17, 16)
     assert torch.equal(decoded[:, 1:], decoder.decode(tokens, mask))
     changed = tokens.clone()
-    changed[:, 0] += 1  # the class token takes part, and comes out changed most
+    changed[:, 0] += 1  # the class token takes part and changes most
     difference = (decoder.decode_all(changed, mask) - decoded).norm(dim=2)
     assert (difference.argmax(dim=1) == 0).all()
 
 
-# What is told
+# Errors
 
 
 def test_one_view_is_not_enough(views):
@@ -546,7 +546,7 @@ def test_one_view_is_not_enough(views):
         tiny()(views[0], mode='loss')
 
 
-def test_positions_of_another_grid_are_told():
+def test_positions_of_another_grid_are_an_error():
     model, images = tiny(), torch.randn(2, 3, 64, 96)
     with pytest.raises(ValueError, match='num_positions=64 .* 8x12 patches .* set .*img_size'):
         model([images, images], mode='loss')
@@ -565,13 +565,13 @@ def test_positions_of_another_grid_are_told():
         (dict(momentum=1.5), r'momentum=1.5 must lie in \[0, 1\]'),
     ],
 )
-def test_wrong_options_are_told(changes, message):
+def test_invalid_options_are_errors(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny(**changes)
 
 
 def test_masks_are_named_tuples_of_the_generator(views):
-    """Any generator: the two views of a mask that keeps everything see the whole image."""
+    """With a mask that hides nothing, the encoder sees the whole image."""
     model = tiny()
     model.masking.forward = lambda number, grid, *_: keep_all(number, grid)
     mask, _ = model.draw_masks(*views)

@@ -16,7 +16,7 @@ def fixed(decoder):
 
 
 def identity_blocks(decoder):
-    """Blocks that pass their input on, so that only the book-keeping is left."""
+    """Let blocks return their input, so that only the arrangement of tokens is tested."""
     for layer in decoder.layers:
         nn.init.zeros_(layer.attn.proj.weight)
         nn.init.zeros_(layer.ffn.layers[1].weight)
@@ -24,7 +24,7 @@ def identity_blocks(decoder):
 
 
 @pytest.mark.parametrize('num_extra', [0, 1])
-def test_tokens_return_to_their_place_and_masks_fill_the_rest(num_extra):
+def test_tokens_are_restored_and_mask_tokens_fill_the_rest(num_extra):
     decoder = identity_blocks(fixed(TokenDecoder(8, 5, embed_dims=16, depth=2, num_heads=2)))
     mask = RandomMask(0.5)(2, GRID)
     patches = torch.randn(2, 24, 8)
@@ -45,7 +45,7 @@ def test_the_class_token_takes_part_in_the_attention():
 
 @pytest.mark.parametrize('scale', [4, 2, 1, 0.5])
 def test_scale_heads_equal_plain_convolutions(scale):
-    """Against (transposed) convolutions and pooling on channels-first maps."""
+    """Compared with (transposed) convolutions and pooling on channels-first maps."""
     decoder = fixed(ScaleDecoder(8, 5, scale, embed_dims=16, num_heads=2))
     mask, tap = RandomMask(0.5)(2, GRID), torch.randn(2, 13, 8)
     maps = decoder.decode(decoder.input_norm(tap), mask).unflatten(1, GRID).permute(0, 3, 1, 2)
@@ -101,7 +101,7 @@ def test_wrong_scales_and_widths_are_named():
         TokenDecoder(8, 5, embed_dims=18, num_heads=4)
 
 
-def test_a_misfitting_target_is_named():
+def test_a_target_of_another_shape_is_an_error():
     mask = RandomMask(0.5)(1, GRID)
     with pytest.raises(
         ValueError, match=r'prediction is \(1, 24, 5\) but the target is \(1, 24, 6\)'

@@ -1,4 +1,4 @@
-"""Evolved masks in whole models: equal to MAE where they must be, and composed with LocalMIM."""
+"""Evolved masks in whole models: equality with MAE, and combination with LocalMIM."""
 
 import copy
 
@@ -47,22 +47,22 @@ def test_at_the_start_it_is_mae_bit_for_bit_and_the_parser_is_not_called(images)
 @pytest.mark.parametrize('config', [EHM, EPM])
 @pytest.mark.parametrize('momentum', [None, 0.99])
 def test_with_the_mask_fixed_gradients_are_those_of_mae(config, momentum, images):
-    """The parser and the tree leave no trace in the gradient, and the copy gets none."""
+    """The parser and the tree do not affect the gradient, and the copy has none."""
     model, baseline = build_model(config), build_model(BASELINE)
     model.parser = MODELS.build(
         dict(type='EncoderParser', momentum=momentum, backbone=model.backbone)
     )
     model.masking.set_progress(0.6)
-    drawn = []
+    masks = []
     original = model.masking.forward
 
     def record(*args):
-        drawn.append(original(*args))
-        return drawn[-1]
+        masks.append(original(*args))
+        return masks[-1]
 
     model.masking.forward = record
     loss, found = gradients(model, images)
-    baseline.masking.forward = lambda *args: drawn[-1]
+    baseline.masking.forward = lambda *args: masks[-1]
     expected_loss, expected = gradients(baseline, images)
     assert loss == expected_loss
     assert_equal_gradients(found, expected)
@@ -71,25 +71,25 @@ def test_with_the_mask_fixed_gradients_are_those_of_mae(config, momentum, images
 
 @pytest.mark.parametrize('config', [EHM, EPM])
 def test_masks_follow_what_the_model_sees(config, images):
-    """Other weights, other masks; equal weights and seed, equal masks."""
+    """Other weights give other masks; equal weights and seeds give equal masks."""
     model = build_model(config).eval()
     model.masking.set_progress(1.0)
-    drawn = []
+    masks = []
     for scale in (1, 1, 4):
         with torch.no_grad():
             model.parser.encoder.layers[0].attn.qkv.weight.mul_(scale)
         torch.manual_seed(2)
-        drawn.append(model.draw_mask(images).hidden)
-    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    assert (drawn[2].sum(1) == 48).all()
+        masks.append(model.draw_mask(images).hidden)
+    assert torch.equal(masks[0], masks[1]) and not torch.equal(masks[0], masks[2])
+    assert (masks[2].sum(1) == 48).all()
 
 
 def test_attention_is_summed_for_parts(images):
-    """EPM's partition depends on the scale: six layers of four heads sum to 24 over each query."""
+    """The partition depends on the scale: six layers of four heads sum to 24 per query."""
     model = build_model(EPM).eval()
     evidence = model.parser(images)
     assert evidence.sum(2).max() < 24
-    assert evidence.sum(2).mean() > 24 * 0.9  # the rest went to the class token
+    assert evidence.sum(2).mean() > 24 * 0.9  # the rest is attention to the class token
 
 
 def config_of(name):
@@ -109,7 +109,7 @@ def localmim_with_evolved_masks(**masking):
 
 @pytest.mark.parametrize('kind', ['profile', 'feat_cos'])
 def test_localmim_with_evolved_masks(kind, images):
-    """At the start it is LocalMIM; later only the masks differ, and every decoder still learns."""
+    """At the start it equals LocalMIM; later only masks differ, and every decoder learns."""
     model = localmim_with_evolved_masks(affinity=kind)
     baseline = build_model('demo/localmim_vit-tiny_digits.py')
     assert model.parser.evidence_kind == ('features' if kind == 'feat_cos' else 'attention')
@@ -127,7 +127,7 @@ def test_localmim_with_evolved_masks(kind, images):
 
 
 def test_swin_with_evolved_masks(images):
-    """Window attention is not global: features of the last stage group the units, for the batch."""
+    """Window attention is not global, so features of the last stage group the units."""
     path = 'demo/localmim_swin-tiny_digits.py'
     model, evolved = config_of(path), config_of(EHM)
     model.update(masking=evolved.masking, parser=evolved.parser)
@@ -149,7 +149,7 @@ def test_swin_with_evolved_masks(images):
 
 
 def test_any_generator_takes_the_place_of_the_masking(images):
-    """The boxes are attributes: parts instead of a hierarchy, on the same model and parser."""
+    """Components are attributes: parts instead of a hierarchy, with the same parser."""
     model = build_model(EHM).eval()
     model.masking = EvolvedPartMask(0.5)
     model.masking.set_progress(0.5)
@@ -166,7 +166,7 @@ def test_the_state_dict_holds_the_copy_and_downstream_keys_are_mae_s():
     copied = {n for n in names if n.startswith('parser.copy.module.encoder.')}
     prefix = 'parser.copy.module.encoder.'
     assert {n[len(prefix) :] for n in copied} == set(model.backbone.state_dict())
-    for name in copied:  # initialised as the backbone, after it
+    for name in copied:  # initialised from the backbone
         assert torch.equal(names[name], names['backbone.' + name[len(prefix) :]])
 
 
@@ -180,7 +180,7 @@ def test_a_deep_copy_is_independent(images):
     assert torch.equal(model.parser.encoder.cls_token, model.backbone.cls_token)
 
 
-def test_nothing_is_drawn_in_features_mode(images):
+def test_nothing_is_masked_in_tensor_mode(images):
     model, baseline = build_model(EHM).eval(), build_model(BASELINE).eval()
     model.masking.set_progress(1.0)
     assert torch.equal(model(images)[0], baseline(images)[0])
@@ -199,8 +199,8 @@ EVOLVED = sorted((ROOT / 'configs' / 'evolved').glob('*.py'))
 
 
 @pytest.mark.parametrize('path', EVOLVED, ids=lambda path: path.stem)
-def test_configs_differ_from_their_baseline_in_what_is_hidden_alone(path):
-    """One recipe: model boxes, data, optimizer and schedule are the baseline's."""
+def test_configs_differ_from_their_baseline_only_in_what_is_hidden(path):
+    """Model components, data, optimizer and schedule are those of the baseline."""
     cfg, theirs = Config.fromfile(path), Config.fromfile(baseline_of(path))
     expected = theirs.model.type if 'localmim' in path.stem else 'mmmask.EvolvedMIM'
     assert cfg.model.type == expected
@@ -212,7 +212,7 @@ def test_configs_differ_from_their_baseline_in_what_is_hidden_alone(path):
 
 @pytest.mark.parametrize('path', EVOLVED, ids=lambda path: path.stem)
 def test_configs_have_the_released_constants(path):
-    """Ten nodes and γ = 0.5; a copy that moves by 4e-5 a step of 1024 images in 300 epochs."""
+    """Ten nodes and γ = 0.5; a copy with 1 − m = 4e-5 per step of 1024 images in 300 epochs."""
     cfg = Config.fromfile(path)
     masking = MODELS.build(cfg.model.masking)
     assert masking.ratio == 0.75 and masking.exponent == 0.5
@@ -235,8 +235,8 @@ def test_configs_have_the_released_constants(path):
         assert cfg.model.parser.momentum == pytest.approx(1 - rate, abs=1e-9)
 
 
-def test_it_is_short():
-    """The method is its boxes: no step of its own."""
+def test_the_method_is_its_components():
+    """The method defines no step of its own."""
     assert set(vars(EvolvedMIM)) & {'loss', 'forward', 'reconstruct', 'draw_mask'} == set()
 
 

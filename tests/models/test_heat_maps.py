@@ -1,4 +1,4 @@
-"""Heat-maps of every kind of backbone, against a second way to compute them."""
+"""Heat maps of every kind of backbone, compared with a second computation."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def images(*size):
 def vision_transformer(kind=MaskedVisionTransformer, **kwargs):
     torch.manual_seed(0)
     backbone = kind(**VIT, **kwargs)
-    for parameter in backbone.parameters():  # biases and norms that are not trivial
+    for parameter in backbone.parameters():  # no zero biases and unit norms
         parameter.data += 0.1 * torch.randn_like(parameter)
     backbone.eval()  # which does not return it
     return backbone
@@ -44,7 +44,7 @@ def last_tokens(backbone, inputs):
 
 @pytest.mark.parametrize('kind', [MaskedVisionTransformer, VisionTransformer, MoCoV3ViT])
 def test_class_attention(kind):
-    """The map, with the values it weighs, gives back what PyTorch's attention gives."""
+    """The map equals the attention probabilities of PyTorch."""
     backbone, inputs = vision_transformer(kind), images(32, 32)
     with torch.no_grad():
         block = backbone.layers[-1]
@@ -73,12 +73,12 @@ def test_features_of_a_vision_transformer_are_those_before_the_final_norm():
     torch.testing.assert_close(normed, backbone.ln1(tokens), atol=1e-5, rtol=1e-5)
 
 
-def test_the_sum_of_normed_features_says_nothing():
+def test_the_sum_of_normed_features_is_constant():
     tokens = torch.nn.LayerNorm(768)(torch.randn(2, 196, 768) * 5)
     assert tokens.sum(dim=2).abs().max() < 1e-3
 
 
-def test_grids_need_not_be_square_nor_the_size_that_was_declared():
+def test_grids_may_be_oblong_and_differ_from_img_size():
     backbone, inputs = vision_transformer(), images(24, 48)
     maps = heat_map(backbone, inputs, 'feat_sum')
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_resnet():
     assert (features >= 0).all() and features.shape[2:] == (2, 2)
 
 
-def test_smoothing_is_the_mean_of_the_neighbours_that_are_there():
+def test_smoothing_is_the_mean_of_existing_neighbours():
     backbone, inputs = vision_transformer(), images(32, 32)
     plain = heat_map(backbone, inputs)
     smooth = heat_map(backbone, inputs, smooth=True)
@@ -130,7 +130,7 @@ def test_smoothing_is_the_mean_of_the_neighbours_that_are_there():
         torch.testing.assert_close(torch.from_numpy(mean), expected)
 
 
-def test_what_cannot_be_read_is_named():
+def test_networks_without_the_map_are_errors():
     with pytest.raises(ValueError, match="'cls_attn' needs a vision .* ResNet is not: .*feat_sum"):
         heat_map(ResNet(18), images(32, 32))
     without = VisionTransformer(**VIT, with_cls_token=False, out_type='featmap')

@@ -1,4 +1,4 @@
-"""MaskDeep: sizes, what reaches what, and that it learns."""
+"""MaskDeep: sizes, information flow, and learning."""
 
 import copy
 from math import sqrt
@@ -59,7 +59,7 @@ def build_byol(**options):
 
 @pytest.fixture
 def maps():
-    """Leaf tensors in place of stage maps."""
+    """Leaf tensors instead of feature maps."""
     torch.manual_seed(1)
     return [
         torch.randn(4, width, side, side, requires_grad=True)
@@ -75,7 +75,7 @@ def views():
 
 
 def frozen_norms(model):
-    """Norms of projectors and predictors evaluate, so that rows do not meet in them."""
+    """Put all norms into evaluation mode, so that rows do not affect each other."""
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
@@ -160,7 +160,7 @@ def transformer():
 
 
 def test_reading_only_the_queries_changes_nothing(transformer):
-    """Against blocks that compute every row."""
+    """Compared with blocks that compute every row."""
     joint, tokens = transformer('joint'), torch.randn(3, 7, 32)
     sequence = torch.cat([joint.query.expand(3, -1, -1), tokens], dim=1)
     for layer in joint.layers:
@@ -190,10 +190,10 @@ def test_mean_fusion_averages_the_tokens(transformer):
     torch.testing.assert_close(mean(tokens), torch.stack([expected, expected], dim=1))
 
 
-# What reaches what
+# Information flow
 
 
-def test_gradient_is_where_a_group_looks_and_nowhere_else(maps):
+def test_gradient_is_at_the_visible_positions_only(maps):
     model = build()
     groups = model.draw_groups(maps)
     predict(model, maps, groups).square().sum().backward()
@@ -225,7 +225,7 @@ def test_the_encoder_runs_once_for_all_groups(num_groups, views):
 
 
 def test_same_groups_predict_the_same(maps):
-    """And then the loss is that of one group."""
+    """The loss then equals that of one group."""
     model = frozen_norms(build())
     targets = torch.randn(4, 1, 1, 64)
     once = [level[:, :1] for level in model.draw_groups(maps)]
@@ -268,7 +268,7 @@ def test_position_code():
         return F.cosine_similarity(first, second, dim=0).item()
 
     centre = tables[7][24]
-    # The centre of the last level lies between cells 6 and 7 of the one before.
+    # The centre of the last level is between cells 6 and 7 of the level before.
     assert cosine(centre, tables[14][6 * 14 + 6]) == pytest.approx(0.897, abs=1e-3)
     assert cosine(centre, tables[7][25]) == pytest.approx(0.857, abs=1e-3)
     assert cosine(centre, tables[7][0]) == pytest.approx(0.589, abs=1e-3)
@@ -357,7 +357,7 @@ def test_loss_at_the_start_is_near_zero(make, views):
 
 
 def test_a_view_predicts_the_others(views):
-    """Without masks and with evaluating norms, by hand."""
+    """By hand, without masks and with norms in evaluation mode."""
     model = frozen_norms(build_byol())
     views = [*views, views[0].flip(-1)]
     with torch.no_grad():
@@ -375,7 +375,7 @@ def test_a_view_predicts_the_others(views):
     torch.testing.assert_close(model(views, mode='loss')['loss'], expected)
 
 
-def test_levels_have_losses_of_their_own(views):
+def test_levels_have_separate_losses(views):
     model = build(neck=dict(fusion='per_level', global_weight=0.5))
     expected = dict(level0=0.4 / 2.1, level1=0.7 / 2.1, level2=1 / 2.1)
     assert model.neck.weights == pytest.approx({**expected, 'global': 0.5})
@@ -385,7 +385,7 @@ def test_levels_have_losses_of_their_own(views):
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-def test_several_targets_have_queries_and_projectors_of_their_own(views):
+def test_several_targets_have_separate_queries_and_projectors(views):
     targets = ((0, 'mean'), (1, 'mean'), (-1, 'mean'), (-1, 'max'))
     model = build(neck=dict(targets=targets))
     assert model.neck.transformers['masked'].query.shape == (1, 4, 64)
@@ -400,7 +400,7 @@ def test_several_targets_have_queries_and_projectors_of_their_own(views):
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
-# The whole
+# Whole models
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_several_targets_have_queries_and_projectors_of_their_own(views):
     ids=['joint', 'cross', 'mean', 'infonce'],
 )
 def test_it_overfits(options):
-    """32 random images with two fixed views; targets move by 1 % a step and do not collapse."""
+    """32 random images with two fixed views; targets change by 1 % per step, no collapse."""
     model = build(**options, final_momentum=0.99)
     torch.manual_seed(3)
     views = [torch.randn(32, 3, 64, 64) for _ in range(2)]
@@ -478,7 +478,7 @@ def test_any_encoder_with_stage_maps_fits(name, views):
 
 
 def test_pyramid_between_encoder_and_neck(views):
-    """The sum of a level is its own projection plus the coarser ones, repeated; the copy has it."""
+    """A level is its own projection plus the upsampled coarser ones; the copy has a pyramid too."""
     model = build(
         backbone=dict(out_indices=(0, 1, 2, 3)),
         fpn=dict(type='mmmask.FeaturePyramid', out_channels=16, norm_cfg=dict(type='BN')),
@@ -516,7 +516,7 @@ def test_backbone_loads_into_a_plain_resnet(views):
             assert torch.equal(ours, theirs)
 
 
-def test_predict_shows_what_the_loss_saw(views):
+def test_predict_returns_what_the_loss_compares(views):
     model = frozen_norms(build())
     torch.manual_seed(7)
     shown = model(views[0], mode='predict')

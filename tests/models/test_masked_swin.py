@@ -26,7 +26,7 @@ def build(window=7, **kwargs):
     backbone = MaskedSwinTransformer(ARCH, window_size=window, **TAPS, **kwargs)
     backbone.init_weights()
     for name, parameter in backbone.named_parameters():
-        if 'position_bias' in name:  # large enough that a wrong offset shows
+        if 'position_bias' in name:  # large enough to reveal a wrong offset
             torch.nn.init.normal_(parameter)
     backbone.eval()  # mmpretrain's backbones return None here
     return backbone
@@ -49,7 +49,7 @@ def dense_twin(backbone, images, hidden, scrambled):
         for block in stage.blocks:
             window, shift = block.attn.window_size, block.attn.shift_size
             shift = 0 if window >= min(height, width) else shift
-            # As the tokens lie after a cyclic shift; what came round the edge is a region apart.
+            # Tokens after a cyclic shift; those from beyond the edge form a separate region.
             rolled = [(rows - shift) % height, (columns - shift) % width]
             regions = [rolled[0] // window, rolled[1] // window, rows < shift, columns < shift]
             together = torch.stack([region[:, None] == region for region in regions]).all(0)
@@ -58,7 +58,7 @@ def dense_twin(backbone, images, hidden, scrambled):
             offset = (offset + columns[:, None] - columns + window - 1)[together]
             bias = torch.full((layer.num_heads, *together.shape), float('-inf'))
             bias[:, together] = layer.relative_position_bias_table[offset].T
-            # A hidden token sees all of its window, lest it see nothing; nobody sees it.
+            # A hidden token attends to its whole window, to have keys; no token attends to it.
             bias = bias.masked_fill(~is_key & is_key[:, None], float('-inf'))
             normed = block.norm1(tokens)
             query, key, value = layer.qkv(normed).unflatten(2, (3, layer.num_heads, -1)).unbind(2)
@@ -98,7 +98,7 @@ def test_groups_equal_dense_window_attention(size, window, coordinates):
         )
     for index, (tap, twin, other) in enumerate(zip(taps, twins, others, strict=True)):
         torch.testing.assert_close(tap, twin, atol=1e-5, rtol=1e-5)
-        # The first stage knows one kind of coordinates.
+        # The first stage has the same coordinates in both settings.
         assert ((tap - other).abs().max() > 0.01) == (index > 0)
 
 
@@ -197,7 +197,7 @@ def test_initialisation_of_the_reference():
     assert table.std().item() == pytest.approx(0.02, rel=0.1)
 
 
-def test_what_does_not_fit_is_named():
+def test_sizes_masks_and_options_that_do_not_fit_are_errors():
     backbone = build(7)
     with pytest.raises(ValueError, match='200x224 px cannot be cut into mask units of 32 px'):
         backbone.grid(torch.zeros(1, 3, 200, 224))

@@ -6,7 +6,7 @@ from mmmask.masking import RandomMask, keep_all, mask_from_scores
 from mmmask.models import MaskedVisionTransformer
 
 ARCH = dict(embed_dims=32, num_layers=4, num_heads=4, feedforward_channels=64)
-# (size the model was made for, size of the images)
+# (img_size of the model, size of the images)
 SIZES = [(160, 160), (192, 192), (224, 224), (384, 384), ((64, 96), (64, 96)), (64, (96, 32))]
 
 
@@ -60,7 +60,7 @@ def test_hidden_pixels_do_not_reach_the_encoder():
 
 
 def test_tokens_keep_their_own_position():
-    """With constant pixels only the position table tells patches apart."""
+    """With constant pixels, patches differ in the position table only."""
     ours = build(64)
     for layer in ours.layers:
         torch.nn.init.zeros_(layer.attn.proj.weight)
@@ -72,7 +72,7 @@ def test_tokens_keep_their_own_position():
     torch.testing.assert_close(difference, difference[:1].expand_as(difference))
 
 
-def test_initialisation_is_maes():
+def test_initialisation_is_that_of_mae():
     backbone = MaskedVisionTransformer('deit-tiny')
     backbone.init_weights()
     qkv = backbone.layers[0].attn.qkv

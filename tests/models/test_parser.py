@@ -1,4 +1,4 @@
-"""The parser reads what the encoder's own blocks compute."""
+"""The parser reads what the blocks of the encoder compute."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def attention_by_fused_kernel(encoder, images):
 @pytest.mark.parametrize(
     'options', [{}, dict(layer_scale_init_value=0.5), dict(drop_path_rate=0.3, drop_rate=0.2)]
 )
-def test_the_read_block_equals_the_regular_block(options, images):
+def test_run_with_attention_equals_the_regular_block(options, images):
     encoder = build_encoder(**options)
     encoder.eval()
     tokens = torch.randn(3, 17, 24, generator=torch.Generator().manual_seed(2))
@@ -63,7 +63,7 @@ def test_the_read_block_equals_the_regular_block(options, images):
 
 
 def test_attention_by_hand():
-    """One head of width 1, queries 0 and ln 3, keys 1 and 0: odds 1:1, and 3:1."""
+    """One head of width 1, queries 0 and ln 3, keys 1 and 0: odds 1:1 and 3:1."""
     attention = nn.Module()
     attention.num_heads, attention.head_dims, attention.qkv = 1, 1, nn.Identity()
     qkv = torch.tensor([[[0.0, 1.0, 5.0], [torch.log(torch.tensor(3.0)), 0.0, 7.0]]])
@@ -102,14 +102,14 @@ def test_chunks_change_nothing(encoder, images):
     torch.testing.assert_close(parser(images), whole)
 
 
-def test_features_are_the_patches_of_the_last_tap(encoder, images):
+def test_features_are_the_patches_of_the_last_layer(encoder, images):
     features = EncoderParser(encoder, 'features')(images)
     with torch.no_grad():
         assert torch.equal(features, encoder(images)[-1][:, 1:])
 
 
 def test_features_of_a_map():
-    """An encoder that gives a (B, C, h, w) map, as hierarchical networks do."""
+    """An encoder that returns a (B, C, h, w) map, as hierarchical networks do."""
     encoder = nn.Conv2d(3, 6, 8, stride=8)
     encoder.grid = lambda images: (images.shape[2] // 8, images.shape[3] // 8)
     encoder.forward = lambda images: (nn.Conv2d.forward(encoder, images),)
@@ -164,11 +164,11 @@ def test_attention_stays_in_full_precision_under_autocast(encoder, images):
         evidence = parser(images)
     assert evidence.dtype == torch.float32
     torch.testing.assert_close(evidence, expected, atol=0.05, rtol=0.05)
-    assert not torch.equal(evidence, expected)  # the rest of the encoder does run in bf16
+    assert not torch.equal(evidence, expected)  # the rest of the encoder runs in bf16
 
 
 def test_reading_the_online_encoder_under_autocast_leaves_its_gradients(encoder, images):
-    """Autocast remembers weights it has cast; one cast without gradient must not be used again."""
+    """Autocast caches cast weights; a weight cast without gradient must not be reused."""
     parser = EncoderParser(encoder, momentum=None)
     gradients = []
     for read in (False, True):

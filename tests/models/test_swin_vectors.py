@@ -1,4 +1,4 @@
-"""Numbers that the LocalMIM reference implementation gives for Swin."""
+"""Numbers of the LocalMIM reference implementation for Swin."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_tokens_taps_predictions_and_targets_of_swin_b(swin_base, photographs):
 
 
 def test_positions_of_predictions_are_those_of_the_pixels(swin_base):
-    """Without blocks a prediction depends on its own token: hidden units all predict the same."""
+    """Without blocks a prediction depends on its own token only: hidden units are equal."""
     decoder = swin_base.neck.decoders[0]
     mask = shared(UNITS, 1)
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def test_positions_of_predictions_are_those_of_the_pixels(swin_base):
 
 
 def test_random_initialisation_starts_where_the_reference_does():
-    """On noise about 5.2 with HOG and 4.9 with pixels."""
+    """On noise, the loss is about 5.2 with HOG and 4.9 with pixels."""
     noise = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     for name, expected in (('base-hog', 5.2), ('base-pixel', 4.9)):
         model = build_model(CONFIGS[name])
@@ -101,7 +101,7 @@ def test_random_initialisation_starts_where_the_reference_does():
 
 
 def test_zero_predictions_of_both_targets():
-    """0.2222 with HOG, whatever the mask, also on a constant image; 3.9928 with pixels."""
+    """0.2222 with HOG for any mask, also on a constant image; 3.9928 with pixels."""
     noise = torch.randn(2, 3, 224, 224)
     mask = shared(UNITS, 2)
 

@@ -1,4 +1,4 @@
-"""Numbers that the LocalMIM and MAE reference implementations give."""
+"""Numbers of the LocalMIM and MAE reference implementations."""
 
 import re
 
@@ -22,7 +22,7 @@ README = (ROOT / 'configs/localmim/README.md').read_text()
 
 
 def build_on_meta(config):
-    """The model without memory for its weights."""
+    """The model on the meta device."""
     with torch.device('meta'):
         return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
 

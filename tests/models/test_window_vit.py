@@ -1,4 +1,4 @@
-"""The detection backbone and the pyramids against the networks that they stand in for."""
+"""The detection backbone and the pyramids, compared with the networks that they replace."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ WINDOWS = dict(ARCH, global_attn_indexes=[1])
 
 
 def fill(network, seed=0):
-    """Random values everywhere, also where initial values are zero."""
+    """Random values for all parameters, including those that start at zero."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
@@ -76,7 +76,7 @@ def test_gradients_with_and_without_recomputation_and_drop_path_on_both_branches
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
 
-    # An image that both branches drop in all blocks passes through unchanged.
+    # An image that is dropped in both branches of all blocks does not change.
     network = WindowVisionTransformer(
         arch=WINDOWS, img_size=48, patch_size=8, window_size=4, drop_path_rate=0.999_999
     )

@@ -16,7 +16,7 @@ SIZES = [(160, 160), (224, 224), (384, 384), (96, 224), (160, 64)]
 
 
 def texture(*shape: int) -> torch.Tensor:
-    """Noise of sixteen integer levels, so that fp32 and fp64 gradients and hence bins agree."""
+    """Noise with sixteen integer levels: gradients and bins are equal in fp32 and fp64."""
     return torch.randint(16, shape, generator=torch.Generator().manual_seed(0)).float()
 
 
@@ -94,7 +94,7 @@ def test_a_flat_image_has_no_orientation(level):
         assert (target == 0).all()
 
 
-def test_bias_names_one_bin_in_a_flat_image():
+def test_bias_selects_one_bin_in_a_flat_image():
     torch.manual_seed(0)
     generator = HOGTarget(num_bins=18, bias=True)
     targets = generator(torch.full((2, 3, 64, 64), 0.1))
@@ -107,7 +107,7 @@ def test_bias_names_one_bin_in_a_flat_image():
     assert sum(losses).item() == pytest.approx(4 / 18, abs=1e-6)
 
 
-def test_bias_is_a_random_pair_a_scale_kept_in_the_state_dict():
+def test_bias_is_one_random_pair_per_scale_in_the_state_dict():
     torch.manual_seed(0)
     generator = HOGTarget(cell_sizes=(4,) * 1000, bias=True)
     pairs = generator.state_dict()['bias']
@@ -129,7 +129,7 @@ def test_bias_is_a_random_pair_a_scale_kept_in_the_state_dict():
 
 @pytest.mark.parametrize('num_bins', [9, 18])
 @pytest.mark.parametrize('ratio', [0.25, 0.75])
-def test_zero_predictions_lose_one_part_in_num_bins_a_scale(photographs, num_bins, ratio):
+def test_zero_predictions_have_a_loss_of_one_over_num_bins_per_scale(photographs, num_bins, ratio):
     torch.manual_seed(0)
     losses = []
     for target in HOGTarget(num_bins)(photographs[:2] + 0.01 * torch.randn(2, 3, 224, 224)):
@@ -170,7 +170,7 @@ def test_photographs_against_the_reference(photographs):
 
 
 @pytest.mark.parametrize('bias', [False, True])
-def test_fp32_and_without_gradient_whatever_the_surroundings(photographs, bias):
+def test_fp32_and_no_gradient_under_autocast_too(photographs, bias):
     generator = HOGTarget(bias=bias)
     images = photographs.clone().requires_grad_()
     expected = generator(images)
@@ -182,7 +182,7 @@ def test_fp32_and_without_gradient_whatever_the_surroundings(photographs, bias):
         assert torch.equal(target, plain)
 
 
-def test_images_of_half_precision_are_taken_as_they_are(photographs):
+def test_images_in_half_precision_are_accepted(photographs):
     images = photographs[:1].bfloat16()
     for half, full in zip(HOGTarget()(images), HOGTarget()(images.float()), strict=True):
         assert torch.equal(half, full)
@@ -219,7 +219,7 @@ def test_one_gradient_pass_for_all_scales(monkeypatch):
     assert calls == ['sobel_gradients'] + ['cell_histograms'] * 4
 
 
-def test_a_broken_pixel_breaks_its_own_cells_only():
+def test_a_nan_pixel_affects_only_its_own_cells():
     images = texture(1, 1, 32, 32)
     expected = HOGTarget(cell_sizes=8)(images)
     images[0, 0, 4, 4] = math.nan
@@ -231,7 +231,7 @@ def test_a_broken_pixel_breaks_its_own_cells_only():
     assert torch.equal(target[0, ~broken], expected[0, ~broken])
 
 
-def test_the_whole_is_one_graph(photographs):
+def test_the_target_compiles_to_one_graph(photographs):
     torch.manual_seed(0)
     for bias in (False, True):
         generator = HOGTarget(bias=bias)
@@ -241,7 +241,7 @@ def test_the_whole_is_one_graph(photographs):
 
 
 @pytest.mark.parametrize('size', [(64, 100), (100, 64)])
-def test_a_size_the_cells_do_not_divide(size):
+def test_image_sizes_that_cells_do_not_divide_are_errors(size):
     message = f'{size[0]}x{size[1]} px .* cells of 8 px .* multiples of every size'
     with pytest.raises(ValueError, match=message):
         HOGTarget(cell_sizes=(4, 8, 16))(torch.zeros(1, 3, *size))
@@ -250,6 +250,6 @@ def test_a_size_the_cells_do_not_divide(size):
 @pytest.mark.parametrize(
     'wrong', [dict(num_bins=0), dict(cell_sizes=()), dict(cell_sizes=(4, 0)), dict(cell_sizes=-1)]
 )
-def test_nonsense_is_refused(wrong):
+def test_invalid_options_are_errors(wrong):
     with pytest.raises(ValueError, match='must be positive'):
         HOGTarget(**wrong)

@@ -27,7 +27,7 @@ def test_a_patch_by_hand():
 
 
 def test_vectors_are_row_column_channel_with_channel_fastest():
-    # The value says where it is: 100 · channel + 10 · row + column.
+    # A value encodes its position: 100 · channel + 10 · row + column.
     places = [[[100 * c + 10 * y + x for x in range(6)] for y in range(4)] for c in range(3)]
     values = PixelTarget(2, normalize=False)(torch.tensor([places], dtype=torch.float32))
     assert values.shape == (1, 6, 12)
@@ -81,7 +81,7 @@ def test_a_zero_prediction_restores_to_the_mean_of_each_patch():
     torch.testing.assert_close(restored, expected)
 
 
-def test_fp32_and_without_gradient_whatever_the_surroundings():
+def test_fp32_and_no_gradient_under_autocast_too():
     images = noise(2, 3, 32, 32).requires_grad_()
     expected = PixelTarget(16)(images)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -91,6 +91,6 @@ def test_fp32_and_without_gradient_whatever_the_surroundings():
     assert torch.equal(target, expected)
 
 
-def test_a_size_the_patch_does_not_divide():
+def test_image_sizes_that_patches_do_not_divide_are_errors():
     with pytest.raises(ValueError, match='96x100 px .* patches of 16 px'):
         PixelTarget((4, 16))(torch.zeros(1, 3, 96, 100))

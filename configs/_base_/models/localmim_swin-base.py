@@ -1,5 +1,5 @@
-# Swin-B, window 7, at 224 px: 49 units of 32 px, of which 12 are visible. The stages give maps of
-# 28, 14, 7 and 7 tokens a side behind their patch merging, and each predicts HOG on its own map.
+# Swin-B with window 7 at 224 px: 12 of 49 units of 32 px are visible. After their patch merging the
+# stages have maps of 28, 14, 7 and 7 tokens a side, and each predicts HOG on its own map.
 layer_norm = dict(type='LN', eps=1e-6)
 model = dict(
     type='mmmask.LocalMIM',
@@ -22,7 +22,7 @@ model = dict(
         ),
     ),
     masking=dict(type='mmmask.SharedUnitMask', ratio=0.75),
-    # The backbone norms the taps, and a tap has the resolution of its target.
+    # The backbone norms the feature maps, which have the resolution of their targets.
     neck=dict(
         type='mmmask.MultiScaleDecoder',
         decoders=[

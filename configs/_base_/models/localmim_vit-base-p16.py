@@ -1,4 +1,5 @@
-# ViT-B/16 at 224 px. Taps after blocks 2, 4, 10, 12 predict HOG on 56, 28, 14 and 7 cells a side.
+# ViT-B/16 at 224 px. The outputs of blocks 2, 4, 10 and 12 predict HOG on 56, 28, 14 and 7 cells a
+# side.
 model = dict(
     type='mmmask.LocalMIM',
     data_preprocessor=dict(
@@ -13,7 +14,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         out_indices=[1, 3, 9, 11],
-        final_norm=False,  # each decoder norms its own tap
+        final_norm=False,  # each decoder norms its own input
     ),
     masking=dict(type='mmmask.RandomMask', ratio=0.75),
     neck=dict(
