@@ -35,7 +35,7 @@ class MomentumCopy(AveragedModel):
     ) -> None:
         for name, value in (('momentum', momentum), ('final_momentum', final_momentum)):
             if value is not None and not 0 <= value <= 1:
-                raise ValueError(f'{name}={value} must lie in [0, 1]; for example 0.99 to 0.9999.')
+                raise ValueError(f'{name}={value} must lie in [0, 1], for example 0.99 to 0.9999.')
         online = nn.ModuleDict(modules)
         super().__init__(online, multi_avg_fn=self._average)
         self.requires_grad_(False)

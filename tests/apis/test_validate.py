@@ -261,8 +261,8 @@ WRONG = {
     ),
     'fewer taps than decoders': (
         dict(model__backbone__out_indices=[1, 3, 5]),
-        'model.neck: 4 decoders do not fit 3 feature maps of backbone.out_indices: give as '
-        'many of both',
+        'model.neck: 4 decoders do not fit 3 feature maps of backbone.out_indices: the '
+        'numbers must be equal',
     ),
     'image that patches do not tile': (
         dict(model__backbone__img_size=60),
@@ -298,7 +298,8 @@ WRONG = {
     ),
     'fewer cell sizes than decoders': (
         dict(model__target_generator__cell_sizes=(2, 4, 8)),
-        'model.neck: 4 decoders do not fit 3 scales of the target generator: give as many of both',
+        'model.neck: 4 decoders do not fit 3 scales of the target generator: the numbers must be '
+        'equal',
     ),
     'cell size of another grid': (
         dict(model__target_generator__cell_sizes=(2, 4, 8, 32)),

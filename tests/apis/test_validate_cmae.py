@@ -10,12 +10,12 @@ WRONG = {
     'temperature': (
         MAO,
         dict(model__contrast_head__temperature=0),
-        'model.contrast_head.temperature=0 must be above 0; usual is 0.07 to 1',
+        'model.contrast_head.temperature=0 must be above 0, for example 0.07 to 1',
     ),
     'momentum': (
         HUANG,
         dict(model__momentum=1.2),
-        'model.momentum=1.2 must lie in [0, 1]; usual is 0.99 to 0.9999',
+        'model.momentum=1.2 must lie in [0, 1], for example 0.99 to 0.9999',
     ),
     'no hook for the copy': (
         MAO,

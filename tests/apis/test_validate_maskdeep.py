@@ -34,8 +34,8 @@ WRONG = {
             model__backbone__out_indices=(0, 1, 2),
             model__neck__in_channels=(16, 32, 64),
         ),
-        'model.backbone.out_indices=(0, 1, 2) must end with 3, the last stage: the target is '
-        'pooled from it',
+        'model.backbone.out_indices=(0, 1, 2) must end with 3, the last stage, from which '
+        'the target is pooled',
     ),
     'ratios for other levels': (
         dict(model__masking__ratios=(0.5, 0.5)),
@@ -66,7 +66,7 @@ WRONG = {
     ),
     'a momentum above one': (
         dict(model__momentum=1.1),
-        'model.momentum=1.1 must lie in [0, 1]; usual is 0.99 to 0.9999',
+        'model.momentum=1.1 must lie in [0, 1], for example 0.99 to 0.9999',
     ),
     'a monitor of something else': (
         dict(default_hooks__collapse__module='target.module.projectors.1'),
