@@ -319,7 +319,7 @@ def test_crop_that_patches_do_not_tile():
     place = 'train_dataloader.dataset.pipeline.0.scale'
     assert errors(demo('mae_vit', **{place.replace('.', '__'): (60, 64)})) == [
         f'{place}=(60, 64): images of 60x64 px cannot be cut into patches of 8 px: change the crop '
-        'size of the data pipeline or patch_size'
+        'size in the data pipeline, or patch_size'
     ]
 
 
