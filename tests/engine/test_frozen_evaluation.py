@@ -232,7 +232,7 @@ def test_a_trained_model_is_tested_whole_or_not_at_all(folder, checkpoint, tmp_p
         monkeypatch.setattr(sys, 'argv', command)
         runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
 
-    with pytest.raises(SystemExit, match='none.pth.: does not exist, correct the path'):
+    with pytest.raises(SystemExit, match='none.pth. does not exist: correct the path'):
         test(tmp_path / 'none.pth')
     with pytest.raises(SystemExit, match='(?s)missing keys in source .*head.* use --pretrained'):
         test(checkpoint)

@@ -1,5 +1,6 @@
-# ImageNet-1K with labels: data/imagenet/{train,val}/<class>/*.JPEG
-# Colours are BGR until the data preprocessor, and so are the fill values.
+# Images with labels: train/<class>/* and val/<class>/* in the folder or .zip file DATA, by default
+# ImageNet-1K. Colours are BGR until the data preprocessor, and so are the fill values.
+source = '{{$DATA:data/imagenet}}'
 random_flip = dict(type='mmpretrain.RandomFlip', prob=0.5)
 # rand-m9-mstd0.5-inc1
 rand_augment = dict(
@@ -27,7 +28,8 @@ train_dataloader = dict(
     sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     dataset=dict(
         type='mmmask.ImageFolder',
-        source='data/imagenet/train',
+        source=source,
+        prefix='train',
         with_label=True,
         pipeline=[
             dict(
@@ -49,7 +51,8 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmmask.ImageFolder',
-        source='data/imagenet/val',
+        source=source,
+        prefix='val',
         with_label=True,
         pipeline=[
             dict(
@@ -65,5 +68,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmpretrain.Accuracy', topk=(1, 5))
+topk = (1, 5) if int('{{$NUM_CLASSES:1000}}') > 5 else (1,)
+val_evaluator = dict(type='mmpretrain.Accuracy', topk=topk)
 test_evaluator = val_evaluator

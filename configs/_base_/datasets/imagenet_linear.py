@@ -1,18 +1,10 @@
-# ImageNet-1K with labels, cropped and flipped and nothing else.
+# Images with labels, cropped and flipped and nothing else.
 _base_ = 'imagenet_finetune.py'
 
+crop = dict(
+    type='mmpretrain.RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'
+)
 train_dataloader = dict(
     batch_size=2048,
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='mmpretrain.RandomResizedCrop',
-                scale=224,
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            {{_base_.random_flip}},
-            dict(type='mmpretrain.PackInputs'),
-        ],
-    ),
+    dataset=dict(pipeline=[crop, _base_.random_flip, dict(type='mmpretrain.PackInputs')]),
 )

@@ -6,7 +6,6 @@ train_dataloader = dict(
     num_workers=2,
     dataset=dict(
         source=source,
-        prefix='train',
         pipeline=[
             dict(
                 type='mmpretrain.RandomResizedCrop',
@@ -14,15 +13,14 @@ train_dataloader = dict(
                 backend='pillow',
                 interpolation='bicubic',
             ),
-            {{_base_.random_flip}},
-            {{_base_.rand_augment}},
-            {{_base_.random_erasing}},
+            _base_.random_flip,
+            _base_.rand_augment,
+            _base_.random_erasing,
             dict(type='mmpretrain.PackInputs'),
         ],
     ),
 )
 val_dataloader = dict(
-    num_workers=2,
-    dataset=dict(source=source, prefix='val', pipeline=[dict(type='mmpretrain.PackInputs')]),
+    num_workers=2, dataset=dict(source=source, pipeline=[dict(type='mmpretrain.PackInputs')])
 )
 test_dataloader = val_dataloader

@@ -1,9 +1,10 @@
-# The mean of the patch tokens, a new LayerNorm (the backbone's ln2), a linear layer.
+# The mean of the patch tokens, a new LayerNorm (the backbone's ln2), and a linear layer.
+num_classes = int('{{$NUM_CLASSES:1000}}')
 model = dict(
     type='mmpretrain.ImageClassifier',
     data_preprocessor=dict(
         type='mmpretrain.ClsDataPreprocessor',
-        num_classes=1000,
+        num_classes=num_classes,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         to_rgb=True,
@@ -19,7 +20,7 @@ model = dict(
     ),
     head=dict(
         type='mmpretrain.LinearClsHead',
-        num_classes=1000,
+        num_classes=num_classes,
         in_channels=768,
         loss=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=2e-5),

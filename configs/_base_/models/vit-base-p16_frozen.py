@@ -1,4 +1,4 @@
-# Features of a backbone that nothing changes: class token and patch tokens, normed at the end.
+# Features of a backbone that is not trained: class token and patch tokens after the final norm.
 model = dict(
     type='mmpretrain.ImageClassifier',
     data_preprocessor=dict(

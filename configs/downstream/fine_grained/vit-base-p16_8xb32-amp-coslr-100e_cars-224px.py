@@ -5,4 +5,5 @@ images = dict(type='mmpretrain.StanfordCars', data_root='data/stanford-cars')
 train_dataloader = dict(dataset=images)
 val_dataloader = dict(dataset=images)
 test_dataloader = val_dataloader
-model = dict(data_preprocessor=dict(num_classes=196), head=dict(num_classes=196))
+classes = dict(num_classes=196)
+model = dict(data_preprocessor=classes, head=classes)

@@ -1,21 +1,46 @@
-_base_ = [
-    '../../_base_/models/vit-base-p16_classifier.py',
-    '../../_base_/datasets/fine_grained.py',
-    '../../_base_/schedules/finetune_adamw.py',
-    '../../_base_/runtime/default.py',
-]
-default_scope = 'mmpretrain'
+_base_ = '../folder/vit-base-p16_finetune.py'
 
 # CUB-200-2011: images/, images.txt, image_class_labels.txt, train_test_split.txt
-# MAE's fine-tuning without mixup, cutmix and erasing; lr = 2e-3 * (8 GPUs * 32) / 1024 = 5e-4
-images = dict(type='mmpretrain.CUB', data_root='data/CUB_200_2011')
-train_dataloader = dict(dataset=dict(split='train', **images))
-val_dataloader = dict(dataset=dict(split='test', **images))
-test_dataloader = val_dataloader
-model = dict(data_preprocessor=dict(num_classes=200), head=dict(num_classes=200), train_cfg=None)
-optim_wrapper = dict(
-    optimizer=dict(lr=5e-4),
-    paramwise_cfg=dict(layer_decay_rate=0.65, no_decay=('pos_embed', 'cls_token')),
+# MAE's fine-tuning without mixup, cutmix and erasing. lr = 2e-3 * (8 GPUs * 32) / 1024 = 5e-4
+resize = dict(
+    type='mmpretrain.ResizeEdge',
+    scale=256,
+    edge='short',
+    backend='pillow',
+    interpolation='bicubic',
 )
-param_scheduler = dict(warmup_epochs=5, eta_min=1e-6)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
+images = dict(type='mmpretrain.CUB', data_root='data/CUB_200_2011')
+train_dataloader = dict(
+    batch_size=32,
+    dataset=dict(
+        _delete_=True,
+        **images,
+        split='train',
+        pipeline=[
+            dict(type='mmpretrain.LoadImageFromFile'),
+            resize,
+            dict(type='mmpretrain.RandomCrop', crop_size=224),
+            _base_.random_flip,
+            dict(type='mmpretrain.PackInputs'),
+        ],
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        **images,
+        split='test',
+        pipeline=[
+            dict(type='mmpretrain.LoadImageFromFile'),
+            resize,
+            dict(type='mmpretrain.CenterCrop', crop_size=224),
+            dict(type='mmpretrain.PackInputs'),
+        ],
+    )
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1,))
+test_evaluator = val_evaluator
+classes = dict(num_classes=200)
+model = dict(data_preprocessor=classes, head=classes, train_cfg=None)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))

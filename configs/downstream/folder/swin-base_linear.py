@@ -1,12 +1,14 @@
-_base_ = '../imagenet/swin-base_linear_8xb2048-amp-coslr-90e_in1k.py'
+_base_ = ['vit-base-p16_linear.py', '../../_base_/models/swin-base.py']
 
-# A linear probe, on any folder or zip of train/<class>/* and val/<class>/*:
-# DATA=data/clothing10.zip NUM_CLASSES=10 tools/dist_train.sh CONFIG ... 8 --pretrained CHECKPOINT
-source = '{{$DATA:data/folder}}'
-num_classes = int('{{$NUM_CLASSES:10}}')
-train_dataloader = dict(dataset=dict(source=source, prefix='train'))
-val_dataloader = dict(dataset=dict(source=source, prefix='val'))
-test_dataloader = val_dataloader
-val_evaluator = dict(topk=(1,))
-test_evaluator = val_evaluator
-model = dict(data_preprocessor=dict(num_classes=num_classes), head=dict(num_classes=num_classes))
+# MAE's linear probe on the mean of the last map; nothing is published for Swin.
+width = 1024
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone, frozen_stages=3),
+    neck=[
+        dict(type='mmpretrain.GlobalAveragePooling'),
+        dict(type='mmpretrain.ClsBatchNormNeck', input_features=width),
+    ],
+    head=dict(in_channels=width),
+)
+# mmpretrain's Swin freezes its stages when training starts, after DDP has registered gradients.
+find_unused_parameters = True

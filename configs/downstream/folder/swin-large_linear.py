@@ -1,12 +1,8 @@
-_base_ = '../imagenet/swin-large_linear_8xb2048-amp-coslr-90e_in1k.py'
+_base_ = 'swin-base_linear.py'
 
-# A linear probe, on any folder or zip of train/<class>/* and val/<class>/*:
-# DATA=data/clothing10.zip NUM_CLASSES=10 tools/dist_train.sh CONFIG ... 8 --pretrained CHECKPOINT
-source = '{{$DATA:data/folder}}'
-num_classes = int('{{$NUM_CLASSES:10}}')
-train_dataloader = dict(dataset=dict(source=source, prefix='train'))
-val_dataloader = dict(dataset=dict(source=source, prefix='val'))
-test_dataloader = val_dataloader
-val_evaluator = dict(topk=(1,))
-test_evaluator = val_evaluator
-model = dict(data_preprocessor=dict(num_classes=num_classes), head=dict(num_classes=num_classes))
+width = 1536
+model = dict(
+    backbone=_base_.swin_large,
+    neck=[_base_.model.neck[0], dict(_base_.model.neck[1], input_features=width)],
+    head=dict(in_channels=width),
+)

@@ -1,7 +1,3 @@
-_base_ = '../imagenet/vit-large-p16_knn_in1k.py'
+_base_ = 'vit-base-p16_knn.py'
 
-# k-NN on any folder or zip archive of train/<class>/* and val/<class>/*:
-# DATA=data/clothing10.zip python tools/test.py CONFIG --pretrained CHECKPOINT
-source = '{{$DATA:data/folder}}'
-test_dataloader = dict(dataset=dict(source=source, prefix='val'))
-test_cfg = dict(bank=dict(source=source, prefix='train'))
+model = dict(backbone=dict(arch='large'))

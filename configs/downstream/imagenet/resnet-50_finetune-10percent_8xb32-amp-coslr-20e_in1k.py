@@ -1,26 +1,11 @@
-_base_ = [
-    '../../_base_/models/resnet-50_classifier.py',
-    '../../_base_/datasets/imagenet_linear.py',
-    '../../_base_/schedules/linear_lars.py',
-    '../../_base_/runtime/default.py',
-]
-default_scope = 'mmpretrain'
+_base_ = '../folder/resnet-50_finetune.py'
 
-# SwAV's recipe, rates as recalled: 0.01 for the backbone and 0.2 for the new layer at batch 256.
-# The published list: --cfg-options train_dataloader.dataset.subset=10percent.txt
-train_dataloader = dict(batch_size=32, dataset=dict(subset=0.1))
-model = dict(
-    head=dict(
-        loss=dict(_delete_=True, type='mmpretrain.CrossEntropyLoss'),
-        init_cfg=dict(type='Normal', layer='Linear', std=0.01),
-    ),
-    train_cfg=None,  # neither mixup nor cutmix
-)
+# SwAV's recipe, its rates from memory: 0.01 for the backbone and 0.2 for the new layer at batch
+# 256, not scaled with the batch. The published list of images:
+# --cfg-options train_dataloader.dataset.subset=10percent.txt
+train_dataloader = dict(dataset=dict(subset=0.1))
 auto_scale_lr = None
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0),
-    paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=20))),
+    optimizer=dict(weight_decay=0.0), paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=20)))
 )
-param_scheduler = dict(warmup_epochs=0)
 train_cfg = dict(max_epochs=20)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))

@@ -1,6 +1,6 @@
 _base_ = 'resnet-50_linear_8xb512-amp-coslr-90e_in1k.py'
 
-# MoCo's linear probe, as recalled: a very large rate at batch 256, no decay, two steps down.
+# MoCo's linear probe, from memory: a very large rate at batch 256, no weight decay, two steps down.
 # lr = 30 * (8 GPUs * 32) / 256 = 30
 train_dataloader = dict(batch_size=32)
 optim_wrapper = dict(

@@ -1,9 +1,7 @@
 _base_ = [
     '../../_base_/models/swin-base_frozen.py',
     '../../_base_/datasets/copydays.py',
-    '../../_base_/runtime/default.py',
+    '../../_base_/runtime/classification.py',
 ]
-default_scope = 'mmpretrain'
 
-# tools/test.py ... --pretrained CHECKPOINT
 model = dict(backbone=dict(out_indices=(0, 1, 2, 3)))

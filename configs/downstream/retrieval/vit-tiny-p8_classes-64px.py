@@ -5,7 +5,7 @@ folder = dict(
     type='mmmask.ImageFolder',
     source='{{$DATA:data/images}}',
     with_label=True,
-    pipeline={{_base_.pipeline}},
+    pipeline=_base_.pipeline,
 )
 test_dataloader = dict(dataset=dict(_delete_=True, prefix='train', **folder))
 test_cfg = dict(queries=dict(_delete_=True, classes=dict(folder, prefix='val')), top=None)

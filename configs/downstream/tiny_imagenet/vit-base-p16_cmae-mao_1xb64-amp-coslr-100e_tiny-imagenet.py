@@ -1,25 +1,15 @@
-_base_ = [
-    '../../_base_/models/vit-base-p16_classifier.py',
-    '../../_base_/datasets/imagenet_finetune.py',
-    '../../_base_/schedules/finetune_adamw.py',
-    '../../_base_/runtime/default.py',
-]
-default_scope = 'mmpretrain'  # whose RandAugment names its parts without a scope
+_base_ = '../imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_in1k.py'
 
 # The same for the CMAE of Mao et al. and its MAE baseline. Images are enlarged to 224 px.
+# lr = 1e-3 * 64 / 256 = 2.5e-4
 source = 'data/tiny-imagenet.zip'
-train_dataloader = dict(batch_size=64, dataset=dict(source=source, prefix='train'))
-val_dataloader = dict(dataset=dict(source=source, prefix='val'))
+train_dataloader = dict(batch_size=64, dataset=dict(source=source))
+val_dataloader = dict(dataset=dict(source=source))
 test_dataloader = val_dataloader
+classes = dict(num_classes=200)
 model = dict(
-    data_preprocessor=dict(num_classes=200),
-    head=dict(num_classes=200),
+    data_preprocessor=classes,
+    head=classes,
     train_cfg=None,  # neither mixup nor cutmix
 )
-optim_wrapper = dict(
-    # lr = 1e-3 * 64 / 256 = 2.5e-4
-    optimizer=dict(lr=2.5e-4),
-    paramwise_cfg=dict(layer_decay_rate=0.75, no_decay=('pos_embed', 'cls_token')),
-)
-param_scheduler = dict(warmup_epochs=5)
-default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))
+optim_wrapper = dict(optimizer=dict(lr=2.5e-4), paramwise_cfg=dict(layer_decay_rate=0.75))

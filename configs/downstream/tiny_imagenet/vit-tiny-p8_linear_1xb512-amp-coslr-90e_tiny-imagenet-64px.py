@@ -1,26 +1,31 @@
-_base_ = '../imagenet/vit-base-p16_linear_8xb2048-amp-coslr-90e_in1k.py'
+_base_ = '../folder/vit-base-p16_linear.py'
 
 # For configs/*/*_vit-tiny-p8_1xb256-amp-coslr-200e_tiny-imagenet-64px.py
 # lr = 0.1 * 512 / 256 = 0.2
-source = 'data/tiny-imagenet.zip'
+classes = dict(num_classes=200)
+width = 192
 model = dict(
-    data_preprocessor=dict(num_classes=200),
+    data_preprocessor=classes,
     backbone=dict(
         arch=dict(
-            _delete_=True, embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768
+            _delete_=True,
+            embed_dims=width,
+            num_layers=12,
+            num_heads=3,
+            feedforward_channels=4 * width,
         ),
         img_size=64,
         patch_size=8,
     ),
-    neck=dict(input_features=192),
-    head=dict(num_classes=200, in_channels=192),
+    neck=dict(input_features=width),
+    head=dict(classes, in_channels=width),
 )
+source = 'data/tiny-imagenet.zip'
 train_dataloader = dict(
     batch_size=512,
     num_workers=2,
     dataset=dict(
         source=source,
-        prefix='train',
         pipeline=[
             dict(
                 type='mmpretrain.RandomResizedCrop',
@@ -28,13 +33,12 @@ train_dataloader = dict(
                 backend='pillow',
                 interpolation='bicubic',
             ),
-            dict(type='mmpretrain.RandomFlip', prob=0.5),
+            _base_.random_flip,
             dict(type='mmpretrain.PackInputs'),
         ],
     ),
 )
 val_dataloader = dict(
-    num_workers=2,
-    dataset=dict(source=source, prefix='val', pipeline=[dict(type='mmpretrain.PackInputs')]),
+    num_workers=2, dataset=dict(source=source, pipeline=[dict(type='mmpretrain.PackInputs')])
 )
 test_dataloader = val_dataloader

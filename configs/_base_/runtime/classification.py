@@ -1,0 +1,3 @@
+_base_ = 'default.py'
+default_scope = 'mmpretrain'  # its RandAugment names the policies without a scope
+default_hooks = dict(checkpoint=dict(save_best='accuracy/top1'))

@@ -1,5 +1,0 @@
-_base_ = 'swin-base_localmim-100e_8xb128-amp-coslr-100e_in1k.py'
-
-# The recipe for all labels on 10 % of them, of each class. To use the published list instead:
-# --cfg-options train_dataloader.dataset.subset=10percent.txt
-train_dataloader = dict(dataset=dict(subset=0.1))

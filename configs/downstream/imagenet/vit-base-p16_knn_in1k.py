@@ -1,8 +1,0 @@
-_base_ = [
-    '../../_base_/models/vit-base-p16_frozen.py',
-    '../../_base_/datasets/imagenet_knn.py',
-    '../../_base_/runtime/default.py',
-]
-default_scope = 'mmpretrain'
-
-# tools/test.py ... --pretrained CHECKPOINT

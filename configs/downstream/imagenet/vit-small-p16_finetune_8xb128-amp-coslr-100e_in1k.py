@@ -1,5 +1,0 @@
-_base_ = 'vit-base-p16_finetune_8xb128-amp-coslr-100e_in1k.py'
-
-# Nothing is published for a ViT-S: ViT-B's recipe with a weaker layer decay.
-model = dict(backbone=dict(arch='deit-small'), head=dict(in_channels=384))
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))
