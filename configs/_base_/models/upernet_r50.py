@@ -1,4 +1,12 @@
+# UPerNet for 150 classes at 512 x 512.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
+head = dict(
+    num_classes=150,
+    norm_cfg=norm_cfg,
+    align_corners=False,
+    dropout_ratio=0.1,
+    loss_decode=dict(type='mmseg.CrossEntropyLoss', loss_weight=1.0),
+)
 model = dict(
     type='mmseg.EncoderDecoder',
     data_preprocessor=dict(
@@ -23,11 +31,7 @@ model = dict(
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
         channels=512,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', loss_weight=1.0),
+        **head,
     ),
     auxiliary_head=dict(
         type='mmseg.FCNHead',
@@ -36,11 +40,7 @@ model = dict(
         channels=256,
         num_convs=1,
         concat_input=False,
-        dropout_ratio=0.1,
-        num_classes=150,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', loss_weight=0.4),
+        **head | dict(loss_decode=dict(type='mmseg.CrossEntropyLoss', loss_weight=0.4)),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),

@@ -1,13 +1,18 @@
-_base_ = 'upernet_small.py'
+# The network of configs/demo and the layers whose feature maps it decodes: 256 tokens of 8 px.
+_base_ = 'upernet_r50.py'
 
-# The network of configs/demo and the layers that it tapped: 256 tokens of 8 px.
+norm_cfg = dict(type='BN', requires_grad=True)
+crop_size = (128, 128)
+width = 128
+head = dict(channels=64, num_classes=2, norm_cfg=norm_cfg)
 model = dict(
+    data_preprocessor=dict(size=crop_size),
     backbone=dict(
         _delete_=True,
         type='mmseg.MAE',
-        img_size=(128, 128),
+        img_size=crop_size,
         patch_size=8,
-        embed_dims=128,
+        embed_dims=width,
         num_layers=6,
         num_heads=4,
         mlp_ratio=4,
@@ -17,10 +22,10 @@ model = dict(
     ),
     neck=dict(
         type='mmmask.AveragePoolPyramid',
-        embed_dim=128,
+        embed_dim=width,
         rescales=[2, 1, 0.5, 0.25],
         norm_cfg=dict(type='BN'),
     ),
-    decode_head=dict(in_channels=[128, 128, 128, 128]),
-    auxiliary_head=dict(in_channels=128),
+    decode_head=dict(head, in_channels=[width] * 4),
+    auxiliary_head=dict(head, in_channels=width),
 )

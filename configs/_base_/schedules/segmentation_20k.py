@@ -1,7 +1,6 @@
 _base_ = 'segmentation_160k.py'
 
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type='PolyLR', eta_min=0.0, power=1.0, by_epoch=False, begin=1500, end=20_000),
-]
-train_cfg = dict(max_iters=20_000, val_interval=2_000)
+max_iters = 20_000
+param_scheduler = [_base_.param_scheduler[0], dict(_base_.param_scheduler[1], end=max_iters)]
+train_cfg = dict(max_iters=max_iters, val_interval=2_000)
+default_hooks = dict(checkpoint=dict(interval=2_000))

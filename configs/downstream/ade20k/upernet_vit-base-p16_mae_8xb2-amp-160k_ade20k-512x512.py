@@ -2,12 +2,7 @@ _base_ = [
     '../../_base_/models/upernet_vit-base-p16_mae.py',
     '../../_base_/datasets/ade20k.py',
     '../../_base_/schedules/segmentation_160k.py',
-    '../../_base_/runtime/segmentation.py',
 ]
 
-# tools/train.py ... --pretrained CHECKPOINT; batch = 8 GPUs * 2 = 16
+# batch = 8 GPUs * 2 = 16
 # Published for 1600 epochs of MAE: 48.13 mIoU, 48.70 with several scales and flips.
-optim_wrapper = dict(
-    constructor='mmmask.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.65),
-)

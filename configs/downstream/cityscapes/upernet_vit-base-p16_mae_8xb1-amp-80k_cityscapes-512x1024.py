@@ -2,19 +2,15 @@ _base_ = [
     '../../_base_/models/upernet_vit-base-p16_mae.py',
     '../../_base_/datasets/cityscapes.py',
     '../../_base_/schedules/segmentation_80k.py',
-    '../../_base_/runtime/segmentation.py',
 ]
 
 # batch = 8 GPUs * 1 = 8
+classes = dict(num_classes=19)
+crop_size = (512, 1024)
 model = dict(
-    data_preprocessor=dict(size=(512, 1024)),
-    backbone=dict(img_size=(512, 1024)),
-    decode_head=dict(num_classes=19),
-    auxiliary_head=dict(num_classes=19),
-    test_cfg=dict(crop_size=(512, 1024), stride=(341, 683)),
+    data_preprocessor=dict(size=crop_size),
+    backbone=dict(img_size=crop_size),
+    decode_head=classes,
+    auxiliary_head=classes,
+    test_cfg=dict(crop_size=crop_size, stride=(341, 683)),
 )
-optim_wrapper = dict(
-    constructor='mmmask.LayerDecayOptimWrapperConstructor',
-    paramwise_cfg=dict(layer_decay_rate=0.65),
-)
-default_hooks = dict(checkpoint=dict(interval=8_000))

@@ -2,19 +2,8 @@ _base_ = [
     '../../_base_/models/upernet_swin-base.py',
     '../../_base_/datasets/voc12aug.py',
     '../../_base_/schedules/segmentation_20k.py',
-    '../../_base_/runtime/segmentation.py',
 ]
 
 # batch = 8 GPUs * 2 = 16
-model = dict(decode_head=dict(num_classes=21), auxiliary_head=dict(num_classes=21))
-optim_wrapper = dict(
-    optimizer=dict(lr=6e-5, weight_decay=0.01),
-    paramwise_cfg=dict(
-        custom_keys={
-            'absolute_pos_embed': dict(decay_mult=0.0),
-            'relative_position_bias_table': dict(decay_mult=0.0),
-            'norm': dict(decay_mult=0.0),
-        }
-    ),
-)
-default_hooks = dict(checkpoint=dict(interval=2_000))
+classes = dict(num_classes=21)
+model = dict(decode_head=classes, auxiliary_head=classes)
