@@ -1,21 +1,14 @@
 data_root = 'data/coco/'
-
-train_pipeline = [
+load = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='mmdet.Resize', scale=(1333, 800), keep_ratio=True),
-    dict(type='mmdet.RandomFlip', prob=0.5),
-    dict(type='mmdet.PackDetInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmdet.Resize', scale=(1333, 800), keep_ratio=True),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='mmdet.PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+resize = dict(type='mmdet.Resize', scale=(1333, 800), keep_ratio=True)
+flip_and_pack = [dict(type='mmdet.RandomFlip', prob=0.5), dict(type='mmdet.PackDetInputs')]
+pack_for_test = dict(
+    type='mmdet.PackDetInputs',
+    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+)
 
 train_dataloader = dict(
     batch_size=2,
@@ -29,7 +22,7 @@ train_dataloader = dict(
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=train_pipeline,
+        pipeline=[*load, resize, *flip_and_pack],
     ),
 )
 val_dataloader = dict(
@@ -43,7 +36,7 @@ val_dataloader = dict(
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
         test_mode=True,
-        pipeline=test_pipeline,
+        pipeline=[load[0], resize, load[1], pack_for_test],
     ),
 )
 test_dataloader = val_dataloader

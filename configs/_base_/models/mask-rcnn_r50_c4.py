@@ -1,15 +1,14 @@
+# The fourth stage of the network is the shared head of the regions, with one more norm.
 _base_ = 'mask-rcnn_r50_fpn.py'
 
-# The fourth stage of the network is the shared head of the regions, with one more norm.
-norm_cfg = dict(type='SyncBN', requires_grad=True)
 custom_imports = dict(imports=['mmpretrain.models.utils.res_layer_extra_norm'])
-roi_layer = dict(type='RoIAlign', output_size=14, sampling_ratio=0)
+channels, region_channels = 1024, 2048
 model = dict(
     backbone=dict(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)),
     neck=None,
     rpn_head=dict(
-        in_channels=1024,
-        feat_channels=1024,
+        in_channels=channels,
+        feat_channels=channels,
         anchor_generator=dict(scales=[2, 4, 8, 16, 32], strides=[16]),
     ),
     roi_head=dict(
@@ -20,36 +19,31 @@ model = dict(
             stride=2,
             dilation=1,
             style='pytorch',
-            norm_cfg=norm_cfg,
+            norm_cfg=_base_.norm_cfg,
             norm_eval=False,
         ),
-        bbox_roi_extractor=dict(roi_layer=roi_layer, out_channels=1024, featmap_strides=[16]),
+        bbox_roi_extractor=dict(
+            roi_layer=dict(output_size=14), out_channels=channels, featmap_strides=[16]
+        ),
         bbox_head=dict(
             _delete_=True,
             type='mmdet.BBoxHead',
             with_avg_pool=True,
             roi_feat_size=7,
-            in_channels=2048,
+            in_channels=region_channels,
             num_classes=80,
-            bbox_coder=dict(
-                type='mmdet.DeltaXYWHBBoxCoder',
-                target_means=[0.0, 0.0, 0.0, 0.0],
-                target_stds=[0.1, 0.1, 0.2, 0.2],
-            ),
+            bbox_coder=_base_.bbox_coder,
             reg_class_agnostic=False,
             loss_cls=dict(type='mmdet.CrossEntropyLoss'),
             loss_bbox=dict(type='mmdet.L1Loss'),
         ),
         mask_roi_extractor=None,
-        mask_head=dict(num_convs=0, in_channels=2048, norm_cfg=None),
+        mask_head=dict(num_convs=0, in_channels=region_channels, norm_cfg=None),
     ),
     train_cfg=dict(
         rpn=dict(allowed_border=0),
         rpn_proposal=dict(nms_pre=12000, max_per_img=2000),
-        rcnn=dict(
-            assigner=dict(match_low_quality=False),
-            mask_size=14,
-        ),
+        rcnn=dict(assigner=dict(match_low_quality=False), mask_size=14),
     ),
     test_cfg=dict(rpn=dict(nms_pre=6000)),
 )

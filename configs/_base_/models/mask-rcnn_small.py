@@ -1,9 +1,12 @@
+# Heads of 64 channels that process few proposals; norms of one process. The backbone is that of
+# configs/demo/ladder, ResNet-18 of a quarter of the width with a 3x3 stem: its third and fourth
+# stages have strides 4 and 8, and the pyramid continues from there.
 _base_ = 'mask-rcnn_r50_fpn.py'
 
-# Heads of 64 channels that look at few proposals; norms of one process. The network of
-# configs/demo/ladder, ResNet-18 of a quarter of the width with a 3x3 stem: its third and fourth
-# stages have strides 4 and 8, and the pyramid goes on from there.
 norm_cfg = dict(type='BN', requires_grad=True)
+channels = 64
+region_extractor = dict(out_channels=channels)
+head = dict(in_channels=channels, num_classes=10, norm_cfg=None)
 model = dict(
     backbone=dict(
         type='mmpretrain.ResNet_CIFAR',
@@ -13,25 +16,17 @@ model = dict(
         out_indices=(2, 3),
         norm_cfg=norm_cfg,
     ),
-    neck=dict(in_channels=[64, 128], out_channels=64, norm_cfg=norm_cfg),
+    neck=dict(in_channels=[64, 128], out_channels=channels, norm_cfg=norm_cfg),
     rpn_head=dict(
-        in_channels=64,
-        feat_channels=64,
+        in_channels=channels,
+        feat_channels=channels,
         anchor_generator=dict(scales=[4]),  # 16 px on the finest level
     ),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(
-            type='mmdet.Shared2FCBBoxHead',
-            in_channels=64,
-            fc_out_channels=256,
-            num_classes=10,
-            norm_cfg=None,
-        ),
-        mask_roi_extractor=dict(out_channels=64),
-        mask_head=dict(
-            num_convs=2, in_channels=64, conv_out_channels=64, num_classes=10, norm_cfg=None
-        ),
+        bbox_roi_extractor=region_extractor,
+        bbox_head=dict(head, type='mmdet.Shared2FCBBoxHead', fc_out_channels=256),
+        mask_roi_extractor=region_extractor,
+        mask_head=dict(head, num_convs=2, conv_out_channels=channels),
     ),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=128)),

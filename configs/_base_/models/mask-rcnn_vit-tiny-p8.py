@@ -1,15 +1,16 @@
+# The network of configs/demo with windows of 8 and two global blocks: 256 tokens of 8 px.
 _base_ = 'mask-rcnn_small.py'
 
-# The network of configs/demo with windows of 8 and two global blocks: 256 tokens of 8 px.
+width = 128
 model = dict(
     backbone=dict(
         _delete_=True,
         type='mmmask.WindowVisionTransformer',
         arch=dict(
-            embed_dims=128,
+            embed_dims=width,
             num_layers=6,
             num_heads=4,
-            feedforward_channels=512,
+            feedforward_channels=4 * width,
             global_attn_indexes=[2, 5],
         ),
         img_size=128,
@@ -19,8 +20,8 @@ model = dict(
     neck=dict(
         _delete_=True,
         type='mmmask.SimpleFeaturePyramid',
-        in_channels=128,
-        out_channels=64,
+        in_channels=width,
+        out_channels=_base_.channels,
         scales=(2, 1, 0.5, 0.25),
     ),
 )

@@ -1,22 +1,38 @@
 _base_ = [
-    '../../_base_/models/mask-rcnn_swin-base_fpn.py',
+    '../../_base_/models/mask-rcnn_r50_fpn.py',
     '../../_base_/datasets/coco_instance.py',
     '../../_base_/schedules/detection_1x.py',
     '../../_base_/runtime/detection.py',
 ]
 
-# Norms and position tables do not decay. batch = 8 GPUs * 2 = 16
+# mmdet's Mask R-CNN for Swin: no norms in the heads, two linear layers in the box head.
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmpretrain.SwinTransformer',
+        arch='base',
+        img_size=224,
+        window_size=7,
+        drop_path_rate=0.3,
+        out_indices=(0, 1, 2, 3),
+        pad_small_map=True,
+    ),
+    neck=dict(in_channels=[128, 256, 512, 1024], norm_cfg=None),
+    roi_head=dict(
+        bbox_head=dict(type='mmdet.Shared2FCBBoxHead', norm_cfg=None),
+        mask_head=dict(norm_cfg=None),
+    ),
+)
+# Norms and position tables have no weight decay. batch = 8 GPUs * 2 = 16
+no_decay = dict(decay_mult=0.0)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(
         custom_keys={
-            'absolute_pos_embed': dict(decay_mult=0.0),
-            'relative_position_bias_table': dict(decay_mult=0.0),
-            'norm': dict(decay_mult=0.0),
+            'absolute_pos_embed': no_decay,
+            'relative_position_bias_table': no_decay,
+            'norm': no_decay,
         }
     ),
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
-    dict(type='MultiStepLR', by_epoch=True, milestones=[8, 11], gamma=0.1),
-]
+param_scheduler = [dict(_base_.param_scheduler[0], end=1000), _base_.param_scheduler[1]]

@@ -1,9 +1,9 @@
 _base_ = 'mask-rcnn_vit-base-p16_8xb8-amp-lsj-100e_coco.py'
 
-# The rate falls at the same shares of the length.
+# The rate falls at the same fractions of the length.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=250),
-    dict(type='MultiStepLR', by_epoch=False, milestones=[81_945, 88_773], gamma=0.1),
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], milestones=[81_945, 88_773]),
 ]
 train_cfg = dict(max_iters=92_188, val_interval=9_219)
 default_hooks = dict(checkpoint=dict(interval=4_610))
