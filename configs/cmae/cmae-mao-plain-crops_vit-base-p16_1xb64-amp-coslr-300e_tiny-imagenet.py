@@ -1,30 +1,7 @@
 _base_ = 'cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet.py'
 
-# Without ContrastiveCrop.
-crop = dict(
-    type='mmpretrain.RandomResizedCrop',
-    scale=224,
-    crop_ratio_range=(0.2, 1.0),
-    backend='pillow',
-    interpolation='bicubic',
-)
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='mmpretrain.MultiView',
-                num_views=[1, 1],
-                transforms=[
-                    [crop, {{_base_.random_flip}}],
-                    [crop, {{_base_.random_flip}}, {{_base_.color_jitter}}, {{_base_.grayscale}}],
-                ],
-            ),
-            dict(type='mmpretrain.PackInputs'),
-        ]
-    ),
-)
-custom_hooks = [
-    dict(type='mmmask.MomentumUpdateHook'),
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
-]
+# Without boxes, ContrastiveCrop is a random resized crop.
+crop = dict(_base_.crop, type='mmpretrain.RandomResizedCrop')
+two_views = dict(_base_.two_views, transforms=[[crop, *_base_.mild], [crop, *_base_.coloured]])
+train_dataloader = dict(dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]))
+custom_hooks = _base_.custom_hooks[1:]

@@ -1,4 +1,11 @@
-_base_ = 'maskdeep-m1_resnet-50_16xb256-amp-coslr-200e_in1k.py'
+_base_ = 'maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k.py'
 
-# Nothing masked: BYOL.
-model = dict(masking=None, neck=dict(fusion=None))
+# Nothing masked, the last level only, and the other view as the only target: BYOL.
+two_views = dict(
+    type='mmpretrain.MultiView', num_views=[1, 1], transforms=[_base_.view1, _base_.view2]
+)
+train_dataloader = dict(dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]))
+model = dict(
+    backbone=dict(out_indices=(3,)), masking=None, neck=dict(in_channels=(2048,), fusion=None)
+)
+default_hooks = dict(collapse=dict(module='target.module.projectors.0'))

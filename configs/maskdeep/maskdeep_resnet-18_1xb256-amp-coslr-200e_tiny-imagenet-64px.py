@@ -1,10 +1,12 @@
 _base_ = [
     '../_base_/models/maskdeep_resnet-18.py',
-    '../_base_/datasets/tiny_imagenet_plain.py',
+    '../_base_/datasets/tiny_imagenet_mim.py',
     '../_base_/schedules/lars_coslr.py',
     '../_base_/runtime/momentum_targets.py',
 ]
 
+# Views are made on the device, by the data preprocessor.
+train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmpretrain.PackInputs')]))
 # Everything (M4): two views to learn from, and two more as targets.
 model = dict(
     data_preprocessor=dict(

@@ -4,7 +4,8 @@ load = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
 ]
 resize = dict(type='mmdet.Resize', scale=(1333, 800), keep_ratio=True)
-flip_and_pack = [dict(type='mmdet.RandomFlip', prob=0.5), dict(type='mmdet.PackDetInputs')]
+flip = dict(type='mmdet.RandomFlip', prob=0.5)
+pack = dict(type='mmdet.PackDetInputs')
 pack_for_test = dict(
     type='mmdet.PackDetInputs',
     meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
@@ -22,7 +23,7 @@ train_dataloader = dict(
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
-        pipeline=[*load, resize, *flip_and_pack],
+        pipeline=[*load, resize, flip, pack],
     ),
 )
 val_dataloader = dict(

@@ -7,5 +7,5 @@ resize_by_choice = dict(
     keep_ratio=True,
 )
 train_dataloader = dict(
-    dataset=dict(pipeline=[*_base_.load, resize_by_choice, *_base_.flip_and_pack])
+    dataset=dict(pipeline=[*_base_.load, resize_by_choice, _base_.flip, _base_.pack])
 )

@@ -16,9 +16,7 @@ images = dict(
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
-    dataset=dict(
-        images, data_prefix=dict(img_path='train', seg_map_path='foreground/train')
-    ),
+    dataset=dict(images, data_prefix=dict(img_path='train', seg_map_path='foreground/train')),
 )
 val_dataloader = dict(
     num_workers=0,

@@ -24,7 +24,7 @@ train_dataloader = dict(
         ],
     ),
 )
-# Labels are used to watch the run, never to train.
+# Labels are used to monitor the run, never to train.
 labelled_train = dict(
     type='mmmask.ImageFolder',
     source=source,
@@ -32,6 +32,4 @@ labelled_train = dict(
     with_label=True,
     pipeline=plain_pipeline,
 )
-labelled_val = dict(
-    type='mmmask.ImageFolder', source=source, prefix='val', with_label=True, pipeline=plain_pipeline
-)
+labelled_val = dict(labelled_train, prefix='val')

@@ -8,18 +8,9 @@ crop = dict(
     backend='pillow',
     interpolation='bicubic',
 )
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(
-                type='mmpretrain.MultiView',
-                num_views=[1, 1],
-                transforms=[
-                    [crop, {{_base_.random_flip}}],
-                    [crop, {{_base_.random_flip}}, {{_base_.color_jitter}}, {{_base_.grayscale}}],
-                ],
-            ),
-            dict(type='mmpretrain.PackInputs'),
-        ]
-    )
+two_views = dict(
+    type='mmpretrain.MultiView',
+    num_views=[1, 1],
+    transforms=[[crop, *_base_.mild], [crop, *_base_.coloured]],
 )
+train_dataloader = dict(dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]))

@@ -1,5 +1,5 @@
-# mmseg's network for MAE and its optimizer. Relative position biases start at 0 and LayerScale at 1;
-# pre-training has neither. Feature maps come from blocks 3, 5, 7 and 11, the coarse level is their
+# mmseg's network for MAE and its optimizer. Relative position biases start at 0 and LayerScale at
+# 1; pre-training has neither. Feature maps come from blocks 3, 5, 7 and 11; the coarse level is a
 # maximum.
 _base_ = 'upernet_r50.py'
 

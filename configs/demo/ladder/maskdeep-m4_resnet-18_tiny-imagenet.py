@@ -2,7 +2,7 @@
 # width, crops of 32 px, ten classes.
 _base_ = [
     '../../_base_/models/maskdeep_resnet-18.py',
-    '../../_base_/datasets/tiny_imagenet_plain.py',
+    '../../_base_/datasets/tiny_imagenet_mim.py',
     '../../_base_/schedules/adamw_coslr.py',
     '../../_base_/runtime/momentum_targets.py',
 ]
@@ -20,7 +20,12 @@ model = dict(
 images = list(range(5000))  # sorted by class, 500 of each
 small = dict(type='mmpretrain.Resize', scale=(32, 32), backend='pillow', interpolation='bicubic')
 small_pipeline = [small, dict(type='mmpretrain.PackInputs')]
-train_dataloader = dict(batch_size=64, num_workers=0, dataset=dict(indices=images))
+# Views are made on the device, by the data preprocessor.
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    dataset=dict(indices=images, pipeline=[dict(type='mmpretrain.PackInputs')]),
+)
 # Labels are used to watch the run, never to train.
 photographs_train = dict(
     type='mmmask.ImageFolder',

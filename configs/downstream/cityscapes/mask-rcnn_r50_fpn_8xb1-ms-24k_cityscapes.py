@@ -32,7 +32,8 @@ train_dataloader = dict(
                 scales=[(2048, side) for side in range(800, 1025, 32)],
                 keep_ratio=True,
             ),
-            *_base_.flip_and_pack,
+            _base_.flip,
+            _base_.pack,
         ],
     ),
 )

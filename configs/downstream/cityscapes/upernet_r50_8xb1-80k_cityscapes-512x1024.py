@@ -6,9 +6,7 @@ _base_ = [
 
 # batch = 8 GPUs * 1 = 8
 classes = dict(num_classes=19)
-model = dict(
-    data_preprocessor=dict(size=(512, 1024)), decode_head=classes, auxiliary_head=classes
-)
+model = dict(data_preprocessor=dict(size=(512, 1024)), decode_head=classes, auxiliary_head=classes)
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=5e-4)
 )

@@ -6,6 +6,4 @@ _base_ = [
 
 # batch = 8 GPUs * 1 = 8
 classes = dict(num_classes=19)
-model = dict(
-    data_preprocessor=dict(size=(512, 1024)), decode_head=classes, auxiliary_head=classes
-)
+model = dict(data_preprocessor=dict(size=(512, 1024)), decode_head=classes, auxiliary_head=classes)

@@ -10,7 +10,7 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load,
-            _base_.flip_and_pack[0],
+            _base_.flip,
             dict(
                 type='RandomChoice',
                 transforms=[
@@ -27,7 +27,7 @@ train_dataloader = dict(
                     ],
                 ],
             ),
-            _base_.flip_and_pack[1],
+            _base_.pack,
         ]
     )
 )

@@ -32,10 +32,8 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load,
-            _base_.flip_and_pack[0],
-            dict(
-                type='RandomResize', scale=(side, side), ratio_range=(0.1, 2.0), keep_ratio=True
-            ),
+            _base_.flip,
+            dict(type='RandomResize', scale=(side, side), ratio_range=(0.1, 2.0), keep_ratio=True),
             dict(
                 type='mmdet.RandomCrop',
                 crop_type='absolute_range',
@@ -44,7 +42,7 @@ train_dataloader = dict(
                 allow_negative_crop=True,
             ),
             dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
-            _base_.flip_and_pack[1],
+            _base_.pack,
         ]
     ),
 )

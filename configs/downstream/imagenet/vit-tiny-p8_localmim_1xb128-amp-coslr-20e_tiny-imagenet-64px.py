@@ -24,8 +24,6 @@ model = dict(
     ),
     head=dict(classes, in_channels=width),
 )
-optim_wrapper = dict(
-    paramwise_cfg=dict(layer_decay_rate=0.75, no_decay=('pos_embed', 'cls_token'))
-)
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75, no_decay=('pos_embed', 'cls_token')))
 param_scheduler = dict(warmup_epochs=2)
 train_cfg = dict(max_epochs=20)

@@ -34,7 +34,8 @@ train_dataloader = dict(
                         scales=[(1333, side) for side in range(480, 801, 32)],
                         keep_ratio=True,
                     ),
-                    *_base_.flip_and_pack,
+                    _base_.flip,
+                    _base_.pack,
                 ],
             )
             for year in (2007, 2012)

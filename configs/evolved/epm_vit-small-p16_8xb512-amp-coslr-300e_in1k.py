@@ -1,3 +1,0 @@
-_base_ = 'epm_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
-
-model = dict(backbone=dict(arch='deit-small'), neck=dict(embed_dims=256, num_heads=8))

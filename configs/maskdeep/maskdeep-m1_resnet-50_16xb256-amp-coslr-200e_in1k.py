@@ -1,5 +1,0 @@
-_base_ = 'maskdeep-m2_resnet-50_16xb256-amp-coslr-200e_in1k.py'
-
-# Deep masking: positions of the last level only, one group.
-model = dict(backbone=dict(out_indices=(3,)), masking=dict(ratios=(0.75,)))
-default_hooks = dict(collapse=dict(module='target.module.projectors.0'))
