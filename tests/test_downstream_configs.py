@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, with_options
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
@@ -26,7 +26,7 @@ BACKBONES = {
     'swin-large': (1536, 196_794_556),
     'resnet-50': (2048, 25_557_032),
 }
-PROTOCOLS = ('finetune', 'linear', 'knn', 'finetune-1percent', 'finetune-10percent')
+DOCUMENT = (ROOT / 'docs/downstream.md').read_text()
 backbones = pytest.mark.parametrize('backbone', BACKBONES)
 
 
@@ -38,17 +38,8 @@ def scope():
     init_default_scope(before.scope_name if before else 'mmmask')
 
 
-def find(folder, backbone, protocol) -> Config:
-    """The one config of a backbone and a protocol; Swin is fine-tuned by LocalMIM's recipes."""
-    start = f'{backbone}_{protocol}'
-    if protocol == 'finetune' and folder == 'imagenet' and backbone.startswith('swin'):
-        start = f'{backbone}_localmim-' + ('100e' if backbone == 'swin-base' else 'hog-800e')
-    (path,) = [
-        path
-        for path in (DOWNSTREAM / folder).glob(f'{start}*.py')
-        if path.stem == start or path.stem[len(start)] == '_'
-    ]
-    return Config.fromfile(path)
+def find(backbone, protocol) -> Config:
+    return Config.fromfile(DOWNSTREAM / f'folder/{backbone}_{protocol}.py')
 
 
 def optimizer_of(cfg, model):
@@ -57,7 +48,7 @@ def optimizer_of(cfg, model):
 
 @backbones
 def test_fine_tuning(backbone, on_meta):
-    cfg = find('imagenet', backbone, 'finetune')
+    cfg = find(backbone, 'finetune')
     model = on_meta(cfg.model)
     assert sum(p.numel() for p in model.parameters()) == BACKBONES[backbone][1]
     assert all(p.requires_grad for p in model.parameters())
@@ -85,7 +76,7 @@ def test_fine_tuning(backbone, on_meta):
 
 @backbones
 def test_linear_probe(backbone, on_meta):
-    cfg, (width, _) = find('imagenet', backbone, 'linear'), BACKBONES[backbone]
+    cfg, (width, _) = find(backbone, 'linear'), BACKBONES[backbone]
     model = on_meta(cfg.model).train()
     trained = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
     assert trained == {'head.fc.weight': (1000, width), 'head.fc.bias': (1000,)}
@@ -132,16 +123,17 @@ def test_the_first_step_of_a_linear_probe():
 
 @backbones
 def test_knn(backbone, on_meta):
-    cfg = find('imagenet', backbone, 'knn')
+    cfg = find(backbone, 'knn')
     assert (cfg.test_cfg.type, list(cfg.test_cfg.k), cfg.test_cfg.temperature) == (
         'mmmask.KNNTestLoop', [20, 200], 0.07
     )  # fmt: skip
-    assert cfg.test_cfg.bank.source == 'data/imagenet/train'
-    assert cfg.test_dataloader.dataset.source == 'data/imagenet/val'
+    bank, queries = cfg.test_cfg.bank, cfg.test_dataloader.dataset
+    assert (bank.source, bank.prefix) == ('data/imagenet', 'train')
+    assert (queries.source, queries.prefix) == ('data/imagenet', 'val')
     assert cfg.test_cfg.bank.pipeline == cfg.test_dataloader.dataset.pipeline
     model = on_meta(cfg.model)
     assert not model.with_head and not model.with_neck
-    classifier = on_meta(find('imagenet', backbone, 'finetune').model)
+    classifier = on_meta(find(backbone, 'finetune').model)
     optional = {'ln1.weight', 'ln1.bias', 'ln2.weight', 'ln2.bias'}
     names = [set(network.backbone.state_dict()) - optional for network in (model, classifier)]
     assert names[0] == names[1]  # the same checkpoint fills both
@@ -150,13 +142,19 @@ def test_knn(backbone, on_meta):
 @pytest.mark.parametrize('percent', [1, 10])
 @backbones
 def test_semi_supervised(backbone, percent, on_meta):
-    cfg = find('imagenet', backbone, f'finetune-{percent}percent')
-    full = find('imagenet', backbone, 'finetune')
+    full = find(backbone, 'finetune')
+    if backbone != 'resnet-50':
+        cfg = find(backbone, 'finetune')
+        (option,) = set(re.findall(rf'--cfg-options (\S+subset={percent / 100})$', DOCUMENT, re.M))
+        cfg = with_options(cfg, option)
+        assert cfg.train_dataloader.dataset.pop('subset') == percent / 100
+        assert cfg.to_dict() == full.to_dict()
+        return
+    name = f'imagenet/resnet-50_finetune-{percent}percent_8xb32-amp-coslr-20e_in1k.py'
+    assert name in DOCUMENT
+    cfg = Config.fromfile(DOWNSTREAM / name)
     assert cfg.train_dataloader.dataset.subset == percent / 100
     assert cfg.val_dataloader == full.val_dataloader
-    if backbone != 'resnet-50':
-        assert cfg.optim_wrapper == full.optim_wrapper and cfg.model == full.model
-        return
     assert cfg.train_cfg.max_epochs == 20 and 'auto_scale_lr' not in scaled(cfg)
     groups = optimizer_of(cfg, model := on_meta(cfg.model)).param_groups
     rates = {id(p): group['lr'] for group in groups for p in group['params']}
@@ -173,18 +171,19 @@ def scaled(cfg):
 
 
 @pytest.mark.parametrize(
-    ('backbone', 'protocol'),
-    list(product(BACKBONES, ('finetune', 'linear', 'knn', 'finetune-10percent'))),
+    ('backbone', 'protocol'), list(product(BACKBONES, ('finetune', 'linear', 'knn')))
 )
 def test_any_class_folder(backbone, protocol, monkeypatch):
+    base = find(backbone, protocol)
     monkeypatch.setenv('DATA', '/some/flowers.zip')
     monkeypatch.setenv('NUM_CLASSES', '17')
-    cfg, base = find('folder', backbone, protocol), find('imagenet', backbone, protocol)
+    cfg = find(backbone, protocol)
     if protocol == 'knn':
         sources = [(cfg.test_cfg.bank, 'train'), (cfg.test_dataloader.dataset, 'val')]
         assert cfg.model == base.model
     else:
         sources = [(cfg.train_dataloader.dataset, 'train'), (cfg.val_dataloader.dataset, 'val')]
+        assert base.model.head.num_classes == base.model.data_preprocessor.num_classes == 1000
         assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == 17
         assert cfg.optim_wrapper == base.optim_wrapper
         assert cfg.param_scheduler == base.param_scheduler
@@ -193,19 +192,26 @@ def test_any_class_folder(backbone, protocol, monkeypatch):
         assert dataset.with_label
 
 
-@backbones
-def test_one_percent_of_a_class_folder_is_an_option(backbone):
-    text = (ROOT / 'docs/downstream.md').read_text()
-    line = next(line for line in text.splitlines() if 'dataset.subset=0.01' in line)
-    both, resnet = re.findall('--cfg-options ([^`]+)`', line)
-    words = (resnet if backbone == 'resnet-50' else both).split()
-    options = {key: float(value) for key, value in (word.split('=') for word in words)}
-    cfg = find('folder', backbone, 'finetune-10percent')
-    cfg.merge_from_dict(options)
-    expected = find('imagenet', backbone, 'finetune-1percent')
-    assert cfg.train_dataloader.dataset.subset == expected.train_dataloader.dataset.subset == 0.01
-    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
-        assert cfg[part] == expected[part]
+@pytest.mark.parametrize('number', [2, 5, 6])
+def test_top_5_is_measured_where_there_are_more_classes(number, monkeypatch):
+    monkeypatch.setenv('NUM_CLASSES', str(number))
+    assert find('vit-base-p16', 'linear').val_evaluator.topk == ((1, 5) if number > 5 else (1,))
+
+
+PUBLISHED = {
+    'vit-base-p16_finetune': 'vit-base-p16_finetune_8xb128-amp-coslr-100e',
+    'vit-large-p16_finetune': 'vit-large-p16_finetune_8xb128-amp-coslr-50e',
+    'swin-base_finetune': 'swin-base_localmim-100e_8xb128-amp-coslr-100e',
+    'swin-large_finetune': 'swin-large_localmim-hog-800e_8xb128-accum2-amp-coslr-100e',
+    'vit-base-p16_linear': 'vit-base-p16_linear_8xb2048-amp-coslr-90e',
+    'resnet-50_linear': 'resnet-50_linear_8xb512-amp-coslr-90e',
+}
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_recipes_have_two_names(name):
+    published = Config.fromfile(DOWNSTREAM / f'imagenet/{PUBLISHED[name]}_in1k.py')
+    assert Config.fromfile(DOWNSTREAM / f'folder/{name}.py').to_dict() == published.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -252,12 +258,25 @@ def test_retrieval(path, on_meta):
         assert cfg.test_cfg.top == 20
     model = on_meta(cfg.model)
     if path.stem.startswith('vit'):
-        depth = len(model.backbone.layers)
-        assert [index + 1 for index in model.backbone.out_indices] == [
-            depth // 3, depth * 2 // 3, depth
-        ]  # fmt: skip
+        reads_every_third_of_the_layers(model)
     else:
         assert list(model.backbone.out_indices) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize('size', ['deit-small', 'large'])
+def test_retrieval_by_other_vits(size, on_meta):
+    cfg = Config.fromfile(DOWNSTREAM / 'retrieval/vit-base-p16_copydays-320px.py')
+    options = re.search(rf'`--cfg-options (model.backbone.arch={size}[^`]*)`', DOCUMENT)[1]
+    model = on_meta(with_options(cfg, options).model)
+    assert model.backbone.embed_dims == {'deit-small': 384, 'large': 1024}[size]
+    reads_every_third_of_the_layers(model)
+
+
+def reads_every_third_of_the_layers(model):
+    depth = len(model.backbone.layers)
+    assert [index + 1 for index in model.backbone.out_indices] == [
+        depth // 3, depth * 2 // 3, depth
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize('backbone', ['vit-base-p16', 'swin-base', 'resnet-50'])

@@ -276,7 +276,7 @@ def test_pipelines_run_on_images_of_any_size(tmp_path):
         io.imsave(tmp_path / split / 'cat' / 'a.png', data.chelsea())
     cfg = read(RECIPES[0].config)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        loader.dataset.source = str(tmp_path / loader.dataset.source.split('/')[-1])
+        loader.dataset.source = str(tmp_path)
         dataset = DATASETS.build(loader.dataset)
         assert isinstance(dataset, ImageFolder)
         sample = dataset[0]

@@ -185,7 +185,9 @@ def test_ap_of_crowded_images_counts_all_detections(tmp_path):
             masks=predictions['masks'],
         ),
     )
-    cfg = Config.fromfile(ROOT / 'configs/_base_/datasets/nuclei_instance.py')
+    cfg = Config.fromfile(
+        ROOT / 'configs/downstream/nuclei/mask-rcnn_vit-tiny-p8_1xb4-400i_nuclei.py'
+    )
     options = {k: v for k, v in cfg.val_evaluator.items() if k not in ('type', 'ann_file')}
     scores = []
     for arguments in (options, dict(metric=['bbox', 'segm'])):

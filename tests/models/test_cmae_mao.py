@@ -63,7 +63,7 @@ def total(losses):
 
 @pytest.mark.parametrize('options', documented_ablations(FOLDER / 'README.md', '## Mao: ablations'))
 def test_documented_ablations_train(options, views):
-    plain = NATIVE.replace('cmae-mao', 'cmae-mao-plain-crops')
+    plain = DEFAULT.replace('cmae-mao', 'cmae-mao-plain-crops')
     is_about_plain_crops = 'type=mmmask.ContrastiveCrop' in options
     config = FOLDER / plain if is_about_plain_crops else ROOT / 'configs/demo' / DEMO
     cfg = with_options(Config.fromfile(config), options)
@@ -174,7 +174,7 @@ def test_presets_and_baseline_differ_from_the_default_only_in_their_topic():
         return {key for key in default.keys() | other.keys() if default.get(key) != other.get(key)}
 
     places = {key.partition('.')[0] for key in changed('mae')}
-    assert places == {'model', 'train_dataloader', 'custom_hooks', 'crop'}
+    assert places == {'model', 'train_dataloader', 'custom_hooks', 'crop', 'two_views'}
     assert {key for key in changed('mae') if key.startswith('model')} == {
         'model.neck.embed_dims', 'model.neck.depth', 'model.contrast_weight',
         'model.position_weight',
