@@ -5,7 +5,5 @@ two_views = dict(
     type='mmpretrain.MultiView', num_views=[1, 1], transforms=[_base_.view1, _base_.view2]
 )
 train_dataloader = dict(dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]))
-model = dict(
-    backbone=dict(out_indices=(3,)), masking=None, neck=dict(in_channels=(2048,), fusion=None)
-)
+model = dict(backbone=dict(out_indices=(3,)), masking=None, neck=dict(fusion=None))
 default_hooks = dict(collapse=dict(module='target.module.projectors.0'))

@@ -1,10 +1,17 @@
 """Evolved masks in whole models: equality with MAE, and combination with LocalMIM."""
 
 import copy
+import re
 
 import pytest
 import torch
-from conftest import ROOT, build_model, documented_ablations, with_options
+from conftest import (
+    ROOT,
+    build_model,
+    documented_ablations,
+    errors_but_for_data,
+    with_options,
+)
 from mmengine.config import Config
 from torch.nn import functional as F
 
@@ -233,6 +240,39 @@ def test_configs_have_the_released_constants(path):
         faster = 3 if 'localmim' in path.stem else 1  # 100 epochs
         rate = 4e-5 * batch / 1024 * faster
         assert cfg.model.parser.momentum == pytest.approx(1 - rate, abs=1e-9)
+
+
+@pytest.mark.parametrize('method', ['ehm', 'epm', 'mae'])
+@pytest.mark.parametrize(
+    ('size', 'encoder', 'decoder'),
+    [('ViT-L/16', (1024, 24), (512, 8)), ('ViT-S/16', (384, 12), (256, 8))],
+)
+def test_other_sizes_are_options(method, size, encoder, decoder, on_meta):
+    cfg = with_options(in1k(method), documented_option(size))
+    assert errors_but_for_data(cfg) == []
+    model = on_meta(cfg.model)
+    assert (model.backbone.embed_dims, len(model.backbone.layers)) == encoder
+    assert (model.neck.embed.out_features, len(model.neck.layers)) == decoder
+
+
+@pytest.mark.parametrize('method', ['ehm', 'epm', 'mae'])
+def test_longer_trainings_are_options(method):
+    length, parts = re.findall('`([^`]+)`', documented_option('800 epochs', whole_cell=True))
+    cfg = with_options(in1k(method), f'{length} {parts}' if method == 'epm' else length)
+    assert errors_but_for_data(cfg) == []
+    assert cfg.train_cfg.max_epochs == 800 and cfg.default_hooks.checkpoint.interval == 10
+    assert cfg.model.masking.get('num_epochs', 800) == 800  # a part number for each epoch
+
+
+def in1k(method):
+    folder = ROOT / 'configs' / ('mae' if method == 'mae' else 'evolved')
+    return Config.fromfile(folder / f'{method}_vit-base-p16_8xb512-amp-coslr-300e_in1k.py')
+
+
+def documented_option(row, whole_cell=False):
+    text = (ROOT / 'configs/evolved/README.md').read_text()
+    (cell,) = re.findall(rf'^\| {row} \| (.*) \|$', text, re.M)
+    return cell if whole_cell else cell.strip('`')
 
 
 def test_the_method_is_its_components():

@@ -14,17 +14,17 @@ from mmmask.registry import MODELS, TRANSFORMS
 from mmmask.targets import HOGTarget, PixelTarget
 
 CONFIGS = {
-    'small': 'localmim/localmim_vit-small-p16_8xb256-amp-coslr-100e_in1k.py',
     'base': 'localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py',
     'large': 'localmim/localmim_vit-large-p16_8xb128-accum4-amp-coslr-800e_in1k.py',
 }
 README = (ROOT / 'configs/localmim/README.md').read_text()
 
 
-def build_on_meta(config):
+def build_on_meta(config, options=''):
     """The model on the meta device."""
+    cfg = Config.fromfile(ROOT / 'configs' / config)
     with torch.device('meta'):
-        return MODELS.build(Config.fromfile(ROOT / 'configs' / config).model)
+        return MODELS.build((with_options(cfg, options) if options else cfg).model)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,11 @@ def build_on_meta(config):
     ],
 )
 def test_localmim_parameter_counts(size, total, encoder, decoders):
-    model = build_on_meta(CONFIGS[size])
+    if size == 'small':
+        (options,) = re.findall(r'`--cfg-options (model.backbone.arch=\S+)`', README)
+        model = build_on_meta(CONFIGS['base'], options)
+    else:
+        model = build_on_meta(CONFIGS[size])
     tap_norms = [trainable(decoder.input_norm) for decoder in model.neck.decoders]
     assert trainable(model) == total
     assert trainable(model.backbone) + sum(tap_norms) == encoder
