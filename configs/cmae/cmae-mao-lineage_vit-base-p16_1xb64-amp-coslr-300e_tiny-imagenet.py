@@ -25,5 +25,5 @@ custom_hooks = [
     ),
     dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
 ]

@@ -20,7 +20,7 @@ custom_hooks = [
     ),
     dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
 ]
 # peak lr = 1e-3 * 64 / 256 = 2.5e-4
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -41,8 +41,8 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=4,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=4, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=4, dataset=_base_.labelled_val),
 ]

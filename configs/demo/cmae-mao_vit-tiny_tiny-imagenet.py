@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/runtime/default.py',
 ]
 
-# The preset native64 of CMAE (Mao et al.) in small: minutes on one CPU core with a sixth of 25,000
+# A small native64 preset of CMAE (Mao et al.): minutes on one CPU core with a sixth of 25,000
 # photographs.
 batch_norm = dict(type='BN1d')
 model = dict(
@@ -34,5 +34,5 @@ custom_hooks = [
     dict(type='mmmask.RefreshCropsHook', warmup=2, interval=2),
     dict(type='mmmask.MomentumUpdateHook'),
     dict(type='mmmask.NonFiniteLossHook'),
-    dict(type='mmmask.ReconstructionHook', interval=2, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=2, dataset=_base_.labelled_val),
 ]

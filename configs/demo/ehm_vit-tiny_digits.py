@@ -1,6 +1,6 @@
 _base_ = 'mae_vit-tiny_digits.py'
 
-# Masks from single patches to 6 parts of the digit that the model itself finds.
+# Masks change from single patches to 6 parts of the digit, which the model itself finds.
 model = dict(
     type='mmmask.EvolvedMIM',
     masking=dict(type='mmmask.EvolvedHierarchyMask', final_nodes=6),
@@ -11,5 +11,5 @@ default_hooks = dict(
     momentum=dict(type='mmmask.MomentumUpdateHook'),
     progress=dict(type='mmmask.ProgressHook'),
     mask_statistics=dict(interval=10),
-    evolution=dict(type='mmmask.EvolutionHook', interval=5, dataset={{_base_.labelled_val}}),
+    evolution=dict(type='mmmask.EvolutionHook', interval=5, dataset=_base_.labelled_val),
 )

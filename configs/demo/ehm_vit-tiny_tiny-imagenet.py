@@ -10,5 +10,5 @@ default_hooks = dict(
     momentum=dict(type='mmmask.MomentumUpdateHook'),
     progress=dict(type='mmmask.ProgressHook'),
     mask_statistics=dict(interval=10),
-    evolution=dict(type='mmmask.EvolutionHook', interval=6, dataset={{_base_.labelled_val}}),
+    evolution=dict(type='mmmask.EvolutionHook', interval=6, dataset=_base_.labelled_val),
 )

@@ -1,5 +1,5 @@
-# The demo's small model on photographs: minutes on a laptop, where the recipe of configs/localmim
-# takes a GPU.
+# The demo's small model on photographs: minutes on a laptop. The recipe of configs/localmim needs a
+# GPU.
 _base_ = [
     'localmim_vit-tiny_digits.py',
 ]
@@ -29,7 +29,7 @@ train_dataloader = dict(
         ],
     ),
 )
-# Labels are used to watch the run, never to train. Every tenth image is enough for that.
+# Labels are used to monitor the run, never to train. Every tenth image is enough for that.
 photographs_train = dict(
     type='mmmask.ImageFolder',
     source=source,

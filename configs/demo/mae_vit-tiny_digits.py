@@ -28,8 +28,8 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=5,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=5, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=5, dataset=_base_.labelled_val),
 ]

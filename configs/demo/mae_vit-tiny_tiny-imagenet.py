@@ -1,5 +1,5 @@
-# The demo's small model on every fifth photograph: a comparison of masks in minutes, where the
-# recipes of configs/mae and configs/evolved take a GPU.
+# The demo's small model on every fifth photograph, to compare masks in minutes; the recipes of
+# configs/mae and configs/evolved need a GPU.
 _base_ = '../mae/mae_vit-tiny-p8_1xb256-amp-coslr-200e_tiny-imagenet-64px.py'
 
 model = dict(
@@ -25,13 +25,13 @@ custom_hooks = [
         interval=6,
         bank=dict(
             type='mmmask.ImageFolder',
-            source={{_base_.source}},
+            source=_base_.source,
             prefix='train',
             with_label=True,
             indices=every_fifth,
-            pipeline={{_base_.plain_pipeline}},
+            pipeline=_base_.plain_pipeline,
         ),
-        query={{_base_.labelled_val}},
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=6, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=6, dataset=_base_.labelled_val),
 ]

@@ -48,7 +48,7 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=4,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
 ]

@@ -1,4 +1,4 @@
 _base_ = 'ehm_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
 
-# The attention of the first half of the encoder costs half as much to read.
+# The parser runs the first half of the encoder only, at half the cost.
 model = dict(parser=dict(layers=6))

@@ -6,7 +6,8 @@ model = dict(
     masking=dict(
         type='mmmask.EvolvedHierarchyMask', final_nodes=6, affinity='feat_cos', shared=True
     ),
-    # A third of 300 epochs: a third of the half-life, at half the batch.
+    # The training has a third of 300 epochs, so the copy has a third of the half-life, at half the
+    # batch.
     parser=dict(type='mmmask.EncoderParser', momentum=0.99976),
 )
 default_hooks = dict(

@@ -1,6 +1,6 @@
 _base_ = '../mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
 
-# The recipe of MAE: only what is hidden changes.
+# The recipe of MAE with other masks.
 model = dict(
     type='mmmask.EvolvedMIM',
     masking=dict(type='mmmask.EvolvedHierarchyMask', final_nodes=10, exponent=0.5),

@@ -9,5 +9,5 @@ model = dict(
 default_hooks = dict(
     momentum=dict(type='mmmask.MomentumUpdateHook'),
     progress=dict(type='mmmask.ProgressHook'),
-    evolution=dict(type='mmmask.EvolutionHook', interval=50, dataset={{_base_.labelled_val}}),
+    evolution=dict(type='mmmask.EvolutionHook', interval=50, dataset=_base_.labelled_val),
 )

@@ -1,6 +1,6 @@
 _base_ = 'localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k.py'
 
-# Window 14, which is the whole map of stage 3; stage 4 has 7 tokens a side.
+# A window of 14 is the whole map of stage 3; stage 4 has 7 tokens a side.
 model = dict(
     backbone=dict(
         arch='large',

@@ -6,14 +6,15 @@ _base_ = [
 ]
 
 # Swin-T on patches of 2 px with window 4: 16 units of 16 px, of which 3 are visible at 0.75
-# (int(0.75 * 16) + 1 = 13 are hidden); 0.7 leaves 4 as a ViT has 25 %. Maps of 16, 8, 4, 4 tokens.
+# (int(0.75 * 16) + 1 = 13 are hidden); 0.7 leaves 4, which are 25 % as in a ViT. The maps have 16,
+# 8, 4 and 4 tokens a side.
 model = dict(
     backbone=dict(arch='tiny', img_size=64, patch_size=2, window_size=4),
     masking=dict(ratio=0.7),
     target_generator=dict(cell_sizes=(4, 8, 16, 16)),
 )
 
-# peak lr = 1e-3 * 256 / 256 = 1e-3 on one GPU: a small model on small images takes more than 1e-4
+# peak lr = 1e-3 * 256 / 256 = 1e-3 on one GPU: a small model on small images needs more than 1e-4
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(no_decay=('position_bias', 'token'))
 )
@@ -25,8 +26,8 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=10,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
 ]

@@ -24,7 +24,7 @@ model = dict(
     target_generator=dict(cell_sizes=(2, 4, 8, 16)),
 )
 
-# peak lr = 1e-3 * 256 / 256 = 1e-3: a small model on small images takes more than a ViT-B
+# peak lr = 1e-3 * 256 / 256 = 1e-3: a small model on small images needs more than a ViT-B
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = dict(warmup_epochs=10, eta_min=1e-6)
 train_cfg = dict(max_epochs=200)
@@ -34,8 +34,8 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=10,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
 ]

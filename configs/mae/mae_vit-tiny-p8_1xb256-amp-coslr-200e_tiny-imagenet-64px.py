@@ -26,8 +26,8 @@ custom_hooks = [
     dict(
         type='mmmask.OnlineKNNHook',
         interval=10,
-        bank={{_base_.labelled_train}},
-        query={{_base_.labelled_val}},
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
     ),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset={{_base_.labelled_val}}),
+    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
 ]

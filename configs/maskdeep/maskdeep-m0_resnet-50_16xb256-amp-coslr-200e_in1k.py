@@ -1,6 +1,6 @@
 _base_ = 'maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k.py'
 
-# Nothing masked, the last level only, and the other view as the only target: BYOL.
+# BYOL: nothing is masked, the last level is used, and the other view is the only target.
 two_views = dict(
     type='mmpretrain.MultiView', num_views=[1, 1], transforms=[_base_.view1, _base_.view2]
 )

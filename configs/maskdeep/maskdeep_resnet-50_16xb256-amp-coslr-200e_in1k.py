@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/runtime/momentum_targets.py',
 ]
 
-# Everything (M4): two views to learn from, and two more as targets.
+# All steps (M4): two online views, and two more as targets.
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
@@ -13,10 +13,10 @@ train_dataloader = dict(
                 type='mmpretrain.MultiView',
                 num_views=[1, 1, 1, 1],
                 transforms=[
-                    {{_base_.view1}},
-                    {{_base_.view2}},
-                    {{_base_.view1}},
-                    {{_base_.view2}},
+                    _base_.view1,
+                    _base_.view2,
+                    _base_.view1,
+                    _base_.view2,
                 ],
             ),
             dict(type='mmpretrain.PackInputs'),

@@ -1,6 +1,6 @@
 _base_ = 'coco_instance.py'
 
-# The short side is one of 640 to 800.
+# The short side is sampled from 640 to 800.
 resize_by_choice = dict(
     type='RandomChoiceResize',
     scales=[(1333, side) for side in range(640, 801, 32)],

@@ -1,5 +1,5 @@
 # INRIA Copydays: data/copydays/{original,strong,jpegqual/3 ... 75,crops/10 ... 80}/*.jpg
-# Of the 157 originals each has an altered copy in every block, and 229 copies are strongly altered.
+# Every block has an altered copy of each of the 157 originals; strong has 229 copies.
 pipeline = [
     dict(type='mmpretrain.Resize', scale=(320, 320), backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.PackInputs'),
@@ -7,7 +7,7 @@ pipeline = [
 copydays = dict(type='mmmask.Copydays', source='data/copydays', pipeline=pipeline)
 blocks = ['strong']
 blocks += [f'jpegqual/{quality}' for quality in (3, 5, 8, 10, 15, 20, 30, 50, 75)]
-blocks += [f'crops/{share}' for share in (10, 15, 20, 30, 40, 50, 60, 70, 80)]
+blocks += [f'crops/{area}' for area in (10, 15, 20, 30, 40, 50, 60, 70, 80)]
 test_dataloader = dict(
     batch_size=32,
     num_workers=8,
@@ -15,10 +15,10 @@ test_dataloader = dict(
     dataset=dict(copydays, block='original'),
 )
 # Distractors: --cfg-options test_cfg.distractors.type=mmmask.ImageFolder
-# test_cfg.distractors.source=FOLDER; whitening in the same way, from images of neither.
+# test_cfg.distractors.source=FOLDER. Whitening is set in the same way, with other images.
 test_cfg = dict(
     type='mmmask.RetrievalTestLoop',
     queries={block: dict(copydays, block=block) for block in blocks},
     top=20,
 )
-test_evaluator = []  # the loop measures
+test_evaluator = []  # the loop computes the metrics

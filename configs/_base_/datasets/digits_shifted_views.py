@@ -1,4 +1,5 @@
-# Two windows of one crop of each digit: the corner, and shifted by up to 7 px, brighter or darker.
+# Two windows of one crop of each digit: one at the corner, one shifted by up to 7 px and with
+# another brightness.
 _base_ = 'digits_mim.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# The two views of BYOL: the first always blurred, the second seldom, and sometimes solarised.
+# The two views of BYOL: the first is always blurred, the second seldom and sometimes solarised.
 _base_ = ['imagenet_mim.py', 'view_transforms.py']
 
 crop_and_colour = [

@@ -25,4 +25,4 @@ test_dataloader = dict(
 test_cfg = dict(
     type='mmmask.KNNTestLoop', bank=dict(images, prefix='train'), k=(20, 200), temperature=0.07
 )
-test_evaluator = []  # the loop measures
+test_evaluator = []  # the loop computes the metrics

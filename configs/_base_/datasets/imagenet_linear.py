@@ -1,4 +1,4 @@
-# Images with labels, cropped and flipped and nothing else.
+# Images with labels, only cropped and flipped.
 _base_ = 'imagenet_finetune.py'
 
 crop = dict(

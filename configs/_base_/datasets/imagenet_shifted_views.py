@@ -1,4 +1,4 @@
-# Two windows of one crop of each image: the corner, and shifted by up to 31 px and coloured.
+# Two windows of one crop of each image: one at the corner, one shifted by up to 31 px and coloured.
 _base_ = ['imagenet_mim.py', 'view_transforms.py']
 
 strong_jitter = dict(

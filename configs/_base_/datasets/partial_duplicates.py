@@ -1,4 +1,4 @@
-# Parts of images pasted on others are searched among all images of any folder, or zip archive.
+# Parts of images are pasted onto others and searched among all images of a folder or .zip file.
 pipeline = [
     dict(type='mmpretrain.Resize', scale=(320, 320), backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.PackInputs'),
@@ -19,4 +19,4 @@ test_dataloader = dict(
 test_cfg = dict(
     type='mmmask.RetrievalTestLoop', queries=dict(duplicates=dict(images, part='queries')), top=20
 )
-test_evaluator = []  # the loop measures
+test_evaluator = []  # the loop computes the metrics

@@ -1,9 +1,9 @@
-# ViT-B/16 at 224 px: 196 patches, of which 49 are visible, the same ones in both views.
+# ViT-B/16 at 224 px: 196 patches, of which the same 49 are visible in both views.
 _base_ = 'mae_vit-base-p16.py'
 
 model = dict(
     type='mmmask.CMAEMao',
-    neck=dict(embed_dims=128, depth=1),  # 0.4 M parameters, where MAE has 26 M
+    neck=dict(embed_dims=128, depth=1),  # 0.4 M parameters; MAE's has 26 M
     target_generator=dict(normalize=False),
     projector=dict(
         type='mmpretrain.NonLinearNeck',

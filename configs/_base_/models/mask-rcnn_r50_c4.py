@@ -1,4 +1,4 @@
-# The fourth stage of the network is the shared head of the regions, with one more norm.
+# The fourth stage of the network, followed by one more norm, is the shared head of the regions.
 _base_ = 'mask-rcnn_r50_fpn.py'
 
 custom_imports = dict(imports=['mmpretrain.models.utils.res_layer_extra_norm'])

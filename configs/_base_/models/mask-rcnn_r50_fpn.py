@@ -1,4 +1,4 @@
-# Mask R-CNN with synchronised norms everywhere and four convolutions in the box head, as
+# Mask R-CNN with synchronised norms everywhere and four convolutions in the box head, with which
 # self-supervised ResNets are compared.
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 channels = 256

@@ -1,4 +1,4 @@
-# Pool first, then a new LayerNorm, then a linear layer.
+# The mean of the last map, a new LayerNorm, and a linear layer.
 _base_ = ['vit-base-p16_classifier.py', 'swin-base.py']
 
 width = 1024

@@ -25,7 +25,7 @@ model = dict(
         loss=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='TruncNormal', layer='Linear', std=2e-5),
     ),
-    # one of the two for every batch
+    # every batch gets one of the two
     train_cfg=dict(
         augments=[
             dict(type='mmpretrain.Mixup', alpha=0.8),

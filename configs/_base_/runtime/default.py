@@ -22,7 +22,7 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-# Every process draws its own masks and crops.
+# Every process samples its own masks and crops.
 randomness = dict(seed=0, diff_rank_seed=True)
 log_level = 'INFO'
 load_from = None

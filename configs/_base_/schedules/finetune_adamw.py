@@ -1,4 +1,4 @@
-# Learning rates of fine-tuning are absolute: without auto_scale_lr the launcher leaves them alone.
+# Learning rates of fine-tuning are absolute: the launcher scales none without auto_scale_lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='mmmask.LayerDecayOptimWrapperConstructor',

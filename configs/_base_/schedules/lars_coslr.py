@@ -1,4 +1,4 @@
-# LARS with rates for 256 images: the launcher multiplies lr by the real batch / 256 and prints it.
+# LARS with a base rate per 256 images, see adamw_coslr.py.
 # Biases, norms, queries and level embeddings have neither weight decay nor an adapted rate.
 auto_scale_lr = dict(base_batch_size=256)
 plain = dict(decay_mult=0.0, lars_exclude=True)
@@ -17,7 +17,7 @@ optim_wrapper = dict(
         }
     ),
 )
-# The cosine ends where train_cfg.max_epochs does.
+# The cosine ends at train_cfg.max_epochs.
 param_scheduler = dict(
     type='mmmask.WarmupCosineLR', warmup_epochs=10, eta_min=0.0, convert_to_iter_based=True
 )

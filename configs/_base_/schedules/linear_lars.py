@@ -1,4 +1,4 @@
-# MAE's linear probe. The learning rate is a base rate per 256 images, see adamw_coslr.py.
+# MAE's linear probe, with a base rate per 256 images, see adamw_coslr.py.
 auto_scale_lr = dict(base_batch_size=256)
 optim_wrapper = dict(
     type='OptimWrapper',

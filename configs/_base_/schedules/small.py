@@ -1,4 +1,4 @@
-# Minutes on one CPU core.
+# A training of minutes on one CPU core.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),

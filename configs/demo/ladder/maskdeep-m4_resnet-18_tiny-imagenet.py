@@ -1,4 +1,4 @@
-# Deep masking with everything, on what a laptop trains in minutes: ResNet-18 of a quarter of the
+# All steps of deep masking in a size that a laptop trains in minutes: ResNet-18 of a quarter of the
 # width, crops of 32 px, ten classes.
 _base_ = [
     '../../_base_/models/maskdeep_resnet-18.py',
@@ -10,7 +10,7 @@ _base_ = [
 view1 = dict(blur=1.0, solarize=0.0)
 view2 = dict(blur=0.1, solarize=0.2)
 model = dict(
-    # Two views to learn from and two more as targets.
+    # Two online views and two more as targets.
     data_preprocessor=dict(size=32, views=[view1, view2, view1, view2]),
     backbone=dict(base_channels=16, stem_channels=16),
     # Visible: 12 of 16x16, 6 of 8x8 and 4 of 4x4 positions in each of 4 groups.
@@ -26,7 +26,7 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(indices=images, pipeline=[dict(type='mmpretrain.PackInputs')]),
 )
-# Labels are used to watch the run, never to train.
+# Labels are used to monitor the run, never to train.
 photographs_train = dict(
     type='mmmask.ImageFolder',
     source='data/tiny-imagenet.zip',

@@ -13,8 +13,8 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type='MultiStepLR', by_epoch=False, milestones=[18_000], gamma=0.1),
 ]
-# Instances as COCO JSON, as cityscapesscripts and mmdet's converter write it. The short side is one
-# of 800 to 1024.
+# Instances as COCO JSON, as cityscapesscripts and mmdet's converter write it. The short side is
+# sampled from 800 to 1024.
 data_root = 'data/cityscapes/'
 train_dataloader = dict(
     batch_size=1,

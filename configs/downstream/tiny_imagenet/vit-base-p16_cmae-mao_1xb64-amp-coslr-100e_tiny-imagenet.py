@@ -1,6 +1,6 @@
 _base_ = '../imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_in1k.py'
 
-# The same for the CMAE of Mao et al. and its MAE baseline. Images are enlarged to 224 px.
+# One recipe for the CMAE of Mao et al. and its MAE baseline. Images are enlarged to 224 px.
 # lr = 1e-3 * 64 / 256 = 2.5e-4
 source = 'data/tiny-imagenet.zip'
 train_dataloader = dict(batch_size=64, dataset=dict(source=source))

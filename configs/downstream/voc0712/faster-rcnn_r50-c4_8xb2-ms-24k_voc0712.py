@@ -11,8 +11,8 @@ model = dict(
     data_preprocessor=dict(pad_mask=False),
     roi_head=dict(bbox_head=dict(num_classes=20), mask_head=None),
 )
-# VOC 2007 and 2012: training on both trainval sets, the short side is one of 480 to 800; test on
-# that of 2007.
+# Trained on trainval of VOC 2007 and 2012 with a short side sampled from 480 to 800, tested on test
+# of 2007.
 load = [dict(type='LoadImageFromFile'), dict(type='mmdet.LoadAnnotations', with_bbox=True)]
 images = dict(type='mmdet.VOCDataset', data_root='data/VOCdevkit/')
 train_dataloader = dict(
