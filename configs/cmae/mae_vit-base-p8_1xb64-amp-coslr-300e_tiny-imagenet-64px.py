@@ -6,4 +6,4 @@ model = dict(neck=dict(embed_dims=512, depth=8), contrast_weight=0.0, position_w
 crop = dict(_base_.crop, type='mmpretrain.RandomResizedCrop')
 two_views = dict(_base_.two_views, transforms=[[crop, *_base_.mild], [crop, *_base_.coloured]])
 train_dataloader = dict(dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]))
-custom_hooks = _base_.custom_hooks[2:]
+custom_hooks = _base_.custom_hooks[2:]  # neither RefreshCropsHook nor MomentumUpdateHook
