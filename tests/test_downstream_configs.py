@@ -105,7 +105,7 @@ def test_linear_probe(backbone, on_meta):
 
 def test_the_first_step_of_a_linear_probe():
     """By hand: the rate of weights is multiplied by 0.001·|w|/|g|, that of biases is not."""
-    cfg = find('imagenet', 'vit-base-p16', 'linear')
+    cfg = find('vit-base-p16', 'linear')
     model = torch.nn.Module()
     model.fc = torch.nn.Linear(2, 1)
     with torch.no_grad():
