@@ -12,8 +12,20 @@ def masked_mean_squared_error(prediction: Tensor, target: Tensor, weight: Tensor
     weights: Σ weight·error / Σ weight. With the hidden patches as weights this is the loss of MAE.
     With rescaled weights it is one scale of the loss of LocalMIM (Wang et al., CVPR 2023).
     """
-    error = (prediction.float() - target.float()).square().mean(dim=-1)
-    return (error * weight).sum() / weight.sum()
+    return _masked_mean((prediction.float() - target.float()).square(), weight)
+
+
+def masked_mean_absolute_error(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """(B, N, D) prediction and target, (B, N) weight -> scalar, in fp32.
+
+    As :func:`masked_mean_squared_error`, with the absolute error (Xie et al., SimMIM, CVPR 2022).
+    """
+    return _masked_mean((prediction.float() - target.float()).abs(), weight)
+
+
+def _masked_mean(errors: Tensor, weight: Tensor) -> Tensor:
+    """(B, N, D) errors and (B, N) weight -> their mean over D, averaged with the weights."""
+    return (errors.mean(dim=-1) * weight).sum() / weight.sum()
 
 
 def info_nce(

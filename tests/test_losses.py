@@ -6,6 +6,7 @@ import torch
 
 from mmmask.losses import (
     info_nce,
+    masked_mean_absolute_error,
     masked_mean_squared_error,
     position_cross_entropy,
     position_squared_error,
@@ -18,6 +19,8 @@ def test_masked_error_by_hand():
     # mean squared errors 2.5, 5, 2; weights 1, 0, 3
     weight = torch.tensor([[1.0, 0.0, 3.0]])
     assert masked_mean_squared_error(prediction, target, weight).item() == (2.5 + 3 * 2.0) / 4
+    # mean absolute errors 1.5, 2, 1
+    assert masked_mean_absolute_error(prediction, target, weight).item() == (1.5 + 3 * 1.0) / 4
 
 
 def test_positions_without_weight_get_no_gradient():

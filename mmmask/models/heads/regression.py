@@ -5,18 +5,32 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmmask.losses import masked_mean_squared_error
+from mmmask.losses import masked_mean_absolute_error, masked_mean_squared_error
 from mmmask.masking import Mask, rescale_hidden
 from mmmask.registry import MODELS
+
+DISTANCES = dict(squared=masked_mean_squared_error, absolute=masked_mean_absolute_error)
 
 
 @MODELS.register_module()
 class MaskedRegressionHead(BaseModule):
-    """Mean squared error on hidden positions, summed over scales with weight 1.
+    """Mean error on hidden positions, summed over scales with weight 1.
 
     For scales with another grid than the patch grid, the mask is rescaled to that grid (see
     :func:`mmmask.masking.rescale_hidden`).
+
+    Args:
+        distance: ``'squared'`` or ``'absolute'`` error.
+
+    Raises:
+        ValueError: for another distance.
     """
+
+    def __init__(self, distance: str = 'squared', init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if distance not in DISTANCES:
+            raise ValueError(f'distance={distance!r} is not one of {tuple(DISTANCES)}.')
+        self.distance = DISTANCES[distance]
 
     def forward(
         self,
@@ -38,8 +52,7 @@ class MaskedRegressionHead(BaseModule):
             for scale, pair in enumerate(zip(prediction, target, strict=True))
         }
 
-    @staticmethod
-    def loss(prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
+    def loss(self, prediction: Tensor, target: Tensor, mask: Mask) -> Tensor:
         """(B, N', D) prediction and target, on the patch grid or a rescaled one -> scalar."""
         if prediction.shape != target.shape:
             raise ValueError(
@@ -49,4 +62,4 @@ class MaskedRegressionHead(BaseModule):
             )
         factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
         weight = rescale_hidden(mask.hidden, mask.grid, factor)
-        return masked_mean_squared_error(prediction, target, weight)
+        return self.distance(prediction, target, weight)
