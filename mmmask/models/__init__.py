@@ -8,12 +8,14 @@ from .algorithms import (
     CMAEHuang,
     CMAEMao,
     EvolvedMIM,
+    LinearDecoder,
     LocalMIM,
     MaskDeep,
     MaskedFeatures,
     MaskedImageModel,
     PretrainingModel,
     Reconstruction,
+    SimMIM,
 )
 from .augmentation import AugmentingDataPreprocessor
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
@@ -53,6 +55,7 @@ __all__ = [
     'EncoderParser',
     'EvolvedMIM',
     'FeaturePyramid',
+    'LinearDecoder',
     'LocalMIM',
     'MAE',
     'MaskDeep',
@@ -66,6 +69,7 @@ __all__ = [
     'PositionHead',
     'PretrainingModel',
     'Reconstruction',
+    'SimMIM',
     'ScaleDecoder',
     'SimpleFeaturePyramid',
     'TokenDecoder',

@@ -7,11 +7,13 @@ from .evolved import EvolvedMIM
 from .localmim import LocalMIM
 from .mae import MAE
 from .maskdeep import MaskDeep, MaskedFeatures
+from .simmim import LinearDecoder, SimMIM
 
 __all__ = [
     'CMAEHuang',
     'CMAEMao',
     'EvolvedMIM',
+    'LinearDecoder',
     'LocalMIM',
     'MAE',
     'MaskDeep',
@@ -19,4 +21,5 @@ __all__ = [
     'MaskedImageModel',
     'PretrainingModel',
     'Reconstruction',
+    'SimMIM',
 ]
