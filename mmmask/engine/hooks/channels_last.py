@@ -1,4 +1,4 @@
-"""The memory layout that convolutions like best."""
+"""The memory layout in which convolutions are fastest."""
 
 import torch
 from mmengine.hooks import Hook
@@ -10,13 +10,12 @@ from mmmask.registry import HOOKS
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep the images, the weights and with them all maps with the channels side by side.
+    """Store images, weights and all feature maps with channels last.
 
-    The results are the same. It pays for convolutional encoders on CPUs, and on GPUs with mixed
-    precision.
-
-    Weights of several processes stay as they are: when their layout changes after the model is
-    wrapped for distributed training, the wrapper mixes up the gradients of its first step.
+    The results are the same. Convolutional encoders become faster on CPUs, and on GPUs with mixed
+    precision. With several processes only the images are converted: if the layout of weights
+    changes after the model was wrapped for distributed training, the wrapper mixes up the gradients
+    of its first step.
     """
 
     def before_train(self, runner) -> None:
@@ -30,7 +29,7 @@ class ChannelsLastHook(Hook):
 
 
 def _channels_last(module, inputs: tuple, data: dict) -> dict:
-    """(B, C, H, W) images, or a list of views: the same values in another order in memory."""
+    """(B, C, H, W) images, or a list of views -> the same values with channels last."""
     images = data['inputs']
     if isinstance(images, Tensor):
         images = images.contiguous(memory_format=torch.channels_last)

@@ -14,23 +14,21 @@ from mmmask.registry import HOOKS
 
 @HOOKS.register_module()
 class CollapseHook(Hook):
-    """Watch how much the embeddings of a batch differ, and warn when they collapse to one.
+    """Log how much the embeddings of a batch differ, and warn when they collapse to one.
 
-    Works for every method with embeddings: they are what the named module gives, or the encoder's
-    features. ``embedding_std`` goes to the log: the standard deviation over the images of a
-    process's batch of each dimension of the normalised embeddings, averaged over dimensions.
-    Directions spread evenly give 1/√D (Chen & He, SimSiam, CVPR 2021, §4.1).
+    ``embedding_std`` in the log is the standard deviation, over the images of a process's batch, of
+    each dimension of the normalised embeddings, averaged over dimensions. If directions are spread
+    evenly, it is 1/√D (Chen & He, SimSiam, CVPR 2021, §4.1).
 
     Args:
-        module: dotted name within the model, such as ``'target.module.projectors.2'``. What it
-            returns is (B, ..., D), or a tuple or dict whose last value is; it may run several times
-            an iteration. None takes the encoder's features, averaged over positions, of the first
-            32 images of the batch with nothing hidden. That is another pass at each look, which
-            changes neither the random state nor the model; models that learn from labels are left
-            alone.
-        interval: iterations from one look to the next.
-        alarm_below: share of 1/√D below which to warn; 0.16 is 0.01 for 256 dimensions. Features of
-            encoders that reconstruct have much in common: 0.01 suits them.
+        module: dotted name within the model, such as ``'target.module.projectors.2'``. Its output
+            is (B, ..., D), or a tuple or dict whose last value is; it may run several times per
+            iteration. None means the encoder's features of the first 32 images of the batch, with
+            nothing hidden, averaged over positions. That takes another forward pass, which does not
+            change the training. Models that learn from labels are ignored.
+        interval: iterations from one measurement to the next.
+        alarm_below: fraction of 1/√D below which to warn; 0.16 is 0.01 for 256 dimensions. Features
+            of encoders that reconstruct have much in common: 0.01 suits them.
 
     Raises:
         AttributeError: if the model has no such module.
@@ -56,20 +54,20 @@ class CollapseHook(Hook):
         except AttributeError as error:
             close = [name for name, _ in model.named_modules() if name.count('.') < 2 and name]
             raise AttributeError(
-                f'CollapseHook.module={self.module!r} is not in the model: name one that gives the '
-                f'embeddings, below one of {", ".join(close)}.'
+                f'CollapseHook.module={self.module!r} is not in the model: name a module that gives '
+                f'embeddings, within one of {", ".join(close)}.'
             ) from error
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if self.module and self.every_n_train_iters(runner, self.interval):
-            self._listener = self._watched.register_forward_hook(self._look)
+            self._listener = self._watched.register_forward_hook(self._record)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if self._listener is not None:
             self._listener.remove()
             self._listener = None
         elif self._encoding_model and self.every_n_train_iters(runner, self.interval):
-            self._look_at_features(data_batch)
+            self._record_features(data_batch)
         else:
             return
         spreads, self._spreads = self._spreads, []
@@ -81,19 +79,19 @@ class CollapseHook(Hook):
         if not spread >= self.alarm_below * healthy:
             runner.logger.warning(
                 f'embeddings collapse: embedding_std={spread:.2g} of {self.module or "backbone"} '
-                f'at iteration {runner.iter + 1}, where {healthy:.2g} is healthy. All images get '
-                'nearly the same embedding. Lower the learning rate or warm up longer; with '
-                'targets of a momentum copy, check that the copy moves and the predictor is '
+                f'at iteration {runner.iter + 1}, but {healthy:.2g} is healthy. All images get '
+                'nearly the same embedding. Lower the learning rate or warm up longer. If a momentum '
+                'copy gives the targets, check that the copy is updated and that the predictor is '
                 'trained.'
             )
 
-    def _look_at_features(self, data_batch: dict) -> None:
+    def _record_features(self, data_batch: dict) -> None:
         with observing(self._encoding_model, data_batch) as (model, images):
             extra = getattr(model.backbone, 'num_extra_tokens', 0)
             features = pool(model(images[:32], mode='tensor'), 'mean', extra)
         self._spreads.append((embedding_std(features), features.shape[1]))
 
-    def _look(self, module, inputs, output) -> None:
+    def _record(self, module, inputs, output) -> None:
         while not isinstance(output, Tensor):
             output = list(output.values() if isinstance(output, Mapping) else output)[-1]
         self._spreads.append((embedding_std(output), output.shape[-1]))
@@ -101,5 +99,5 @@ class CollapseHook(Hook):
 
 @torch.no_grad()
 def embedding_std(embeddings: Tensor) -> Tensor:
-    """(B, ..., D) -> scalar: deviation over the images of the normalised rows, mean of the rest."""
+    """(B, ..., D) -> scalar: standard deviation over B of the normalised rows, averaged."""
     return F.normalize(embeddings.float(), dim=-1).std(dim=0, correction=0).mean()

@@ -1,4 +1,4 @@
-"""Momentum copies follow the optimizer."""
+"""Updates of momentum copies."""
 
 from mmengine.hooks import Hook
 
@@ -10,10 +10,10 @@ from mmmask.registry import HOOKS
 class MomentumUpdateHook(Hook):
     """Update every :class:`mmmask.layers.MomentumCopy` of the model once per optimizer step.
 
-    Iterations that only accumulate gradients do not count, nor steps that a dynamic loss scale of
-    fp16 skips because a gradient is not finite. Before the first training the copies are
-    made equal to the initialised, or loaded, online modules; a resumed training goes on with the
-    copies of its checkpoint. The log gets ``momentum``, that of the last update.
+    Iterations that only accumulate gradients do not count, nor do steps that the dynamic loss scale
+    of fp16 skips because a gradient is not finite. Before training starts, the copies are made
+    equal to the initialised, or loaded, online modules. A resumed training uses the copies of its
+    checkpoint. ``momentum`` in the log is that of the last update.
     """
 
     priority = 'BELOW_NORMAL'  # the copies start from the weights that other hooks have loaded
@@ -28,7 +28,7 @@ class MomentumUpdateHook(Hook):
         self._scale = _loss_scale(runner.optim_wrapper)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        # A skipped step shows by nothing but the lowered scale.
+        # The lowered scale is the only trace of a skipped step.
         skipped = _loss_scale(runner.optim_wrapper) < self._scale
         if runner.optim_wrapper.should_update() and not skipped:
             for copy in self._copies:

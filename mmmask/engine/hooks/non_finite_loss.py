@@ -1,4 +1,4 @@
-"""Steps whose loss is not finite: skipped, counted, and kept to be looked at."""
+"""Steps whose loss is not finite are skipped, counted, and saved for inspection."""
 
 import math
 from collections import deque
@@ -18,7 +18,7 @@ from mmmask.registry import HOOKS
 
 
 class Step(NamedTuple):
-    """A training step whose losses may still be on their way from the device."""
+    """A training step whose losses may not have arrived from the device yet."""
 
     iteration: int
     names: list[str]
@@ -33,26 +33,27 @@ class Step(NamedTuple):
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Skip steps with a loss or gradient that is NaN or infinite, and stop after some in a row.
+    """Skip steps whose loss or gradient is NaN or infinite, and stop after several in a row.
 
-    A skipped step changes neither weights nor the optimizer's state, in any process: gradients are
-    looked at after processes have shared them. Fused optimizers, as in all recipes, and gradient
-    scalers skip on the device; another optimizer on a GPU waits for the answer.
+    A skipped step changes neither weights nor the optimizer's state in any process, because
+    gradients are checked after they were averaged over processes. Fused optimizers, which all
+    recipes use, and gradient scalers skip on the device. With another optimizer on a GPU the host
+    waits for the result of the check.
 
-    On a GPU the losses of a step travel to the host while training goes on, and are looked at when
-    they have arrived: no step waits for the device unless it lags ``interval`` steps behind. At
-    most that many batches are kept. No checkpoint is written before all losses up to it are seen.
-    Each process counts its own losses.
+    On a GPU the losses are copied to the host asynchronously and are checked when they have
+    arrived. The host waits only if the device is more than ``interval`` steps behind, and keeps at
+    most that many batches. All losses up to a checkpoint are checked before it is written. Each
+    process counts its own losses.
 
-    ``<work_dir>/nonfinite/iter_N.pth`` (``iter_N_rank_R.pth`` in other processes than the first)
-    is for ``tools/replay.py``. It holds ``iteration``, ``losses``, ``batch``, ``random_state``,
-    ``progress`` of the masks, and ``model`` and ``optimizer`` as they stand when the loss is looked
-    at: those of the step itself on a CPU, and on a GPU those of a few steps later.
+    ``<work_dir>/nonfinite/iter_N.pth`` (``iter_N_rank_R.pth`` in processes other than the first) is
+    read by ``tools/replay.py``. It contains ``iteration``, ``losses``, ``batch``, ``random_state``,
+    ``progress`` of the masks, and ``model`` and ``optimizer`` at the time of the check. On a CPU
+    these are the states of the step itself, on a GPU those of a few steps later.
 
     Args:
         interval: steps after which to wait for the device.
-        max_in_a_row: non-finite losses in a row at which the run stops.
-        max_saved: files that a process writes at most.
+        max_in_a_row: number of consecutive non-finite losses that stops the run.
+        max_saved: maximum number of files that a process writes.
 
     Raises:
         FloatingPointError: naming the iteration, the losses and the file.
@@ -86,10 +87,10 @@ class NonFiniteLossHook(Hook):
             arrival.record()
         step = Step(runner.iter + 1, list(losses), values, arrival, data_batch, self._random_state)
         self._pending.append(step)
-        self._inspect(runner, self.interval)
+        self._check(runner, self.interval)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        self._inspect(runner, 0)
+        self._check(runner, 0)
         checkpoint['non_finite'] = dict(skipped=self.skipped, in_a_row=self.in_a_row)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -97,13 +98,13 @@ class NonFiniteLossHook(Hook):
             setattr(self, name, count)
 
     def after_train_epoch(self, runner) -> None:
-        self._inspect(runner, 0)
+        self._check(runner, 0)
 
     def after_train(self, runner) -> None:
-        self._inspect(runner, 0)
+        self._check(runner, 0)
 
-    def _inspect(self, runner, max_pending: int) -> None:
-        """Look at the steps that have arrived, and wait for those beyond ``max_pending``."""
+    def _check(self, runner, max_pending: int) -> None:
+        """Check the steps that have arrived, and wait until at most ``max_pending`` are left."""
         while self._pending and (len(self._pending) > max_pending or self._pending[0].arrived()):
             step = self._pending.popleft()
             if step.arrival is not None:
@@ -112,9 +113,9 @@ class NonFiniteLossHook(Hook):
             if all(map(math.isfinite, losses.values())):
                 self.in_a_row = 0
             else:
-                self._tell(runner, step, losses)
+                self._report(runner, step, losses)
 
-    def _tell(self, runner, step: Step, losses: dict[str, float]) -> None:
+    def _report(self, runner, step: Step, losses: dict[str, float]) -> None:
         self.skipped += 1
         self.in_a_row += 1
         model = unwrap(runner.model)
@@ -124,24 +125,24 @@ class NonFiniteLossHook(Hook):
         broken = [name for name, value in model.named_buffers() if not value.isfinite().all()]
         if broken:
             raise FloatingPointError(
-                f'{message}It has reached {broken[:3]}, which no skipped step can mend: go on from '
-                'the last checkpoint with --resume.'
+                f'{message}The buffers {broken[:3]} are not finite, and skipping steps does not '
+                'restore them: resume from the last checkpoint with --resume.'
             )
         if self.in_a_row >= self.max_in_a_row:
             raise FloatingPointError(
-                f'{message}That were {self.in_a_row} in a row, {self.skipped} in all. Look at that '
-                'batch for damaged images; else lower the learning rate, warm up longer, or train '
-                'with --amp bf16 or --amp off instead of fp16.'
+                f'{message}{self.in_a_row} consecutive steps were non-finite ({self.skipped} in '
+                'total). Check the batch for damaged images. If there are none, lower the learning '
+                'rate, warm up longer, or use --amp bf16 or --amp off instead of fp16.'
             )
         runner.message_hub.update_scalar('train/skipped_steps', self.skipped)
         runner.logger.warning(
-            f'{message}The step was skipped, number {self.skipped} of this run and '
-            f'{self.in_a_row} of {self.max_in_a_row} in a row that stop it.'
+            f'{message}The step was skipped ({self.skipped} in total). {self.in_a_row} consecutive '
+            f'steps were non-finite; the run stops at {self.max_in_a_row}.'
         )
 
     def _save(self, runner, model, step: Step, losses: dict[str, float]) -> str:
         if self._saved >= self.max_saved:
-            return f'{self._saved} batches are saved already.'
+            return f'No file was written: there are {self._saved} already.'
         self._saved += 1
         rank = get_rank()
         suffix = f'_rank_{rank}' if rank else ''
@@ -162,36 +163,36 @@ class NonFiniteLossHook(Hook):
             ),
             path,
         )
-        return f'The batch and the state are in {path}: see tools/replay.py.'
+        return f'The batch and the state are saved in {path}: see tools/replay.py.'
 
 
 def skip_non_finite_steps(optimizer: torch.optim.Optimizer) -> None:
-    """Let the optimizer do nothing at a step whose gradients are not all finite."""
+    """Make the optimizer skip steps whose gradients are not all finite."""
     scales = getattr(optimizer, '_step_supports_amp_scaling', False)
 
-    def look(optimizer, args, kwargs) -> None:
-        if getattr(optimizer, 'found_inf', None) is not None:  # a gradient scaler has looked
+    def check(optimizer, args, kwargs) -> None:
+        if getattr(optimizer, 'found_inf', None) is not None:  # a gradient scaler has checked
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group['params']]
         gradients = [gradient for gradient in gradients if gradient is not None]
         norms = torch.stack(torch._foreach_norm(gradients))
         broken = ~norms.isfinite().all()
         if scales:
-            optimizer.found_inf, look.is_ours = broken.float(), True
+            optimizer.found_inf, check.is_ours = broken.float(), True
         elif broken:
-            optimizer.zero_grad(set_to_none=True)  # optimizers pass over what has no gradient
+            optimizer.zero_grad(set_to_none=True)  # optimizers skip parameters without a gradient
 
-    def forget(optimizer, args, kwargs) -> None:
-        if look.is_ours:
-            optimizer.found_inf, look.is_ours = None, False
+    def reset(optimizer, args, kwargs) -> None:
+        if check.is_ours:
+            optimizer.found_inf, check.is_ours = None, False
 
-    look.is_ours = False
-    optimizer.register_step_pre_hook(look)
-    optimizer.register_step_post_hook(forget)
+    check.is_ours = False
+    optimizer.register_step_pre_hook(check)
+    optimizer.register_step_post_hook(reset)
 
 
 def _plain(value: Any) -> Any:
-    """Data samples as dictionaries, so that the file opens without the classes."""
+    """Data samples as dictionaries, so that the file can be read without their classes."""
     if isinstance(value, BaseDataElement):
         return {key: _plain(item) for key, item in value.all_items()}
     if isinstance(value, dict):
