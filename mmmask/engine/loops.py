@@ -44,8 +44,18 @@ class ResumableTrainLoop(ResumableLoop, EpochBasedTrainLoop):
     change the random states that the model uses. Batches before the start are not loaded.
 
     Raises:
-        ValueError: on resuming in the middle of an epoch with a sampler that cannot skip.
+        ValueError: if an epoch has no batch, or on resuming in the middle of an epoch with a
+            sampler that cannot skip.
     """
+
+    def __init__(self, runner, dataloader, *args, **kwargs) -> None:
+        super().__init__(runner, dataloader, *args, **kwargs)
+        if not len(self.dataloader):
+            raise ValueError(
+                f'train_dataloader has no batch: {len(self.dataloader.dataset)} images are fewer '
+                f'than batch_size={self.dataloader.batch_size}, and drop_last=True leaves out the '
+                'incomplete one. Lower train_dataloader.batch_size.'
+            )
 
     def run(self) -> nn.Module:
         """Train all epochs that are left."""
@@ -111,7 +121,7 @@ class ResumableIterTrainLoop(ResumableLoop, IterBasedTrainLoop):
 
 
 def make_resumable(dataloader: DataLoader | dict) -> DataLoader | dict:
-    """The config of a loader whose samples are seeded one by one and whose batches can be skipped."""
+    """The config of a loader with samples seeded one by one and batches that can be skipped."""
     atexit.register(end_workers)
     if not isinstance(dataloader, dict):
         return dataloader
@@ -136,9 +146,9 @@ def skip(dataloader: DataLoader, num_batches: int) -> None:
     else:
         raise ValueError(
             f'The checkpoint was written after {num_batches} of {len(dataloader)} iterations of an '
-            f'epoch, but train_dataloader.sampler.type={type(sampler).__name__!r} can only start at '
-            "the first one: set it to 'mmmask.ResumableSampler', or resume from a checkpoint that "
-            'is named after an epoch.'
+            f'epoch, but train_dataloader.sampler.type={type(sampler).__name__!r} can only start '
+            "at the first one: set it to 'mmmask.ResumableSampler', or resume from a checkpoint "
+            'that is named after an epoch.'
         )
 
 

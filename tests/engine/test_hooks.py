@@ -308,7 +308,9 @@ class TestNonFiniteLoss:
     def test_stops_after_some_in_a_row(self, tmp_path, poison):
         poison([2, 4, 5, 7, 8, 9], float('nan'))
         path = tmp_path / 'nonfinite' / 'iter_9.pth'
-        message = rf'iteration 9: loss=nan, .*{path}.* 3 consecutive .* .6 in total.*lower the learning'
+        message = (
+            rf'iteration 9: loss=nan, .*{path}.* 3 consecutive .* .6 in total.*lower the learning'
+        )
         with pytest.raises(FloatingPointError, match=message):
             train(tmp_path, dict(NON_FINITE, max_in_a_row=3, max_saved=9), epochs=3)
         assert len(list(path.parent.iterdir())) == 6
@@ -339,7 +341,8 @@ class TestNonFiniteLoss:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Runner, 'build_model', with_statistics)
-            with pytest.raises(FloatingPointError, match=r"buffers \['running_mean'\] are not finite.*--resume"):
+            message = r"buffers \['running_mean'\] are not finite.*--resume"
+            with pytest.raises(FloatingPointError, match=message):
                 train(tmp_path, NON_FINITE)
 
     def test_the_batch_is_the_offending_one(self, tmp_path, poison):
@@ -398,7 +401,9 @@ class TestNonFiniteLoss:
             hook._pending[-1] = hook._pending[-1]._replace(arrival=arrivals[-1])
             monkeypatch.undo()
             monkeypatch.setattr(
-                hook, '_report', lambda runner, step, losses: stopped.append((step.iteration, losses))
+                hook,
+                '_report',
+                lambda runner, step, losses: stopped.append((step.iteration, losses)),
             )
             hook._check(Run, hook.interval)
             assert len(hook._pending) <= 3

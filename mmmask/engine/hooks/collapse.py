@@ -54,8 +54,8 @@ class CollapseHook(Hook):
         except AttributeError as error:
             close = [name for name, _ in model.named_modules() if name.count('.') < 2 and name]
             raise AttributeError(
-                f'CollapseHook.module={self.module!r} is not in the model: name a module that gives '
-                f'embeddings, within one of {", ".join(close)}.'
+                f'CollapseHook.module={self.module!r} is not in the model: name a module that '
+                f'returns embeddings, within one of {", ".join(close)}.'
             ) from error
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
@@ -80,9 +80,9 @@ class CollapseHook(Hook):
             runner.logger.warning(
                 f'embeddings collapse: embedding_std={spread:.2g} of {self.module or "backbone"} '
                 f'at iteration {runner.iter + 1}, but {healthy:.2g} is healthy. All images get '
-                'nearly the same embedding. Lower the learning rate or warm up longer. If a momentum '
-                'copy gives the targets, check that the copy is updated and that the predictor is '
-                'trained.'
+                'nearly the same embedding. Lower the learning rate or warm up longer. If a '
+                'momentum copy gives the targets, check that the copy is updated and that the '
+                'predictor is trained.'
             )
 
     def _record_features(self, data_batch: dict) -> None:
