@@ -8,11 +8,12 @@ import sys
 from mmengine.config import DictAction
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from mmmask.apis.rehearsal import RehearsalError
 from mmmask.apis.train import (
     AMP_CHOICES,
-    describe_run,
     die_with_the_launcher,
     load_config,
+    rehearse,
     restarted,
     train,
 )
@@ -99,9 +100,12 @@ def main() -> None:
         )
     except (ConfigError, FileNotFoundError) as error:
         sys.exit(f'{arguments.config}: {error}')
-    run = describe_run if arguments.dry_run else train
+    run = rehearse if arguments.dry_run else train
     try:
         run(cfg)
+    except RehearsalError as error:
+        print(f'{arguments.config}: {error}', file=sys.stderr)
+        sys.exit(2)
     except CheckpointError as error:
         sys.exit(f'{arguments.config}: {error}')
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +15,10 @@ from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from rich.console import Console
-from rich.table import Table
 
 from mmmask.checkpoints import read_checkpoints_as_data
 
+from .rehearsal import RehearsalEnd, RehearsalHook
 from .validate import validate_config
 
 AMP_CHOICES = ('auto', 'bf16', 'fp16', 'off')
@@ -230,37 +230,26 @@ def die_with_the_launcher() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-def describe_run(cfg: Config) -> None:
-    """Build everything that a run needs and print a summary, without training (``--dry-run``)."""
-    work_dir, cfg.log_level = cfg.work_dir, 'WARNING'
-    with tempfile.TemporaryDirectory() as cfg.work_dir:
-        runner, arithmetic = build_runner(cfg)
-    loader = runner.build_dataloader(runner._train_dataloader)
-    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    table = Table(title=f'{cfg.filename}: dry run', show_header=False)
-    table.add_row('batch and learning rate', arithmetic)
-    table.add_row('training images', f'{len(loader.dataset):,}')
-    table.add_row('iterations per epoch', f'{len(loader):,}')
-    epochs = cfg.train_cfg.get('max_epochs')
-    table.add_row(
-        'length', f'{epochs} epochs' if epochs else f'{cfg.train_cfg.max_iters} iterations'
-    )
-    table.add_row(
-        'optimizer', f'{type(optim_wrapper).__name__}({cfg.optim_wrapper.optimizer.type})'
-    )
-    for name, module in runner.model.named_children():
-        trained = sum(p.numel() for p in module.parameters() if p.requires_grad)
-        frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
-        if trained or frozen:
-            table.add_row(f'parameters of {name}', f'{trained:,} trained, {frozen:,} frozen')
-    trained = sum(p.numel() for p in runner.model.parameters() if p.requires_grad)
-    table.add_row('parameters', f'{trained:,} trained')
-    table.add_row('work directory', work_dir)
-    Console().print(table)
+def rehearse(cfg: Config) -> None:
+    """Build all that a run needs, try it on real data, print what was found, and train nothing.
+
+    Nothing is written to the work directory.
+
+    Raises:
+        mmmask.apis.rehearsal.RehearsalError: naming every problem that was found.
+    """
+    cfg.log_level = 'WARNING'
+    with tempfile.TemporaryDirectory() as cfg.work_dir, suppress(RehearsalEnd):
+        train(cfg, end_after_rehearsal=True)
 
 
-def train(cfg: Config) -> Runner:
-    """Run the training that a config from :func:`load_config` describes."""
-    runner, _ = build_runner(cfg)
+def train(cfg: Config, end_after_rehearsal: bool = False) -> Runner:
+    """Run the training that a config from :func:`load_config` describes, after a rehearsal.
+
+    Raises:
+        mmmask.apis.rehearsal.RehearsalError: before the training, naming every problem.
+    """
+    runner, arithmetic = build_runner(cfg)
+    runner.register_hook(RehearsalHook(arithmetic, end_after_rehearsal))
     runner.train()
     return runner

@@ -1,0 +1,387 @@
+"""A rehearsal of a run: what only real data can show, found in the first seconds."""
+
+import datetime
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop, Runner
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from mmmask.engine.hooks.random_state import preserve_random_state
+
+NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
+CPU_BATCH = (
+    8  # images of the step on a CPU, where memory is no question and a step may take minutes
+)
+
+
+class RehearsalError(ValueError):
+    """A run that cannot do what it is meant to; the message names every problem and its remedy."""
+
+
+class RehearsalEnd(Exception):
+    """Raised after the rehearsal of a run that is not wanted beyond it."""
+
+
+class Split(NamedTuple):
+    """One data loader of a run and a few of its samples.
+
+    Attributes:
+        name: key of the config, such as ``'train_dataloader'``.
+        loader: the data loader.
+        samples: as the pipeline gives them, taken at equal distances over the data set.
+    """
+
+    name: str
+    loader: Any
+    samples: list[dict]
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, in the order of their numbers, if the data set knows them."""
+        classes = (getattr(self.loader.dataset, 'metainfo', None) or {}).get('classes')
+        return None if classes is None else tuple(classes)
+
+
+class RehearsalHook(Hook):
+    """Try a run on real data before it starts, and leave everything as it was.
+
+    Before a training, one batch of each loader is made, what the parts of the run must have in
+    common is compared, and one step forward and backward and one evaluation are run. Before a test,
+    the same is done without the step. Weights, buffers, gradients and random states are then as
+    they were, so the run is bit by bit the one without a rehearsal.
+
+    Args:
+        arithmetic: how the learning rate follows from the batch, for the table.
+        only: end the run after the rehearsal, with :class:`RehearsalEnd`.
+
+    Raises:
+        RehearsalError: before the run starts, naming everything that was found.
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self, arithmetic: str = '', only: bool = False) -> None:
+        self.arithmetic = arithmetic
+        self.only = only
+
+    def before_train(self, runner: Runner) -> None:
+        start = time.perf_counter()
+        loaders = dict(train_dataloader=runner.train_loop.dataloader)
+        if runner.val_loop is not None:
+            loaders['val_dataloader'] = runner.val_loop.dataloader
+        with unchanged(runner.model):
+            splits = take_samples(loaders)
+            problems = [*compare(runner, splits)]
+            rows = describe_splits(splits)
+            if not problems:
+                rows += [*self._length(runner), *try_step(runner, splits[0])]
+                if runner.val_loop is not None:
+                    try_evaluation(runner, runner.val_loop, splits[1])
+        self._finish(runner, problems, rows, start)
+
+    def before_test(self, runner: Runner) -> None:
+        if runner.iter:  # a test that follows its training
+            return
+        start = time.perf_counter()
+        with unchanged(runner.model):
+            splits = take_samples(dict(test_dataloader=runner.test_loop.dataloader))
+            problems = [*compare(runner, splits)]
+            if not problems and getattr(runner.test_loop, 'evaluator', None) is not None:
+                try_evaluation(runner, runner.test_loop, splits[0])
+        self._finish(runner, problems, describe_splits(splits), start)
+
+    def _length(self, runner: Runner) -> Iterator[tuple[str, str]]:
+        loop = runner.train_loop
+        if isinstance(loop, IterBasedTrainLoop):
+            yield 'length', f'{loop.max_iters:,} iterations'
+        else:
+            per_epoch = len(loop.dataloader)
+            yield 'length', f'{loop.max_epochs} epochs of {per_epoch:,} iterations'
+        yield 'batch and learning rate', self.arithmetic
+        optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+        yield 'optimizer', f'{type(runner.optim_wrapper).__name__}({type(optimizer).__name__})'
+        for name, child in unwrap(runner.model).named_children():
+            trained = sum(p.numel() for p in child.parameters() if p.requires_grad)
+            frozen = sum(p.numel() for p in child.parameters() if not p.requires_grad)
+            if trained or frozen:
+                yield f'parameters of {name}', f'{trained:,} trained, {frozen:,} frozen'
+
+    def _finish(self, runner: Runner, problems: list[str], rows: list, start: float) -> None:
+        if problems:
+            raise RehearsalError(in_words(problems))
+        if is_main_process():
+            table = Table(title='Rehearsal', show_header=False)
+            for row in rows:
+                table.add_row(*row)
+            table.add_row('rehearsal', f'{time.perf_counter() - start:.1f} s')
+            Console().print(table)
+        if self.only:
+            raise RehearsalEnd
+
+
+def in_words(problems: list[str]) -> str:
+    """Every problem on a line of its own."""
+    count = '1 problem' if len(problems) == 1 else f'{len(problems)} problems'
+    return '\n'.join([f'The rehearsal found {count}:', *(f'  - {one}' for one in problems)])
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside of a wrapper for several processes."""
+    return model.module if is_model_wrapper(model) else model
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Restore weights, buffers, gradients and mode of a model, and the random state, on exit."""
+    model = unwrap(model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = {module: module.training for module in model.modules()}
+    with preserve_random_state():
+        try:
+            yield
+        finally:
+            own = model.state_dict()
+            with torch.no_grad():
+                for name, value in state.items():
+                    own[name].copy_(value)
+            model.zero_grad(set_to_none=True)
+            for module, mode in modes.items():
+                module.training = mode
+
+
+def take_samples(loaders: dict) -> list[Split]:
+    """A few samples of each loader, made in this process.
+
+    Raises:
+        RehearsalError: if a sample cannot be made.
+    """
+    splits = []
+    for name, loader in loaders.items():
+        dataset = loader.dataset
+        count = min(max(loader.batch_size or 1, NUM_SAMPLES), len(dataset))
+        if not torch.cuda.is_available():
+            count = min(count, NUM_SAMPLES)
+        indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+        with explained(f'{name}: its data cannot be prepared'):
+            splits.append(Split(name, loader, [dataset[index] for index in indices]))
+    return splits
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn an error into a problem of the rehearsal that says where it occurred."""
+    try:
+        yield
+    except RehearsalError:
+        raise
+    except Exception as error:
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise RehearsalError(in_words([f'{what}: {reason}'])) from error
+
+
+def describe_splits(splits: list[Split]) -> list[tuple[str, str]]:
+    """Rows of the table: numbers of images and classes, sizes and channels of the samples."""
+    rows = []
+    for split in splits:
+        text = f'{len(split.loader.dataset):,} images'
+        if split.classes is not None:
+            text += f', {len(split.classes)} classes'
+        sizes = sorted({tuple(image.shape[-2:]) for image in images_of(split.samples)})
+        channels = sorted({image.shape[-3] for image in images_of(split.samples)})
+        if sizes:
+            shown = ' to '.join(f'{h} x {w}' for h, w in dict.fromkeys([sizes[0], sizes[-1]]))
+            text += f', {shown} px, {"/".join(map(str, channels))} channels'
+        rows.append((split.name, text))
+    return rows
+
+
+def images_of(samples: list[dict]) -> list[Tensor]:
+    """Every image, and every view of it, of samples of a pipeline that ends in ``PackInputs``."""
+    found = []
+    for sample in samples:
+        inputs = sample.get('inputs')
+        found += [inputs] if isinstance(inputs, Tensor) else list(inputs or [])
+    return [image for image in found if isinstance(image, Tensor) and image.dim() >= 3]
+
+
+def compare(runner: Runner, splits: list[Split]) -> Iterator[str]:
+    """What data, labels and network must have in common; one sentence per difference."""
+    model = unwrap(runner.model)
+    for check in (compare_channels, compare_classes, compare_labels, compare_batches):
+        yield from check(model, splits)
+
+
+def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """Images, the mean that is subtracted, and the first layer have the same number of channels."""
+    mean = getattr(model.data_preprocessor, 'mean', None)
+    layer = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    for split in splits:
+        for channels in sorted({image.shape[-3] for image in images_of(split.samples)}):
+            if mean is not None and mean.numel() not in (1, channels):
+                yield (
+                    f'{split.name}: images have {channels} channels, but model.data_preprocessor.'
+                    f'mean has {mean.numel()} values. Give mean and std one value per channel.'
+                )
+            elif layer is not None and layer.in_channels != channels:
+                yield (
+                    f'{split.name}: images have {channels} channels, but the network takes '
+                    f'{layer.in_channels}. Set model.backbone.in_channels={channels}.'
+                )
+
+
+def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """Every split has the classes of the first, in this order, and the heads have as many."""
+    known = [split for split in splits if split.classes is not None]
+    for split in known[1:]:
+        first = known[0]
+        if split.classes != first.classes:
+            missing = [name for name in first.classes if name not in split.classes]
+            new = [name for name in split.classes if name not in first.classes]
+            difference = ', '.join(
+                f'{word} {names[:5]}'
+                for word, names in (('lacks', missing), ('adds', new))
+                if names
+            )
+            yield (
+                f'{split.name} has other classes than {first.name}: it '
+                f'{difference or "has them in another order"}. Numbers of classes would mean '
+                f'different things: give both the same dataset.metainfo.classes.'
+            )
+    for path, count in num_classes_of(model).items():
+        for split in known[:1]:
+            if count != len(split.classes):
+                shown = ', '.join(map(str, split.classes[:5]))
+                more = ', …' if len(split.classes) > 5 else ''
+                yield (
+                    f'{path}.num_classes={count}, but {split.name} has {len(split.classes)} '
+                    f'classes ({shown}{more}). Set it to {len(split.classes)}.'
+                )
+
+
+def num_classes_of(model: nn.Module) -> dict[str, int]:
+    """Number of classes of each head that classifies, by its place in the model."""
+    counts = {}
+    for path, module in model.named_modules():
+        count = getattr(module, 'num_classes', None)
+        is_head = path.split('.')[-1].endswith('head') or '_head.' in path
+        # The proposals of a region proposal network have one class, foreground.
+        if is_head and isinstance(count, int) and count > 0 and 'rpn' not in path:
+            counts[f'model.{path}'] = count
+    return counts
+
+
+def compare_labels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """Labels of images, instances and pixels are numbers that the heads know."""
+    counts = num_classes_of(model)
+    if not counts:
+        return
+    path, count = min(counts.items(), key=lambda item: item[1])
+    ignored = {getattr(m, 'ignore_index', None) for m in model.modules()} - {None}
+    for split in splits:
+        unknown = set()
+        for sample in split.samples:
+            unknown |= set(labels_of(sample.get('data_samples'))) - set(range(count)) - ignored
+        if unknown:
+            yield (
+                f'{split.name}: labels {sorted(unknown)[:5]} are not among the {count} classes of '
+                f'{path} (0 to {count - 1}), and are not ignored. Correct the labels, set '
+                'num_classes, or name the value in ignore_index.'
+            )
+
+
+def labels_of(sample) -> list[int]:
+    """The labels of an image, of its instances and of its pixels."""
+    labels = []
+    for get in (
+        lambda: sample.gt_label,
+        lambda: sample.gt_instances.labels,
+        lambda: sample.gt_sem_seg.data,
+    ):
+        try:
+            labels += get().unique().tolist()
+        except AttributeError:
+            continue
+    return labels
+
+
+def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """No batch of a training has a single image where BatchNorm needs several."""
+    loader = splits[0].loader
+    if splits[0].name != 'train_dataloader' or not loader.batch_size:
+        return
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm1d)]
+    last = len(loader.dataset) % loader.batch_size
+    single = loader.batch_size == 1 or (last == 1 and not loader.drop_last)
+    if norms and single:
+        which = 'every batch' if loader.batch_size == 1 else 'the last batch of an epoch'
+        yield (
+            f'train_dataloader.batch_size={loader.batch_size}: {which} has one image, and '
+            f'{norms[0]} normalises over a batch. Choose another batch size or drop_last=True.'
+        )
+
+
+def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
+    """One step forward and backward; rows with its memory, its seconds and the estimated end.
+
+    Raises:
+        RehearsalError: if it fails, or its loss is not finite.
+    """
+    model, wrapper, loader = unwrap(runner.model), runner.optim_wrapper, split.loader
+    batch_size = loader.batch_size or 1
+    samples = split.samples[:batch_size]
+    if not torch.cuda.is_available():
+        samples = samples[:CPU_BATCH]
+    with explained('a step of the training fails'):
+        for _ in range(2):  # the first one also allocates
+            start = time.perf_counter()
+            model.train()
+            with wrapper.optim_context(model):
+                data = model.data_preprocessor((loader.collate_fn or pseudo_collate)(samples), True)
+                losses = model._run_forward(data, mode='loss')
+            loss, values = model.parse_losses(losses)
+            loss.backward()
+            model.zero_grad(set_to_none=True)
+            seconds = time.perf_counter() - start
+    if not torch.isfinite(loss):
+        shown = ', '.join(f'{name}={value.item():.4g}' for name, value in values.items())
+        raise RehearsalError(in_words([f'the loss of a step is not finite: {shown}.']))
+    step = seconds * batch_size / len(samples)
+    left = runner.max_iters - runner.iter
+    end = datetime.datetime.now() + datetime.timedelta(seconds=step * left)
+    note = '' if len(samples) == batch_size else f', from {len(samples)} images'
+    yield 'memory', f'{peak_memory() / 2**30:.1f} GiB'
+    yield 'a step', f'{step:.3g} s, data not counted{note}'
+    yield 'estimated end', f'{end:%Y-%m-%d %H:%M} ({left:,} iterations left)'
+
+
+def peak_memory() -> int:
+    """Bytes that the process has used at most, on its GPU if it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def try_evaluation(runner: Runner, loop, split: Split) -> None:
+    """Predict a batch and let the metric judge it.
+
+    Raises:
+        RehearsalError: if it fails.
+    """
+    model, samples = unwrap(runner.model), split.samples[: split.loader.batch_size or 1]
+    with explained(f'the evaluation of {split.name} fails'), torch.no_grad():
+        model.eval()
+        batch = (split.loader.collate_fn or pseudo_collate)(samples)
+        loop.evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+        loop.evaluator.evaluate(len(samples))

@@ -1,0 +1,173 @@
+"""A rehearsal finds what only data can show, and leaves the run as it was."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+
+from mmmask.apis import train as apis
+from mmmask.apis.rehearsal import RehearsalError
+from mmmask.apis.train import load_config, rehearse, train
+
+COLOURS = dict(a=(220, 20, 20), b=(20, 220, 20), c=(20, 20, 220), d=(220, 220, 20))
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=3),
+    backbone=dict(
+        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_type='cls_token',
+        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
+    ),
+    neck=None,
+    head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=32, topk=(1,)),
+)
+pipeline = [dict(type='mmpretrain.PackInputs')]
+dataset = dict(type='mmmask.ImageFolder', source='', with_label=True, pipeline=pipeline)
+train_dataloader = dict(
+    batch_size=4, num_workers=0, drop_last=False, dataset=dict(**dataset, prefix='train'),
+    sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=4, num_workers=0, dataset=dict(**dataset, prefix='val'),
+    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+)
+val_evaluator = dict(type='mmpretrain.Accuracy', topk=(1,))
+train_cfg = dict(type='mmmask.ResumableTrainLoop', max_epochs=1)
+val_cfg = dict(type='ValLoop')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+"""
+
+
+def make_classes(folder, train='abc', val='abc', num_images=4, channels=3):
+    """Flat images of one colour a class, in train/<class> and val/<class>."""
+    for split, classes in (('train', train), ('val', val)):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for index in range(num_images):
+                pixels = np.full((32, 32, 3), COLOURS[name], np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f'{index}.png')
+
+
+def rehearsal_of(folder, tmp_path, text=CLASSIFIER, **options):
+    """Rehearse a training of the classifier on the images of a folder."""
+    config = tmp_path / 'classifier.py'
+    config.write_text(text)
+    for split in ('train', 'val'):
+        options[f'{split}_dataloader.dataset.source'] = str(folder)
+    rehearse(load_config(config, options=options, work_dir=str(tmp_path / 'work')))
+
+
+def problems(*args, **options) -> list[str]:
+    with pytest.raises(RehearsalError) as error:
+        rehearsal_of(*args, **options)
+    first, *lines = str(error.value).splitlines()
+    count = '1 problem' if len(lines) == 1 else f'{len(lines)} problems'
+    assert first == f'The rehearsal found {count}:'
+    return [line.removeprefix('  - ') for line in lines]
+
+
+def test_a_sound_run_prints_what_was_found_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '160')
+    make_classes(tmp_path / 'data')
+    rehearsal_of(tmp_path / 'data', tmp_path)
+    text = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    for row in (
+        'train_dataloader 12 images, 3 classes, 32 x 32 px, 3 channels',
+        'val_dataloader 12 images, 3 classes, 32 x 32 px, 3 channels',
+        'length 1 epochs of 3 iterations',
+        'batch 4 x 1 processes x 1 accumulated = 4; learning rate 0.1 (absolute)',
+        'optimizer OptimWrapper(SGD)',
+        'parameters of head 99 trained, 0 frozen',
+        '(3 iterations left)',
+    ):
+        assert row in text
+    assert not (tmp_path / 'work').exists()
+
+
+def test_classes_that_only_one_split_has(tmp_path):
+    make_classes(tmp_path / 'data', val='bc')
+    assert problems(tmp_path / 'data', tmp_path) == [
+        "val_dataloader has other classes than train_dataloader: it lacks ['a']. Numbers of "
+        'classes would mean different things: give both the same dataset.metainfo.classes.'
+    ]
+
+
+def test_a_head_with_another_number_of_classes(tmp_path):
+    make_classes(tmp_path / 'data')
+    found = problems(tmp_path / 'data', tmp_path, **{'model.head.num_classes': 2})
+    assert found == [
+        'model.head.num_classes=2, but train_dataloader has 3 classes (a, b, c). Set it to 3.',
+        'train_dataloader: labels [2] are not among the 2 classes of model.head (0 to 1), and are '
+        'not ignored. Correct the labels, set num_classes, or name the value in ignore_index.',
+        'val_dataloader: labels [2] are not among the 2 classes of model.head (0 to 1), and are '
+        'not ignored. Correct the labels, set num_classes, or name the value in ignore_index.',
+    ]
+
+
+def test_channels_of_images_and_network(tmp_path):
+    make_classes(tmp_path / 'data')
+    found = problems(tmp_path / 'data', tmp_path, **{'model.backbone.in_channels': 4})
+    assert found[0] == (
+        'train_dataloader: images have 3 channels, but the network takes 4. Set '
+        'model.backbone.in_channels=3.'
+    )
+    four = {'model.data_preprocessor.mean': [0.0] * 4, 'model.data_preprocessor.std': [1.0] * 4}
+    found = problems(tmp_path / 'data', tmp_path, **four)
+    assert 'images have 3 channels, but model.data_preprocessor.mean has 4 values' in found[0]
+
+
+def test_a_batch_of_one_where_batches_are_normalised(tmp_path):
+    make_classes(tmp_path / 'data')
+    text = CLASSIFIER.replace('neck=None', "neck=dict(type='mmpretrain.LinearNeck', "
+                              'in_channels=32, out_channels=32, gap_dim=0)')  # fmt: skip
+    (found,) = problems(tmp_path / 'data', tmp_path, text, **{'train_dataloader.batch_size': 11})
+    assert found == (
+        'train_dataloader.batch_size=11: the last batch of an epoch has one image, and neck.norm '
+        'normalises over a batch. Choose another batch size or drop_last=True.'
+    )
+    options = {'train_dataloader.batch_size': 11, 'train_dataloader.drop_last': True}
+    rehearsal_of(tmp_path / 'data', tmp_path, text, **options)
+
+
+def test_a_step_that_fails_and_a_loss_that_is_not_finite(tmp_path):
+    make_classes(tmp_path / 'data')
+    (found,) = problems(tmp_path / 'data', tmp_path, **{'model.head.in_channels': 16})
+    assert found.startswith('a step of the training fails: RuntimeError: mat1 and mat2 shapes')
+    text = CLASSIFIER.replace('std=[64.0] * 3', 'std=[1e-45] * 3')
+    (found,) = problems(tmp_path / 'data', tmp_path, text)
+    assert found == 'the loss of a step is not finite: loss=nan.'
+
+
+def test_a_metric_that_cannot_judge(tmp_path):
+    make_classes(tmp_path / 'data')
+    (found,) = problems(tmp_path / 'data', tmp_path, **{'val_evaluator.topk': (9,)})
+    assert found.startswith('the evaluation of val_dataloader fails: ')
+
+
+@pytest.mark.parametrize('name', ['cmae-huang_vit-tiny_digits', 'maskdeep_resnet-tiny_digits'])
+def test_a_run_is_bit_by_bit_the_one_without_a_rehearsal(name, tmp_path, monkeypatch):
+    def weights(folder):
+        options = {
+            'train_cfg.max_epochs': 2,
+            'train_dataloader.dataset.indices': 16,
+            'train_dataloader.batch_size': 8,
+            'train_dataloader.num_workers': 0,
+            'param_scheduler.warmup_epochs': 1,
+            'custom_hooks': [],
+            'default_hooks.momentum': dict(type='mmmask.MomentumUpdateHook'),
+            'visualizer.vis_backends': [],
+            'experiment_name': f'{name}-{folder}',
+        }
+        config = ROOT / f'configs/demo/{name}.py'
+        cfg = load_config(config, options=options, work_dir=str(tmp_path / folder))
+        runner = train(cfg)
+        return runner.model.state_dict(), torch.get_rng_state()
+
+    rehearsed, state = weights('with')
+    monkeypatch.setattr(apis.RehearsalHook, 'before_train', lambda self, runner: None)
+    plain, plain_state = weights('without')
+    assert rehearsed.keys() == plain.keys()
+    assert [n for n in plain if not torch.equal(rehearsed[n], plain[n])] == []
+    assert torch.equal(state, plain_state)
