@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from mmmask.engine.hooks.random_state import preserve_random_state
+from mmmask.random_state import preserve_random_state
 
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
 CPU_BATCH = (

@@ -1,5 +1,7 @@
 """A rehearsal finds what only data can show, and leaves the run as it was."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mmmask.apis import train as apis
 from mmmask.apis.rehearsal import RehearsalError
 from mmmask.apis.train import load_config, rehearse, train
 
+NUMBERS = itertools.count()
 COLOURS = dict(a=(220, 20, 20), b=(20, 220, 20), c=(20, 20, 220), d=(220, 220, 20))
 CLASSIFIER = """
 default_scope = 'mmpretrain'
@@ -56,6 +59,7 @@ def rehearsal_of(folder, tmp_path, text=CLASSIFIER, **options):
     config.write_text(text)
     for split in ('train', 'val'):
         options[f'{split}_dataloader.dataset.source'] = str(folder)
+    options['experiment_name'] = str(next(NUMBERS))  # of two runs in one second
     rehearse(load_config(config, options=options, work_dir=str(tmp_path / 'work')))
 
 
@@ -171,3 +175,11 @@ def test_a_run_is_bit_by_bit_the_one_without_a_rehearsal(name, tmp_path, monkeyp
     assert rehearsed.keys() == plain.keys()
     assert [n for n in plain if not torch.equal(rehearsed[n], plain[n])] == []
     assert torch.equal(state, plain_state)
+
+
+def test_an_epoch_without_a_batch(tmp_path):
+    make_classes(tmp_path / 'data')
+    options = {'train_dataloader.batch_size': 16, 'train_dataloader.drop_last': True}
+    message = r'train_dataloader has no batch: 12 images are fewer than batch_size=16'
+    with pytest.raises(ValueError, match=message):
+        rehearsal_of(tmp_path / 'data', tmp_path, **options)

@@ -152,9 +152,8 @@ def test_dry_run_says_what_would_happen_and_leaves_nothing(tmp_path):
     assert result.returncode == 0, result.stderr
     text = re.sub(r'[│\s]+', ' ', result.stdout)
     assert 'batch 128 x 1 processes x 1 accumulated = 128; learning rate 0.003 x 128/256' in text
-    assert 'training images 4,000' in text
-    assert 'iterations per epoch 31' in text
-    assert 'length 20 epochs' in text
+    assert 'train_dataloader 4,000 images, 10 classes, 64 x 64 px, 3 channels' in text
+    assert 'length 20 epochs of 31 iterations' in text
     assert not work_dir.exists()
 
 
