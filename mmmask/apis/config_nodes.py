@@ -74,7 +74,8 @@ def _of_constructors(classes: list[type]) -> Parameters:
     num_positional = sum(not isinstance(argument, ast.Starred) for argument in call.args)
     given = {*list(inherited.defaults)[:num_positional], *(word.arg for word in call.keywords)}
     passed_on = {name: value for name, value in inherited.defaults.items() if name not in given}
-    return Parameters(passed_on | own.defaults, inherited.closed)
+    # In the order of the signature: a child may pass the first ones by position.
+    return Parameters(own.defaults | passed_on | own.defaults, inherited.closed)
 
 
 def _split(signature) -> tuple[Parameters, str | None]:

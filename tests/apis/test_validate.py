@@ -488,6 +488,16 @@ class Child(Middle):
         super().__init__(**kwargs)
 
 
+class ByPosition(Parent):
+    def __init__(self, width, *args, **kwargs):
+        super().__init__(width, *args, **kwargs)
+
+
+class TwiceByPosition(ByPosition):
+    def __init__(self, width, **kwargs):
+        super().__init__(width, **kwargs)
+
+
 class Swallower(Parent):
     def __init__(self, name, **kwargs):
         super().__init__(width=1)
@@ -505,6 +515,7 @@ class Heir(Swallower):
         # Middle gives width by position and bias by name, so nobody else can.
         (Middle, Parameters(dict(size=REQUIRED, depth=2))),
         (Child, Parameters(dict(size=REQUIRED, depth=2, colour='red'))),
+        (TwiceByPosition, Parameters(dict(width=REQUIRED, depth=2, bias=True))),
         (Swallower, Parameters(dict(name=REQUIRED), closed=False)),
         (Heir, Parameters(dict(name=REQUIRED), closed=False)),
         (lambda first, second=0: None, Parameters(dict(first=REQUIRED, second=0))),
