@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 
 from mmmask.checkpoints import read_checkpoints_as_data
 
+from .classes import share_classes
 from .rehearsal import RehearsalEnd, RehearsalHook
 from .validate import validate_config
 
@@ -170,6 +171,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     """Build a runner whose learning rate fits the real batch, and return it with the arithmetic."""
     read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
+    share_classes(cfg)
     world_size = _launched_world_size(cfg.launcher)
     trains = cfg.get('optim_wrapper') is not None
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from mmengine.config import Config
 from PIL import Image
 
 from mmmask.apis import train as apis
+from mmmask.apis.classes import share_classes
 from mmmask.apis.rehearsal import RehearsalError
 from mmmask.apis.train import load_config, rehearse, train
+from mmmask.registry import DATASETS
 
 NUMBERS = itertools.count()
 COLOURS = dict(a=(220, 20, 20), b=(20, 220, 20), c=(20, 20, 220), d=(220, 220, 20))
@@ -90,12 +93,54 @@ def test_a_sound_run_prints_what_was_found_and_writes_nothing(tmp_path, capsys, 
     assert not (tmp_path / 'work').exists()
 
 
-def test_classes_that_only_one_split_has(tmp_path):
+def test_a_class_that_validation_lacks_keeps_its_number(tmp_path):
+    """Each class has one colour, so the labels of the validation set are 1 and 2."""
     make_classes(tmp_path / 'data', val='bc')
-    assert problems(tmp_path / 'data', tmp_path) == [
-        "val_dataloader has other classes than train_dataloader: it lacks ['a']. Numbers of "
-        'classes would mean different things: give both the same dataset.metainfo.classes.'
-    ]
+    rehearsal_of(tmp_path / 'data', tmp_path)
+    cfg = Config.fromfile(tmp_path / 'classifier.py')
+    cfg.merge_from_dict(
+        {f'{split}_dataloader.dataset.source': str(tmp_path / 'data') for split in ('train', 'val')}
+    )
+    share_classes(cfg)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    assert dataset.metainfo['classes'] == ['a', 'b', 'c']
+    assert [dataset.get_data_info(index)['gt_label'] for index in range(8)] == [1] * 4 + [2] * 4
+
+
+def test_a_class_that_only_validation_has(tmp_path):
+    make_classes(tmp_path / 'data', val='abd')
+    with pytest.raises(ValueError, match=r"metainfo\['classes'\] lacks \['d'\]"):
+        rehearsal_of(tmp_path / 'data', tmp_path)
+
+
+def test_queries_are_numbered_as_their_bank(tmp_path):
+    make_classes(tmp_path, val='bc')
+    folder = dict(type='mmmask.ImageFolder', source=str(tmp_path), with_label=True)
+    bank, query = {**folder, 'prefix': 'train'}, {**folder, 'prefix': 'val'}
+    cfg = Config(
+        dict(
+            test_dataloader=dict(dataset=query),
+            test_cfg=dict(bank=bank),
+            custom_hooks=[dict(type='mmmask.OnlineKNNHook', bank=bank, query=query)],
+        )
+    )
+    share_classes(cfg)
+    assert cfg.test_dataloader.dataset.metainfo.classes == ['a', 'b', 'c']
+    assert cfg.custom_hooks[0].query.metainfo.classes == ['a', 'b', 'c']
+    assert 'metainfo' not in cfg.test_cfg.bank
+
+
+def test_splits_whose_configs_name_other_classes(tmp_path):
+    make_classes(tmp_path / 'data')
+    found = problems(
+        tmp_path / 'data',
+        tmp_path,
+        **{'val_dataloader.dataset.metainfo': dict(classes=['c', 'b', 'a', 'd'])},
+    )
+    assert found[0] == (
+        "val_dataloader has other classes than train_dataloader: it adds ['d']. Numbers of classes "
+        'would mean different things: give both the same dataset.metainfo.classes.'
+    )
 
 
 def test_a_head_with_another_number_of_classes(tmp_path):
