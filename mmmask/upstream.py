@@ -2,8 +2,8 @@
 
 mmpretrain tries to import mmdet for one layer, and transformers for its multi-modal models. Both
 succeed in a complete environment and cost most of the start: three quarters of the seconds and of
-the modules (``tools/benchmark.py --component startup``). :mod:`mmmask.registry` imports this
-module first, so every import of mmmask that needs mmpretrain is guarded.
+the modules. :mod:`mmmask.registry` imports this module first, so every import of mmmask that needs
+mmpretrain is guarded.
 """
 
 import sys

@@ -7,26 +7,21 @@ batch, so that a slow phase of the machine affects all of them and the ratios re
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-import torch
-from rich.console import Console
-
-from mmmask.lab.benchmark import (
+from mmmask.command_line import (
     COMPONENTS,
     MMPRETRAIN_MAE,
-    benchmark_component,
-    benchmark_configs,
-    make_table,
+    PRECISIONS,
+    Parser,
+    user_errors,
+    user_path,
 )
-from mmmask.lab.replay import PRECISIONS
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Examples:\n'
         '  tools/benchmark.py --vs-mmpretrain-mae --threads 2 \\\n'
         '      configs/localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k.py\n'
@@ -36,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         'configs',
         nargs='*',
+        type=user_path,
         metavar='CONFIG',
         help=f"config files; '{MMPRETRAIN_MAE}' is mmpretrain's own masked autoencoder",
     )
@@ -66,7 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--profile', action='store_true', help='also print the operators that take the longest'
     )
-    parser.add_argument('--json', metavar='FILE', help='also write all figures to this file')
+    parser.add_argument(
+        '--json', type=user_path, metavar='FILE', help='also write all figures to this file'
+    )
     arguments = parser.parse_args()
     if arguments.vs_mmpretrain_mae:
         arguments.configs.insert(0, MMPRETRAIN_MAE)
@@ -77,6 +75,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    with user_errors(arguments.debug):
+        run(arguments)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import torch
+    from rich.console import Console
+
+    from mmmask.lab.benchmark import benchmark_component, benchmark_configs, make_table
+
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     common = dict(
@@ -86,19 +94,16 @@ def main() -> None:
         warmup=arguments.warmup,
         device=arguments.device,
     )
-    try:
-        if arguments.component:
-            report = benchmark_component(arguments.component, **common)
-        else:
-            report = benchmark_configs(
-                arguments.configs,
-                amp=arguments.amp,
-                data=arguments.data,
-                profiled=arguments.profile,
-                **common,
-            )
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(str(error))
+    if arguments.component:
+        report = benchmark_component(arguments.component, **common)
+    else:
+        report = benchmark_configs(
+            arguments.configs,
+            amp=arguments.amp,
+            data=arguments.data,
+            profiled=arguments.profile,
+            **common,
+        )
     Console().print(make_table(report))
     for result in report.results:
         if result.profile:

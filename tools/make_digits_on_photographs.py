@@ -13,19 +13,19 @@ OUT/preview.png                               some images with their boxes and m
 """
 
 import argparse
-import sys
 
-from mmmask.lab.digits_on_photographs import make_digits_on_photographs
+from mmmask.command_line import Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Example:\n'
         '  tools/make_digits_on_photographs.py data/digits-on-photographs --train 1000 --val 200',
     )
-    parser.add_argument('out', help='output folder, without annotations; no file is replaced')
+    parser.add_argument(
+        'out', type=user_path, help='output folder, without annotations; no file is replaced'
+    )
     parser.add_argument('--train', type=int, default=500, help='training images (%(default)s)')
     parser.add_argument('--val', type=int, default=100, help='held-out images (%(default)s)')
     parser.add_argument('--size', type=int, default=128, help='side of an image (%(default)s)')
@@ -37,12 +37,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug, code=1):
+        from mmmask.lab.digits_on_photographs import make_digits_on_photographs
+
         preview = make_digits_on_photographs(
             arguments.out, arguments.train, arguments.val, arguments.size, arguments.seed
         )
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(str(error))
     print(f'The data are in {arguments.out}; {preview} shows some of them.')
 
 

@@ -7,29 +7,27 @@ the same sub-folders of OUT. Files that this tool did not write are never replac
 """
 
 import argparse
-import sys
 
-from mmmask.lab.segmentation_maps import write_segmentation_maps
+from mmmask.command_line import Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Example:\n'
         '  tools/make_segmentation_maps.py data/nuclei/train.json data/nuclei/maps/train',
     )
-    parser.add_argument('annotations', help='COCO JSON with masks')
-    parser.add_argument('out', help='output folder')
+    parser.add_argument('annotations', type=user_path, help='COCO JSON with masks')
+    parser.add_argument('out', type=user_path, help='output folder')
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug, code=1):
+        from mmmask.lab.segmentation_maps import write_segmentation_maps
+
         number = write_segmentation_maps(arguments.annotations, arguments.out)
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(str(error))
     print(f'{number:,} maps are in {arguments.out}.')
 
 

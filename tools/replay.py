@@ -2,14 +2,13 @@
 """Repeat a training step with a non-finite loss, and name the module in which it began."""
 
 import argparse
-import sys
 
-from mmmask.checkpoints import CheckpointError
-from mmmask.lab.replay import PRECISIONS, replay
+from mmmask.command_line import PRECISIONS, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
+        formatter_class=argparse.HelpFormatter,
         description=f'{__doc__} A training saves such steps in nonfinite/ of its work directory, '
         'with batch, weights and random states, so that a CPU reproduces the losses.',
         epilog='Example: tools/replay.py work_dirs/mae_vit-tiny_digits/mae_vit-tiny_digits.py '
@@ -17,9 +16,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         'config',
+        type=user_path,
         help='config of the pre-training; the copy in its work directory includes --cfg-options',
     )
-    parser.add_argument('file', help='file in nonfinite/ of the work directory')
+    parser.add_argument('file', type=user_path, help='file in nonfinite/ of the work directory')
     parser.add_argument(
         '--amp',
         choices=PRECISIONS,
@@ -32,10 +32,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug):
+        from mmmask.lab.replay import replay
+
         result = replay(arguments.config, arguments.file, arguments.amp, arguments.device)
-    except (CheckpointError, FileNotFoundError) as error:
-        sys.exit(str(error))
     print(f'iteration  {result.iteration}')
     for name, value in result.recorded.items():
         again = result.losses.get(name, float('nan'))

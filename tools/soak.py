@@ -14,13 +14,12 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from mmmask.lab.soak import soak
+from mmmask.command_line import USER_ERRORS, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Examples:\n'
         '  tools/soak.py --kills 20                 a minute or two on one core\n'
         '  tools/soak.py --kills 200 --seed 1       the figures in docs/long_runs.md\n'
@@ -30,6 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the faults (default: 0)')
     parser.add_argument(
         '--config',
+        type=user_path,
         default=str(Path(__file__).parents[1] / 'configs/demo/ehm_vit-tiny_digits.py'),
         help='a config of configs/demo, which is made smaller (default: evolved masks, which have '
         'a schedule and a momentum copy)',
@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--epochs', type=int, default=3, help='epochs per run (default: 3)')
     parser.add_argument(
         '--work-dir',
+        type=user_path,
         help='a new folder for the runs (default: a temporary one, removed at the end)',
     )
     return parser.parse_args()
@@ -45,19 +46,21 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            result = soak(
-                arguments.config,
-                Path(arguments.work_dir or temporary, 'soak'),
-                arguments.kills,
-                arguments.seed,
-                arguments.images,
-                arguments.epochs,
-                partial(print, flush=True),
-            )
-        except (OSError, RuntimeError, ValueError) as error:
-            sys.exit(str(error))
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        user_errors(arguments.debug, kinds=(*USER_ERRORS, RuntimeError)),
+    ):
+        from mmmask.lab.soak import soak
+
+        result = soak(
+            arguments.config,
+            Path(arguments.work_dir or temporary, 'soak'),
+            arguments.kills,
+            arguments.seed,
+            arguments.images,
+            arguments.epochs,
+            partial(print, flush=True),
+        )
     print(f'\n{result.kills} kills and {result.stops} stops by signal in {result.starts} starts')
     print(f'{result.runs} runs trained to the end, in {result.seconds:.0f} s')
     for kind, count in result.faults.most_common():

@@ -8,30 +8,28 @@ the baseline of such a test.
 
 import argparse
 import os
-import sys
 
-from mmengine.config import DictAction
-from mmengine.runner import Runner
-
-from mmmask.apis.train import build_runner, load_config
-from mmmask.apis.validate import ConfigError
-from mmmask.checkpoints import CheckpointError
+from mmmask.command_line import ConfigOptions, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Examples:\n'
         '  tools/test.py configs/downstream/imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_'
         'in1k.py \\\n      work_dirs/finetune/epoch_100.pth\n'
         '  tools/test.py configs/downstream/folder/vit-base-p16_knn.py \\\n'
         '      --pretrained work_dirs/localmim/epoch_100.pth',
     )
-    parser.add_argument('config', help='config file with test_dataloader and test_evaluator')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint of the whole model')
+    parser.add_argument(
+        'config', type=user_path, help='config file with test_dataloader and test_evaluator'
+    )
+    parser.add_argument(
+        'checkpoint', nargs='?', type=user_path, help='checkpoint of the whole model'
+    )
     parser.add_argument(
         '--pretrained',
+        type=user_path,
         metavar='CHECKPOINT',
         help='test with the backbone of this checkpoint, as pre-training wrote it',
     )
@@ -40,11 +38,15 @@ def parse_arguments() -> argparse.Namespace:
         action='store_true',
         help='accept a --pretrained file that does not fill the whole backbone',
     )
-    parser.add_argument('--work-dir', help='folder of the log (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--work-dir',
+        type=user_path,
+        help='folder of the log (default: work_dirs/<config name>)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override values of the config, such as test_dataloader.batch_size=8',
     )
@@ -57,35 +59,35 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def load_all(runner: Runner, checkpoint: str) -> None:
+def load_all(runner, checkpoint: str) -> None:
     """Fill every tensor of the model."""
+    from mmmask.checkpoints import CheckpointError
+
     try:
         runner.load_checkpoint(checkpoint, strict=True)
     except (CheckpointError, RuntimeError) as error:
-        sys.exit(
+        raise CheckpointError(
             f'{checkpoint} does not fill the model: {error}\nGive the checkpoint of a training '
             'with this config; for a backbone alone, as pre-training wrote it, use --pretrained.'
-        )
+        ) from error
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    try:
-        cfg = load_config(
-            arguments.config,
-            options={**(arguments.cfg_options or {}), 'load_from': arguments.checkpoint},
-            work_dir=arguments.work_dir,
-            pretrained=arguments.pretrained,
-            allow_missing=arguments.allow_missing,
-            launcher=arguments.launcher,
-        )
-    except (ConfigError, FileNotFoundError) as error:
-        sys.exit(f'{arguments.config}: {error}')
+def run(arguments: argparse.Namespace) -> None:
+    from mmmask.apis import ConfigError
+    from mmmask.apis.train import build_runner, load_config
+
+    cfg = load_config(
+        arguments.config,
+        options={**(arguments.cfg_options or {}), 'load_from': arguments.checkpoint},
+        work_dir=arguments.work_dir,
+        pretrained=arguments.pretrained,
+        allow_missing=arguments.allow_missing,
+        launcher=arguments.launcher,
+    )
     if cfg.get('test_dataloader') is None:
-        sys.exit(
-            f'{arguments.config} has no test_dataloader. A pre-training config is judged by k-NN '
-            'while it trains (mmmask.OnlineKNNHook); to test a model, use a config of '
-            'configs/downstream/.'
+        raise ConfigError(
+            'there is no test_dataloader. A pre-training config is judged by k-NN while it trains '
+            '(mmmask.OnlineKNNHook); to test a model, use a config of configs/downstream/.'
         )
     cfg.load_from = None  # mmengine would go on with what does not fit
     runner, _ = build_runner(cfg)
@@ -94,6 +96,12 @@ def main() -> None:
     else:
         load_all(runner, arguments.checkpoint)
     runner.test()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with user_errors(arguments.debug, arguments.config):
+        run(arguments)
 
 
 if __name__ == '__main__':

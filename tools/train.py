@@ -3,39 +3,29 @@
 
 import argparse
 import os
-import sys
+from functools import partial
 
-from mmengine.config import DictAction
-from torch.distributed.elastic.multiprocessing.errors import record
-
-from mmmask.apis.rehearsal import RehearsalError
-from mmmask.apis.train import (
-    AMP_CHOICES,
-    die_with_the_launcher,
-    load_config,
-    rehearse,
-    restarted,
-    train,
-)
-from mmmask.apis.validate import ConfigError
-from mmmask.checkpoints import CheckpointError
-from mmmask.engine.hooks.preemption import leave_when_told
+from mmmask.command_line import AMP_CHOICES, ConfigOptions, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
+        formatter_class=argparse.HelpFormatter,
         epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving, go on with --resume. '
         'Example: tools/train.py configs/demo/localmim_vit-tiny_digits.py '
         '--cfg-options train_cfg.max_epochs=5 train_dataloader.batch_size=64',
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=user_path, help='config file')
     parser.add_argument(
-        '--work-dir', help='folder of logs and checkpoints (default: work_dirs/<config name>)'
+        '--work-dir',
+        type=user_path,
+        help='folder of logs and checkpoints (default: work_dirs/<config name>)',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
+        type=user_path,
         const='auto',
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or without a value from the newest intact one of the '
@@ -43,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--pretrained',
+        type=user_path,
         metavar='CHECKPOINT',
         help='load the backbone from this checkpoint: of a pre-training, or of another library',
     )
@@ -68,7 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override values of the config, such as train_cfg.max_epochs=5; lists as "[a,b]"',
     )
@@ -80,13 +71,18 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-@record  # torchrun reports the traceback of the process that failed first
-def main() -> None:
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    from mmmask.apis import ConfigError
+    from mmmask.apis.rehearsal import RehearsalError
+    from mmmask.apis.train import die_with_the_launcher, load_config, rehearse, restarted, train
+    from mmmask.checkpoints import CheckpointError
+    from mmmask.engine.hooks.preemption import leave_when_told
+
     leave_when_told()
     if arguments.launcher != 'none':
         die_with_the_launcher()
-    try:
+    net = partial(user_errors, arguments.debug, arguments.config)
+    with net(code=1, kinds=(ConfigError, FileNotFoundError)):
         cfg = load_config(
             arguments.config,
             options=arguments.cfg_options,
@@ -98,16 +94,19 @@ def main() -> None:
             resume=arguments.resume or ('auto' if restarted() else None),
             launcher=arguments.launcher,
         )
-    except (ConfigError, FileNotFoundError) as error:
-        sys.exit(f'{arguments.config}: {error}')
-    run = rehearse if arguments.dry_run else train
-    try:
-        run(cfg)
-    except RehearsalError as error:
-        print(f'{arguments.config}: {error}', file=sys.stderr)
-        sys.exit(2)
-    except CheckpointError as error:
-        sys.exit(f'{arguments.config}: {error}')
+    with net(code=1, kinds=(CheckpointError,)), net(kinds=(RehearsalError,)):
+        (rehearse if arguments.dry_run else train)(cfg)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.launcher == 'none':
+        with user_errors(arguments.debug, arguments.config):
+            run(arguments)
+        return
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(run)(arguments)  # torchrun reports the traceback of the process that failed first
 
 
 if __name__ == '__main__':

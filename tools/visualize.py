@@ -9,18 +9,13 @@ for each checkpoint.
 """
 
 import argparse
-import sys
 
-from mmengine.config import Config, DictAction
-
-from mmmask.apis.visualize import visualize, visualize_boxes, visualize_evolution
-from mmmask.checkpoints import CheckpointError
+from mmmask.command_line import ConfigOptions, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Examples:\n'
         '  tools/visualize.py configs/demo/localmim_vit-tiny_digits.py \\\n'
         '      work_dirs/demo/epoch_20.pth --images holiday.jpg cat.png --out picture.png\n'
@@ -30,10 +25,11 @@ def parse_arguments() -> argparse.Namespace:
         '      work_dirs/demo/epoch_*.pth --boxes --num 4 \\\n'
         '      --cfg-options custom_hooks.0.heat_map=feat_norm custom_hooks.0.threshold=0.5',
     )
-    parser.add_argument('config', help='config file of the pre-training')
+    parser.add_argument('config', type=user_path, help='config file of the pre-training')
     parser.add_argument(
         'checkpoint',
         nargs='+',
+        type=user_path,
         help='checkpoint of that pre-training; several with --evolution or --boxes',
     )
     parser.add_argument(
@@ -45,18 +41,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         '--images',
         nargs='+',
+        type=user_path,
         metavar='PATH',
         help="a folder, a .zip file, or image files (default: the config's training images)",
     )
     parser.add_argument(
-        '--out', help='picture to write (reconstruction.png, evolution.png or boxes.png)'
+        '--out',
+        type=user_path,
+        help='picture to write (reconstruction.png, evolution.png or boxes.png)',
     )
     parser.add_argument('--num', type=int, default=8, help='images to draw (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         default={},
         metavar='KEY=VALUE',
         help='override values of the config',
@@ -71,24 +70,23 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    try:
+    with user_errors(arguments.debug, arguments.config):
+        from mmmask.apis.validate import read_config
+        from mmmask.apis.visualize import visualize, visualize_boxes, visualize_evolution
+
         draw, checkpoint, default = visualize, arguments.checkpoint[0], 'reconstruction.png'
         if arguments.evolution:
             draw, checkpoint, default = visualize_evolution, arguments.checkpoint, 'evolution.png'
         if arguments.boxes:
             draw, checkpoint, default = visualize_boxes, arguments.checkpoint, 'boxes.png'
-        cfg = Config.fromfile(arguments.config)
-        cfg.merge_from_dict(arguments.cfg_options)
         path = draw(
-            cfg,
+            read_config(arguments.config, arguments.cfg_options),
             checkpoint,
             arguments.images,
             arguments.out or default,
             arguments.num,
             *([] if arguments.boxes else [arguments.seed]),
         )
-    except (CheckpointError, OSError, ValueError) as error:
-        sys.exit(str(error))
     print(f'The picture is in {path}')
 
 

@@ -17,12 +17,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmmask.checkpoints import read_checkpoints_as_data
+from mmmask.command_line import AMP_CHOICES
 
 from .classes import share_classes
 from .rehearsal import RehearsalEnd, RehearsalHook
-from .validate import validate_config
-
-AMP_CHOICES = ('auto', 'bf16', 'fp16', 'off')
+from .validate import read_config, validate_config
 
 
 def load_config(
@@ -53,11 +52,7 @@ def load_config(
         mmmask.apis.validate.ConfigError: naming every error of the config.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'config {str(path)!r} does not exist.')
-    cfg = Config.fromfile(path)
-    if options:
-        cfg.merge_from_dict(options)
+    cfg = read_config(path, options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', path.stem)
     if seed is not None:

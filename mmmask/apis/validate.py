@@ -1,8 +1,11 @@
 """Every mistake of a config is reported before data is read or memory is allocated."""
 
 import copy
+import os
 from importlib.util import find_spec
+from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from .config_checks import CHECKS, image_sizes
@@ -13,6 +16,29 @@ from .config_trial import Trial
 
 class ConfigError(ValueError):
     """A config that cannot run; the message names every error with its key, value and remedy."""
+
+
+def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
+    """Read a config file and apply the options of a command line, dotted keys and values, to it.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ConfigError: if the file cannot be executed, or an option does not fit it.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {str(path)!r} does not exist.')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        reason = f'{type(error).__name__}: {error}'.replace(
+            '<unknown>, ', ''
+        )  # of mmengine's parser
+        raise ConfigError(f'the config cannot be read. {reason}') from error
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:
+        raise ConfigError(f'the options {options} do not fit the config: {error}') from error
+    return cfg
 
 
 def validate_config(cfg: dict) -> None:

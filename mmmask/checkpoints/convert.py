@@ -29,7 +29,7 @@ def convert_checkpoint(
     Args:
         src: checkpoint file, ``.safetensors`` or a pickle, which is opened without executing it.
         dst: file to write, ``.pth`` or ``.safetensors``.
-        source: ``'mmmask'`` or one of ``LAYOUTS``, which ``tools/convert.py --help`` describes.
+        source: ``'mmmask'`` or one of ``LAYOUTS``, which ``tools/convert.py --layouts`` describes.
             By default it is recognised by the names of the tensors.
         target: ``'mmmask'`` or one of these layouts, apart from those of an encoder only.
 

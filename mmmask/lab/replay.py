@@ -4,10 +4,10 @@ import os
 from typing import NamedTuple
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmmask.apis.validate import read_config
 from mmmask.checkpoints import CheckpointError, open_checkpoint
 from mmmask.random_state import set_random_state
 from mmmask.registry import MODELS
@@ -55,7 +55,7 @@ def replay(
             f'{path} lacks {sorted(PARTS - record.keys())}: give a file that NonFiniteLossHook '
             "saved under 'nonfinite' in the work directory."
         )
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     model = MODELS.build(cfg.model).to(device).train()
     try:

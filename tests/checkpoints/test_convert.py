@@ -440,7 +440,7 @@ def test_the_command_line_converts_and_explains(tmp_path, monkeypatch, capsys):
     assert 'left out: decoder_pos_embed (1), optimizer (1), epoch (1), args (1)' in printed
     with pytest.raises(SystemExit, match='error: the file does not fit localmim-vit'):
         run('localmim-vit')
-    monkeypatch.setattr(sys, 'argv', ['convert.py', '--help'])
+    monkeypatch.setattr(sys, 'argv', ['convert.py', '--layouts'])
     with pytest.raises(SystemExit):
         runpy.run_path(str(ROOT / 'tools/convert.py'), run_name='__main__')
     printed = capsys.readouterr().out

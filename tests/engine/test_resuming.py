@@ -390,7 +390,7 @@ def test_both_commands_work(tmp_path, monkeypatch, capsys):
     run(*start, 'train_dataloader.batch_size=4')
     with pytest.raises(SystemExit) as left:
         run(*start, 'train_dataloader.batch_size=8', '--resume', work_dir / 'iter_6.pth')
-    commands = [shlex.split(line) for line in left.value.code.split('\n')[2::2]]
+    commands = [shlex.split(line) for line in str(left.value).split('\n')[2::2]]
     for command, batch_size, last in zip(commands, (4, 8), (8, 4), strict=True):
         run(*command)
         checkpoint = open_checkpoint((work_dir / 'last_checkpoint').read_text())

@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.profiler import record_function
 
 import mmmask.models  # noqa: F401  registers them, and before any memory is measured
+from mmmask.apis import validate
 from mmmask.apis.config_checks import image_sizes
 from mmmask.apis.config_nodes import find_nodes
 from mmmask.apis.train import set_defaults, set_precision
 from mmmask.checkpoints import read_checkpoints_as_data
+from mmmask.command_line import MMPRETRAIN_MAE
 from mmmask.registry import MODELS
 
 from ..replay import PRECISIONS
@@ -38,8 +40,7 @@ from .measuring import (
 )
 from .report import Report, Result
 
-# A name for mmpretrain's own masked autoencoder, as its config describes it.
-MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'
+# The config that MMPRETRAIN_MAE is a name for.
 _MMPRETRAIN_CONFIG = '.mim/configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'
 
 
@@ -169,7 +170,7 @@ def benchmark_configs(
 
 def read_config(name: str, img_size: int | None = None) -> Config:
     """A config file, or mmpretrain's masked autoencoder, for images of another size if given."""
-    cfg = mmpretrain_mae() if name == MMPRETRAIN_MAE else Config.fromfile(name)
+    cfg = mmpretrain_mae() if name == MMPRETRAIN_MAE else validate.read_config(name)
     if img_size:
         owner = cfg.model.backbone if 'img_size' in cfg.model.backbone else cfg
         owner.img_size = img_size

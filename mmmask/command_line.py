@@ -1,0 +1,95 @@
+"""What the command lines in ``tools/`` share. Importing it needs the standard library only.
+
+A tool parses its arguments first and imports what it runs afterwards, so that ``--help`` answers at
+once.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PRECISIONS = ('off', 'bf16', 'fp16')
+AMP_CHOICES = ('auto', *PRECISIONS)
+COMPONENTS = (
+    *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'loader', 'maskdeep', 'step', 'swin'),
+)
+MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'  # a name for mmpretrain's own masked autoencoder
+USER_ERRORS = (ImportError, OSError, SyntaxError, ValueError)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that keeps the line breaks of its texts and has the option ``--debug``."""
+
+    def __init__(self, **kwargs) -> None:
+        kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
+        super().__init__(**kwargs)
+        self.add_argument(
+            '--debug', action='store_true', help='show the traceback of an error in what you gave'
+        )
+
+
+class ConfigOptions(argparse.Action):
+    """``KEY=VALUE`` options of a config as a dictionary, read by mmengine's ``DictAction``."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        from mmengine.config import DictAction
+
+        try:
+            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        except (AssertionError, ValueError):
+            raise argparse.ArgumentError(
+                self, f'{" ".join(values)!r} must be KEY=VALUE pairs with balanced brackets.'
+            ) from None
+
+
+def user_path(text: str) -> str:
+    """A path or an address as it was given, with ``~`` replaced by the home folder."""
+    return os.path.expanduser(text)
+
+
+@contextmanager
+def user_errors(
+    debug: bool,
+    subject: str = 'error',
+    code: int = 2,
+    kinds: tuple[type[BaseException], ...] = USER_ERRORS,
+) -> Iterator[None]:
+    """End an error of the user in one message on stderr instead of a traceback.
+
+    Args:
+        debug: let every error pass with its traceback.
+        subject: begins the message, such as the config file.
+        code: exit code of the process.
+        kinds: classes of errors of the user. Others pass with their traceback.
+
+    Raises:
+        SystemExit: with this exit code. Its text is the message.
+    """
+    try:
+        yield
+    except kinds as error:
+        if debug:
+            raise
+        message = f'{subject}: {describe(error)}'
+        print(message, file=sys.stderr, flush=True)
+        leave = SystemExit(message)
+        leave.code = code  # a message as the code would end the process with 1
+        raise leave from error
+
+
+def describe(error: BaseException) -> str:
+    """The message of an error, and the place where another package than mmmask raised it."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f'{error.filename}: {error.strerror}.'
+    elif isinstance(error, ModuleNotFoundError) and text.startswith('No module named'):
+        return f'{text}. Install the package that provides it.'
+    last = list(traceback.walk_tb(error.__traceback__))[-1:]
+    for frame, line in last:
+        if frame.f_globals.get('__name__', '').split('.')[0] not in ('mmmask', '__main__'):
+            place = f'{frame.f_code.co_filename}:{line}'
+            text += f' ({type(error).__name__} in {place}; --debug shows the traceback)'
+    return text
