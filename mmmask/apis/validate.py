@@ -30,9 +30,8 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     try:
         cfg = Config.fromfile(path)
     except Exception as error:
-        reason = f'{type(error).__name__}: {error}'.replace(
-            '<unknown>, ', ''
-        )  # of mmengine's parser
+        # mmengine's parser does not name the file of an error of syntax.
+        reason = f'{type(error).__name__}: {error}'.replace('<unknown>, ', '')
         raise ConfigError(f'the config cannot be read. {reason}') from error
     try:
         cfg.merge_from_dict(options or {})
