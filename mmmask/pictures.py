@@ -1,4 +1,4 @@
-"""What a model makes of a batch of images, drawn by :mod:`mmmask.visualization`."""
+"""Pictures of a model's results for a batch of images, drawn by :mod:`mmmask.visualization`."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from mmmask.visualization import draw_boxes, draw_evolution, draw_reconstruction
 
 
 class Stage(NamedTuple):
-    """Some images at one stage of training: a title, (B, h, w) parts, (B, h, w) hidden patches."""
+    """Images at one stage of training: a title, (B, h, w) parts and (B, h, w) hidden patches."""
 
     title: str
     labels: Tensor
@@ -21,7 +21,7 @@ class Stage(NamedTuple):
 
 
 class BoxStage(NamedTuple):
-    """Some images at one stage of training: a title, (B, h, w) heat maps and (B, 4) boxes."""
+    """Images at one stage of training: a title, (B, h, w) heat maps and (B, 4) boxes."""
 
     title: str
     heat_maps: Tensor
@@ -29,7 +29,7 @@ class BoxStage(NamedTuple):
 
 
 def sample_batch(dataset, num_images: int) -> dict:
-    """A collated batch of images at equal distances in a data set; random states are preserved."""
+    """A collated batch of images at equal distances in a data set. Preserves random states."""
     num_images = min(num_images, len(dataset))
     indices = np.linspace(0, len(dataset) - 1, num_images).round().astype(int)
     with preserve_random_state():
@@ -37,7 +37,7 @@ def sample_batch(dataset, num_images: int) -> dict:
 
 
 def reconstruct_and_draw(model, batch: dict, mask_seed: int) -> np.ndarray:
-    """Images, masks, targets and predictions of a batch -> (H, W, 3) uint8 picture."""
+    """A batch -> (H, W, 3) uint8 picture of its images, masks, targets and predictions."""
     with observing(model, batch) as (model, images):
         torch.manual_seed(mask_seed)
         reconstruction = model(images, mode='predict')
@@ -45,7 +45,7 @@ def reconstruct_and_draw(model, batch: dict, mask_seed: int) -> np.ndarray:
 
 
 def divide_and_mask(model, batch: dict, mask_seed: int) -> Stage:
-    """The parts and the masks of a batch, at the current progress of the model's mask generator.
+    """The parts and masks of a batch at the current progress of the model's mask generator.
 
     Raises:
         ValueError: if the mask generator does not divide images into parts.
@@ -79,7 +79,7 @@ def draw_box_stages(model, batch: dict, stages: list[BoxStage]) -> np.ndarray:
 
 
 def normalization(model) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of a model's data preprocessor, for pixels from 0 to 255."""
+    """Mean and standard deviation of a model's data preprocessor for pixels from 0 to 255."""
     preprocessor = model.data_preprocessor
     if not hasattr(preprocessor, 'mean'):
         return [0.0] * 3, [1.0] * 3

@@ -1,4 +1,4 @@
-"""Random states: saved in checkpoints, and restored so that observing a run does not change it."""
+"""Random states, for checkpoints and for code that must not change a run."""
 
 import random
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 
 def get_random_state() -> dict:
-    """The states of Python, NumPy and PyTorch (CPU and the current GPU), as plain data."""
+    """The random states of Python, NumPy and PyTorch (CPU and current GPU) as plain data."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the state that transforms sample from
     state = dict(
         python=random.getstate(),
@@ -22,7 +22,7 @@ def get_random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Restore a result of :func:`get_random_state`, which may have been saved to a file."""
+    """Restore a result of :func:`get_random_state`, also one that was saved to a file."""
     random.setstate(state['python'])
     np.random.set_state(state['numpy'])  # noqa: NPY002
     torch.set_rng_state(state['torch'].cpu())

@@ -1,4 +1,4 @@
-"""Images, masks, targets and predictions as one picture. NumPy and Pillow only."""
+"""Pictures of images, masks, targets and predictions, with NumPy and Pillow only."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-PANEL = 256  # least size of the longer side of a panel, in pixels of the picture
-MAX_GAIN = 2.0  # by which faint predictions are brightened at most
-MIN_CELL = 5  # least size of a HOG cell
+PANEL = 256  # minimum length of the longer side of a panel, in pixels of the picture
+MAX_GAIN = 2.0  # maximum factor by which faint predictions are brightened
+MIN_CELL = 5  # minimum size of a HOG cell
 GAP, GROUP_GAP, MARGIN = 6, 26, 24
 INK, PAPER, FAINT = (32, 34, 40), (255, 255, 255), (196, 199, 206)
 HIDDEN_PATCH = (126, 132, 145)
@@ -18,20 +18,20 @@ GIVEN = np.array([104, 130, 176.0])  # glyphs of visible cells
 
 
 class Group(NamedTuple):
-    """Columns that belong together: a title over (subtitle, (B, H, W, 3) uint8) columns."""
+    """Columns that belong together: a title and (subtitle, (B, H, W, 3) uint8) columns."""
 
     title: str
     columns: list[tuple[str, np.ndarray]]
 
 
 def to_pixels(images, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(B, 3, H, W) normalised images -> (B, H, W, 3) uint8, channel order as it was."""
+    """(B, 3, H, W) normalised images -> (B, H, W, 3) uint8 in the same channel order."""
     pixels = _array(images).transpose(0, 2, 3, 1) * np.asarray(std) + np.asarray(mean)
     return pixels.round().clip(0, 255).astype(np.uint8)
 
 
 def hide_patches(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """(B, H, W, 3) uint8 images and (B, h, w) mask -> the images, grey where hidden."""
+    """(B, H, W, 3) uint8 images and (B, h, w) mask -> the images, grey where they are hidden."""
     hidden = _to_grid(hidden, images.shape[1:3])[..., None] > 0
     return np.where(hidden, np.uint8(HIDDEN_PATCH), images)
 
@@ -40,9 +40,9 @@ def draw_hog(histograms: np.ndarray, cell: int) -> np.ndarray:
     """(h, w, num_bins) values in [0, 1] -> (h·cell, w·cell) brightness in [0, 1].
 
     Each bin is a stroke **along** the edge, at a right angle to the gradient, through the middle of
-    the cell, as bright as its value. Bin b holds gradients whose angle atan2(gx, gy) lies between
-    b and b + 1 times 180°/num_bins. At angle a the gradient points to (x, y) = (sin a, cos a) with
-    y downwards, hence the edge runs along (cos a, −sin a).
+    the cell. Its brightness is the value of the bin. Bin b contains gradients whose angle
+    atan2(gx, gy) lies between b and b + 1 times 180°/num_bins. At angle a the gradient points to
+    (x, y) = (sin a, cos a) with y downwards, so the edge runs along (cos a, −sin a).
     """
     rows, columns, num_bins = histograms.shape
     y, x = np.indices((cell, cell)) + 0.5 - cell / 2
@@ -63,19 +63,19 @@ def draw_reconstruction(
 ) -> np.ndarray:
     """A reconstruction of B images -> one labelled (H, W, 3) uint8 picture, one row per image.
 
-    Columns: the image, the masked image, then target and prediction of each scale. HOG is drawn as
-    glyphs; pixels are pasted into the visible part of the image.
+    The columns are the image, the masked image, and the target and prediction of each scale. HOG is
+    drawn as glyphs. Predicted pixels are shown together with the visible part of the image.
 
     Args:
-        reconstruction: named tuple ``images, mask, prediction, target``, the last two tuples
+        reconstruction: named tuple ``images, mask, prediction, target``. The last two are tuples
             over scales.
-        target_generator: tells how to draw: one with ``num_bins`` and ``cell_sizes`` gives HOG, one
-            with ``restore(values, images)`` pixels.
+        target_generator: a target generator. If it has ``num_bins`` and ``cell_sizes``, HOG is
+            drawn; if it has ``restore(values, images)``, pixels are drawn.
         mean, std: what the images were normalised with, in 0 to 255.
-        num_images: rows at most.
+        num_images: maximum number of rows.
 
     Raises:
-        TypeError: if the target generator offers neither.
+        TypeError: if the target generator has neither.
     """
     images = to_pixels(reconstruction.images[:num_images], mean, std)
     count, height, width = images.shape[:3]
@@ -90,13 +90,13 @@ def draw_reconstruction(
     if is_hog:
         groups = _hog_groups(reconstruction, target_generator, hidden, zoom)
         caption = (
-            'Strokes run along edges, brighter for larger values. Orange: hidden patches, which '
-            'the model predicts (brightened to the range of the target). Blue: visible patches, '
-            'which show the target on both sides.'
+            'Strokes run along edges and are brighter for larger values. Orange: hidden patches, '
+            'predicted by the model (brightened to the range of the target). Blue: visible '
+            'patches, showing the target in both columns.'
         )
     elif hasattr(target_generator, 'restore'):
         groups = _pixel_groups(reconstruction, target_generator, hidden, size, mean, std, count)
-        caption = 'Hidden patches are predicted, visible ones copied from the image.'
+        caption = 'Hidden patches are predicted; visible patches are copied from the image.'
     else:
         raise TypeError(
             f'{type(target_generator).__name__} cannot be drawn: it needs num_bins and cell_sizes '
@@ -108,8 +108,8 @@ def draw_reconstruction(
 def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
 
-    One row per image. Each stage has two columns: the parts the model sees, each filled with the
-    mean colour of its pixels and outlined, and the image with its hidden patches grey.
+    Each image has a row. Each stage has two columns: the parts that the model finds, outlined and
+    filled with the mean colours of their pixels, and the image with its hidden patches in grey.
 
     Args:
         images: (B, 3, H, W).
@@ -125,7 +125,7 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
         columns = [('parts', np.stack(parts)), ('mask', hide_patches(images, _array(hidden)))]
         groups.append(Group(title, columns))
     caption = (
-        'Parts are the nodes into which the model divides the image, in their mean colours. '
+        'Parts are the nodes into which the model divides the image, drawn in their mean colours. '
         'Whole parts are hidden.'
     )
     return _compose(groups, caption)
@@ -134,11 +134,11 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
 def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
 
-    One row per image, and one column per stage: the image under its heat-map, and its box.
+    Each image has a row. Each stage has a column: the image under its heat map, with its box.
 
     Args:
         images: (B, 3, H, W).
-        stages: triples of a title, (B, h, w) heat-maps, and (B, 4) boxes (top, left, bottom, right)
+        stages: triples of a title, (B, h, w) heat maps, and (B, 4) boxes (top, left, bottom, right)
             in fractions of height and width.
         mean, std: what the images were normalised with, in 0 to 255.
     """
@@ -152,21 +152,21 @@ def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> n
         area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).mean()
         columns.append((f'{title}, boxes {area:.0%}', np.stack(rows)))
     caption = (
-        'Orange is where the model sees most, relative to the rest of the image. The centres of '
-        'crops lie in the boxes, whose mean area is given above.'
+        'Orange marks where the heat map is high relative to the rest of the image. The centres of '
+        'crops lie in the boxes. Their mean area is given above.'
     )
     return _compose([Group('', columns)], caption)
 
 
 def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 image, (h, w) heat-map and (4,) box -> the image under its map, boxed."""
+    """(H, W, 3) uint8 image, (h, w) heat map and (4,) box -> the image under both."""
     size = image.shape[:2]
     spread = np.ptp(heat)
     heat = (heat - heat.min()) / spread if 0 < spread < np.inf else np.ones_like(heat)
     heat = Image.fromarray(heat.astype(np.float32)).resize(size[::-1], Image.BILINEAR)
     glow = NIGHT + np.asarray(heat)[..., None] * (PREDICTED - NIGHT)
     picture = Image.fromarray((0.5 * image + 0.5 * glow).round().astype(np.uint8))
-    # A box ends with its last pixel's index, so a whole image's at (H - 1)/H.
+    # A box ends at the index of its last pixel: the box of a whole image ends at (H - 1)/H.
     top, left, bottom, right = (box * [*size, *size]).round().clip(0, max(size) - 1).tolist()
     corners = (left, top, min(right, size[1] - 1), min(bottom, size[0] - 1))
     ImageDraw.Draw(picture).rectangle(corners, outline=PAPER, width=max(2, size[1] // 85))
@@ -180,8 +180,8 @@ FRAME = 5
 def draw_ranking(queries: np.ndarray, found: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
     """(Q, H, W, 3) queries and their (Q, K, H, W, 3) best matches, uint8 -> one labelled picture.
 
-    One row per query, the best match first; a frame is green where ``is_relevant`` (Q, K), else
-    red.
+    Each query has a row, with the best match first. Frames are green where ``is_relevant`` (Q, K),
+    and red elsewhere.
     """
     zoom = _zoom(*queries.shape[1:3], cell=1)
     size = (round(queries.shape[1] * zoom), round(queries.shape[2] * zoom))
@@ -194,7 +194,7 @@ def draw_ranking(queries: np.ndarray, found: np.ndarray, is_relevant: np.ndarray
             image[FRAME:-FRAME, FRAME:-FRAME] = inner
         columns.append((str(place + 1), images))
     groups = [Group('', [('query', _resize(queries, size))]), Group('most similar', columns)]
-    return _compose(groups, 'Green frames: the image that was sought. Red frames: others.')
+    return _compose(groups, 'Green frames: relevant images. Red frames: other images.')
 
 
 def _fill(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -234,9 +234,9 @@ def _hog_groups(reconstruction, generator, hidden: np.ndarray, zoom: float) -> I
 
 
 def _gain(prediction: np.ndarray, target: np.ndarray, is_hidden: np.ndarray) -> float:
-    """What brings the strong predictions of a scale to the brightness of the strong targets.
+    """The factor that makes the strong predictions of a scale as bright as the strong targets.
 
-    A model that is unsure predicts small values for many bins; without this little can be seen.
+    An unsure model predicts small values for many bins, so that little could be seen without it.
     """
     hidden = np.broadcast_to(is_hidden, target.shape)
     if not hidden.any():
@@ -246,16 +246,16 @@ def _gain(prediction: np.ndarray, target: np.ndarray, is_hidden: np.ndarray) -> 
 
 
 def _histograms(values, grid: tuple[int, int], num_bins: int) -> np.ndarray:
-    """(B, h·w, C·num_bins) -> (B, h, w, num_bins), the mean over channels."""
+    """(B, h·w, C·num_bins) -> (B, h, w, num_bins), averaged over channels."""
     values = _array(values)
     return values.reshape(len(values), *grid, -1, num_bins).mean(axis=3)
 
 
 def _glyphs(histograms: np.ndarray, weight: np.ndarray, cell: int) -> np.ndarray:
-    """(h, w, num_bins) values and (h, w) hidden share -> (h·cell, w·cell, 3) uint8."""
+    """(h, w, num_bins) values and (h, w) hidden fraction -> (h·cell, w·cell, 3) uint8."""
     brightness = draw_hog(histograms, cell)[..., None]
-    share = _to_grid(weight[None], brightness.shape[:2])[0, ..., None]
-    color = share * PREDICTED + (1 - share) * GIVEN
+    fraction = _to_grid(weight[None], brightness.shape[:2])[0, ..., None]
+    color = fraction * PREDICTED + (1 - fraction) * GIVEN
     return (NIGHT + brightness * (color - NIGHT)).round().astype(np.uint8)
 
 
@@ -281,9 +281,10 @@ def _pixel_groups(
 
 
 def _to_grid(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """(B, h, w) -> (B, *grid) floats, each the mean of the old cells that its centre region covers.
+    """(B, h, w) -> (B, *grid) floats.
 
-    A finer grid repeats values, and need not be a multiple; a coarser one takes means.
+    A finer grid repeats values, and need not be a multiple of the old one. A coarser grid takes the
+    means of the old cells that each new cell covers.
     """
     values = values.astype(np.float64)
     for axis, new in zip((1, 2), grid, strict=True):
@@ -299,7 +300,7 @@ def _to_grid(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 
 def _zoom(height: int, width: int, cell: int) -> float:
-    """Pixels of the picture per pixel of the image, such that a cell has a whole number of them."""
+    """Pixels of the picture per pixel of the image. A cell gets a whole number of pixels."""
     wanted = cell * PANEL / max(height, width)
     return max(round(wanted), MIN_CELL if cell > 1 else 1) / cell
 

@@ -1,4 +1,4 @@
-"""Imports point one way, and the rooms of PyTorch only load without OpenMMLab."""
+"""Imports have one direction, and packages of PyTorch only load without OpenMMLab."""
 
 import json
 import os
@@ -28,12 +28,12 @@ class Blocked:
             raise ModuleNotFoundError(f'{{name}} is blocked')
 
 sys.meta_path.insert(0, Blocked())
-room = importlib.import_module('{room}')
-for module in pkgutil.walk_packages(getattr(room, '__path__', []), '{room}.'):
+package = importlib.import_module('{package}')
+for module in pkgutil.walk_packages(getattr(package, '__path__', []), '{package}.'):
     importlib.import_module(module.name)
 """
 
-# What other packages do when they are imported happens before the first look.
+# Effects of importing other packages happen before the first comparison.
 GLOBALS = """
 import atexit, importlib, json, os, signal, sys, warnings
 import cv2, mmpretrain.datasets, mmpretrain.evaluation, mmpretrain.models, PIL.ImageFile, torch
@@ -127,7 +127,7 @@ def test_an_import_the_wrong_way_is_found(tmp_path, file, line, broken):
 
 
 def test_an_import_changes_nothing_in_the_process():
-    """Loaders, file backends, filters, handlers and limits are set by calls, when a run starts."""
+    """Calls set loaders, file backends, filters, handlers and limits when a run starts."""
     files = [path.relative_to(ROOT).with_suffix('') for path in (ROOT / 'mmmask').rglob('*.py')]
     names = sorted('.'.join(file.parts).removesuffix('.__init__') for file in files)
     assert 'mmmask.checkpoints.loading' in names
@@ -142,9 +142,9 @@ def test_an_import_changes_nothing_in_the_process():
     assert json.loads(process.stdout.splitlines()[-1]) == {}
 
 
-@pytest.mark.parametrize('room', ['layers', 'masking', 'targets', 'losses'])
-def test_a_room_of_pytorch_only_loads_without_openmmlab(room):
-    code = IMPORT_BLOCKED.format(blocked=OPENMMLAB, room=f'mmmask.{room}')
+@pytest.mark.parametrize('package', ['layers', 'masking', 'targets', 'losses'])
+def test_a_package_of_pytorch_only_loads_without_openmmlab(package):
+    code = IMPORT_BLOCKED.format(blocked=OPENMMLAB, package=f'mmmask.{package}')
     process = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -153,7 +153,7 @@ def test_a_room_of_pytorch_only_loads_without_openmmlab(room):
 
 @pytest.fixture(scope='module')
 def demo_packages(tmp_path_factory):
-    """What is installed here without what `make demo` does not install, mmcv's operators too."""
+    """The installed packages without those that `make demo` omits, such as mmcv's operators."""
     installed = Path(sysconfig.get_path('purelib'))
     absent = {'__editable__', '__pycache__', '_virtualenv.pth', 'mmcv'}
     for distribution in distributions(path=[str(installed)]):
@@ -171,7 +171,7 @@ def demo_packages(tmp_path_factory):
 
 
 def test_everything_loads_with_the_packages_of_the_demo(demo_packages):
-    code = IMPORT_BLOCKED.format(blocked=('nothing',), room='mmmask')
+    code = IMPORT_BLOCKED.format(blocked=('nothing',), package='mmmask')
     process = subprocess.run(
         # -S leaves out the packages of this interpreter.
         [
@@ -200,7 +200,7 @@ def test_the_packages_of_the_demo_are_what_the_test_says(demo_packages):
 
 
 def test_the_block_works():
-    code = IMPORT_BLOCKED.format(blocked=OPENMMLAB, room='mmmask.registry')
+    code = IMPORT_BLOCKED.format(blocked=OPENMMLAB, package='mmmask.registry')
     process = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -100,9 +100,9 @@ def test_a_free_port_by_default(launch, tmp_path):
     [
         ((), ''),
         ((CONFIG,), ''),
-        ((CONFIG, 'two'), "GPUS 'two' is no positive number."),
-        ((CONFIG, '0'), "GPUS '0' is no positive number."),
-        (('configs/none.py', '2'), "CONFIG 'configs/none.py' is no file."),
+        ((CONFIG, 'two'), "GPUS 'two' is not a positive number."),
+        ((CONFIG, '0'), "GPUS '0' is not a positive number."),
+        (('configs/none.py', '2'), "CONFIG 'configs/none.py' is not a file."),
     ],
 )
 def test_wrong_use_of_dist_train(launch, arguments, complaint):

@@ -265,7 +265,9 @@ class TestLoading:
         train(self.path, photographs_folder, tmp_path, stop_at=2, **self.small)
         path = tmp_path / 'iter_2.pth'
         path.write_bytes(path.read_bytes()[:-1])
-        with pytest.raises(ValueError, match='iter_2.pth is no checkpoint to resume from: its che'):
+        with pytest.raises(
+            ValueError, match='iter_2.pth is not a checkpoint to resume from: its c'
+        ):
             train(self.path, photographs_folder, tmp_path, load_from=str(path), **self.small)
 
 

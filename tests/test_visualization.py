@@ -29,7 +29,7 @@ class Reconstruction(NamedTuple):
 
 
 def edge_image(degrees, size=48):
-    """A grey image whose isolines run in this direction, counter-clockwise from the right."""
+    """A grey image with isolines in this direction, counter-clockwise from the right."""
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing='ij')
     radians = np.deg2rad(degrees)
     distance = x * np.sin(radians) + y * np.cos(radians)
@@ -124,7 +124,7 @@ def make(generator, size, patch, noise=0.0, mask=None, dtype=torch.float32):
 
 
 def panels(sheet, rows, columns, size):
-    """The panels of a sheet, found by the colour of the paper around them: (rows, columns)."""
+    """A sheet -> (rows, columns) of panels, found by the colour of the paper around them."""
     paper = (sheet == 255).all(axis=-1)
     in_rows = np.flatnonzero(~paper[:, 24 : 24 + size[1]].all(axis=1))
     bottom = [y for y in in_rows if not paper[y, 24 : 24 + size[1]].any()]

@@ -3,8 +3,8 @@
 set -euo pipefail
 
 if [[ $# -lt 2 || ! -f $1 || ! $2 =~ ^[1-9][0-9]*$ ]]; then
-    [[ $# -lt 1 || -f $1 ]] || echo "CONFIG '$1' is no file." >&2
-    [[ $# -lt 2 || $2 =~ ^[1-9][0-9]*$ ]] || echo "GPUS '$2' is no positive number." >&2
+    [[ $# -lt 1 || -f $1 ]] || echo "CONFIG '$1' is not a file." >&2
+    [[ $# -lt 2 || $2 =~ ^[1-9][0-9]*$ ]] || echo "GPUS '$2' is not a positive number." >&2
     cat >&2 <<'USAGE'
 usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 
@@ -15,13 +15,13 @@ On several machines, run it on each with these variables; PORT must be the same 
   NNODES       number of machines             (default 1)
   NODE_RANK    number of this machine, from 0 (default 0)
   MASTER_ADDR  address of machine 0           (default 127.0.0.1)
-  PORT         port on machine 0              (default: a free one, or 29500 with several machines)
-  MAX_RESTARTS times to start all again after one has died, going on from the newest
-               intact checkpoint              (default 0)
+  PORT         port on machine 0              (default: a free one; 29500 for several machines)
+  MAX_RESTARTS how often all processes are restarted after one has died; they resume
+               from the newest intact checkpoint (default 0)
   PYTHON       interpreter                    (default python, else .venv/bin/python)
 
 SIGTERM and SIGUSR1 lead to a checkpoint and to exit code 75: start again with --resume.
-Processes that have not ended 30 s after that, or after another one has died, are killed.
+Processes are killed if they are still running 30 s after that, or after another one has died.
 USAGE
     exit 2
 fi
@@ -40,11 +40,11 @@ if [[ -z ${PORT:-} ]]; then
     if [[ $nodes -gt 1 ]]; then PORT=29500; else PORT=$("$PYTHON" -c "$free"); fi
 fi
 export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
-# torchrun would give each process one thread; on a CPU that leaves cores idle.
+# torchrun would give each process one thread, and leave cores of a CPU idle.
 threads=$(( $(getconf _NPROCESSORS_ONLN) / gpus ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( threads > 0 ? threads : 1 ))}
 
-# torchrun of older PyTorch passes on SIGTERM, but not SIGUSR1, which leads to the same.
+# torchrun of older PyTorch forwards SIGTERM but not SIGUSR1. Both have the same effect.
 knows='import importlib.util, pathlib, sys
 torch = pathlib.Path(importlib.util.find_spec("torch").origin).parent
 sys.exit("--signals-to-handle" not in (torch / "distributed" / "run.py").read_text())'
@@ -56,7 +56,7 @@ else
     on_usr1=TERM
 fi
 
-# torchrun ends with 1 when it is told to stop; 75 tells a scheduler to start the run again.
+# On a signal torchrun ends with 1. Exit code 75 asks a scheduler to start the run again.
 stop() {
     stopped=1
     kill -s "$1" "$child" 2> /dev/null || true

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gather wheels for a GPU machine without network in .wheels/, which tools/gpu_check.sh installs.
+# Gather wheels for a GPU machine without network in .wheels/. tools/gpu_check.sh installs them.
 # That machine has Python 3.12 on x86-64 Linux with torch 2.11, torchvision, timm, OpenCV,
 # scikit-image, scikit-learn, matplotlib, tensorboard, rich, einops, hypothesis and pytest.
 set -euo pipefail
@@ -8,8 +8,8 @@ if [[ $# -gt 0 ]]; then
     cat >&2 <<'USAGE'
 usage: tools/gather_wheels.sh
 
-Replaces .wheels/ with what a GPU machine without network lacks: bring that folder along with the
-repository and run tools/gpu_check.sh there.
+Replaces .wheels/ with the packages that a GPU machine without network lacks. Copy that folder
+together with the repository to the machine, and run tools/gpu_check.sh there.
 
 Variables:
   PYTHON  interpreter with pip  (default .venv/bin/python)
@@ -42,15 +42,15 @@ done
     --implementation cp "${platforms[@]}" --constraint "$constraints" --dest "$wheels" \
     "${packages[@]}"
 
-echo "building OpenMMLab's wheels, mmcv's without the compiled ops, which pre-training does not use"
+echo "building the wheels of OpenMMLab; pre-training does not need the compiled ops of mmcv"
 MMCV_WITH_OPS=0 "$python" -m pip wheel --quiet --no-deps --no-cache-dir \
     --constraint "$constraints" --wheel-dir "$wheels" onedl-mmcv onedl-mmengine onedl-mmpretrain
 
 ls -l "$wheels"
 if compgen -G "$wheels/onedl_mmcv-*-cp*.whl" > /dev/null; then
-    echo "the wheel of mmcv is bound to one Python version: it was built with ops." >&2
+    echo "the wheel of mmcv fits only one Python version, because it was built with ops." >&2
     exit 1
 fi
 size=$(du -sm "$wheels" | cut -f1)
 echo "$size MB in $wheels"
-[[ $size -lt 60 ]] || { echo "more than 60 MB: too much to carry." >&2; exit 1; }
+[[ $size -lt 60 ]] || { echo "the wheels exceed 60 MB, the limit for copying them." >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run what only a GPU can show, in steps of less than nine minutes each, and print Markdown.
+# Run the checks that need a GPU, in steps of less than nine minutes each, and print Markdown.
 set -euo pipefail
 
 usage() {
@@ -8,15 +8,15 @@ usage: tools/gpu_check.sh [tests|benchmark|train|all]
 
   tests      the tests marked gpu
   benchmark  a training step of each method in bf16
-  train      a short training: loss and k-NN from beginning to end
+  train      a short training, with its first and last loss and k-NN accuracy
 
-On a machine without OpenMMLab and without network, run tools/gather_wheels.sh elsewhere before
-and bring the folder .wheels/ along.
+For a machine without OpenMMLab and without network, first run tools/gather_wheels.sh elsewhere
+and copy the folder .wheels/ to it.
 
 Variables:
   TINY_IMAGENET_ZIP  images to train on  (default data/tiny-imagenet.zip; digits if absent)
   EPOCHS             length of training  (default 20)
-  BATCH_SIZE         of the benchmark    (default 256)
+  BATCH_SIZE         batch of benchmark  (default 256)
   PYTHON             interpreter         (default python3)
 USAGE
 }
@@ -32,8 +32,8 @@ export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 if ! "$python" -c 'import mmpretrain' 2> /dev/null; then
     site=$PWD/.cache/gpu_check
     [[ -d .wheels ]] || {
-        echo 'mmpretrain is missing, and the folder .wheels/ too: run tools/gather_wheels.sh on' >&2
-        echo 'a machine with a network, and bring .wheels/ here.' >&2
+        echo 'mmpretrain and the folder .wheels/ are missing: run tools/gather_wheels.sh on a machine' >&2
+        echo 'with a network, and copy .wheels/ to this one.' >&2
         exit 1
     }
     "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade \
@@ -100,7 +100,7 @@ train() {
             train_dataloader.num_workers=12
         )
     else
-        echo "$zip is not there: training on digits"
+        echo "$zip does not exist: training on digits"
         config=configs/demo/localmim_vit-tiny_digits.py
         options=()
     fi

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 if [[ $# -lt 3 || ! -f $3 ]]; then
-    [[ $# -lt 3 ]] || echo "CONFIG '$3' is no file." >&2
+    [[ $# -lt 3 ]] || echo "CONFIG '$3' is not a file." >&2
     cat >&2 <<'USAGE'
 usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
 
@@ -13,13 +13,13 @@ Variables:
   GPUS           number of GPUs, and of tasks      (default 8)
   GPUS_PER_NODE  GPUs of one machine               (default 8, at most GPUS)
   CPUS_PER_TASK  cores for each GPU                (default 8)
-  SRUN_ARGS      more arguments of srun, such as "--time=12:00:00"
+  SRUN_ARGS      other arguments of srun, such as "--time=12:00:00"
   SIGNAL_AHEAD   seconds before the time limit at which to save and stop (default 120)
-  REQUEUES       times to queue again after a stop with a checkpoint     (default 100)
+  REQUEUES       how often a stopped run with a checkpoint is requeued   (default 100)
   PYTHON         interpreter                       (default python, else .venv/bin/python)
 
-A run that was stopped is queued again and goes on from its newest intact checkpoint: inside of a
-batch job the job is requeued, elsewhere srun is started again.
+A stopped run is queued again and resumes from its newest intact checkpoint. Inside a batch job the
+job is requeued; elsewhere srun is started again.
 USAGE
     exit 2
 fi
@@ -42,7 +42,7 @@ preempted=75 # exit code of tools/train.py after a checkpoint on SIGTERM or SIGU
 arguments=("$@")
 for ((attempt = 0; ; attempt++)); do
     code=0
-    # SRUN_ARGS holds several arguments, hence no quotes.
+    # SRUN_ARGS contains several arguments, so it is not quoted.
     # shellcheck disable=SC2086
     srun \
         --partition="$partition" \

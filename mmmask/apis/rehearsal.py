@@ -1,4 +1,4 @@
-"""A rehearsal of a run: what only real data can show, found in the first seconds."""
+"""A rehearsal of a run, to find problems that only real data show, within seconds."""
 
 import datetime
 import resource
@@ -21,17 +21,16 @@ from torch import Tensor, nn
 from mmmask.random_state import preserve_random_state
 
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
-CPU_BATCH = (
-    8  # images of the step on a CPU, where memory is no question and a step may take minutes
-)
+# Images of the step on a CPU. Memory is no question there, and a step may take minutes.
+CPU_BATCH = 8
 
 
 class RehearsalError(ValueError):
-    """A run that cannot do what it is meant to; the message names every problem and its remedy."""
+    """A run cannot do what it is meant to. The message names every problem and its remedy."""
 
 
 class RehearsalEnd(Exception):
-    """Raised after the rehearsal of a run that is not wanted beyond it."""
+    """Raised after the rehearsal if only the rehearsal was asked for."""
 
 
 class Split(NamedTuple):
@@ -40,7 +39,7 @@ class Split(NamedTuple):
     Attributes:
         name: key of the config, such as ``'train_dataloader'``.
         loader: the data loader.
-        samples: as the pipeline gives them, taken at equal distances over the data set.
+        samples: outputs of the pipeline, taken at equal distances over the data set.
     """
 
     name: str
@@ -49,25 +48,25 @@ class Split(NamedTuple):
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of the classes, in the order of their numbers, if the data set knows them."""
+        """Names of the classes in the order of their numbers, if the data set has them."""
         classes = (getattr(self.loader.dataset, 'metainfo', None) or {}).get('classes')
         return None if classes is None else tuple(classes)
 
 
 class RehearsalHook(Hook):
-    """Try a run on real data before it starts, and leave everything as it was.
+    """Try a run on real data before it starts, and restore everything afterwards.
 
-    Before a training, one batch of each loader is made, what the parts of the run must have in
-    common is compared, and one step forward and backward and one evaluation are run. Before a test,
-    the same is done without the step. Weights, buffers, gradients and random states are then as
-    they were, so the run is bit by bit the one without a rehearsal.
+    Before a training, the hook makes one batch of each loader and checks that data, labels and
+    network agree. It then runs one step forward and backward and one evaluation. Before a test, it
+    does the same without the step. Weights, buffers, gradients and random states are restored, so
+    the run is bit by bit the same as without a rehearsal.
 
     Args:
-        arithmetic: how the learning rate follows from the batch, for the table.
-        only: end the run after the rehearsal, with :class:`RehearsalEnd`.
+        arithmetic: text for the table that shows how the learning rate follows from the batch.
+        only: end the run after the rehearsal by raising :class:`RehearsalEnd`.
 
     Raises:
-        RehearsalError: before the run starts, naming everything that was found.
+        RehearsalError: before the run starts, if there are problems. The message names them all.
     """
 
     priority = 'HIGHEST'
@@ -132,19 +131,19 @@ class RehearsalHook(Hook):
 
 
 def in_words(problems: list[str]) -> str:
-    """Every problem on a line of its own."""
+    """A text that states every problem on a line of its own."""
     count = '1 problem' if len(problems) == 1 else f'{len(problems)} problems'
     return '\n'.join([f'The rehearsal found {count}:', *(f'  - {one}' for one in problems)])
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside of a wrapper for several processes."""
+    """The model itself, without the wrapper of distributed training."""
     return model.module if is_model_wrapper(model) else model
 
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Restore weights, buffers, gradients and mode of a model, and the random state, on exit."""
+    """On exit, restore weights, buffers and modes of a model and random states; clear gradients."""
     model = unwrap(model)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     modes = {module: module.training for module in model.modules()}
@@ -174,14 +173,14 @@ def take_samples(loaders: dict) -> list[Split]:
         if not torch.cuda.is_available():
             count = min(count, NUM_SAMPLES)
         indices = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
-        with explained(f'{name}: its data cannot be prepared'):
+        with explained(f'{name}: its samples cannot be prepared'):
             splits.append(Split(name, loader, [dataset[index] for index in indices]))
     return splits
 
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn an error into a problem of the rehearsal that says where it occurred."""
+    """Turn an error into a problem of the rehearsal that states where the error occurred."""
     try:
         yield
     except RehearsalError:
@@ -192,7 +191,7 @@ def explained(what: str) -> Iterator[None]:
 
 
 def describe_splits(splits: list[Split]) -> list[tuple[str, str]]:
-    """Rows of the table: numbers of images and classes, sizes and channels of the samples."""
+    """Rows of the table: numbers of images and classes, and sizes and channels of the samples."""
     rows = []
     for split in splits:
         text = f'{len(split.loader.dataset):,} images'
@@ -208,7 +207,7 @@ def describe_splits(splits: list[Split]) -> list[tuple[str, str]]:
 
 
 def images_of(samples: list[dict]) -> list[Tensor]:
-    """Every image, and every view of it, of samples of a pipeline that ends in ``PackInputs``."""
+    """All images and views in samples of a pipeline that ends in ``PackInputs``."""
     found = []
     for sample in samples:
         inputs = sample.get('inputs')
@@ -217,14 +216,14 @@ def images_of(samples: list[dict]) -> list[Tensor]:
 
 
 def compare(runner: Runner, splits: list[Split]) -> Iterator[str]:
-    """What data, labels and network must have in common; one sentence per difference."""
+    """Compare data, labels and network; yield a message for each difference."""
     model = unwrap(runner.model)
     for check in (compare_channels, compare_classes, compare_labels, compare_batches):
         yield from check(model, splits)
 
 
 def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
-    """Images, the mean that is subtracted, and the first layer have the same number of channels."""
+    """Check that images, the subtracted mean and the first layer have equally many channels."""
     mean = getattr(model.data_preprocessor, 'mean', None)
     layer = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
     for split in splits:
@@ -242,7 +241,7 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
 
 
 def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
-    """Every split has the classes of the first, in this order, and the heads have as many."""
+    """Check that all splits have the same classes in the same order, and heads as many."""
     known = [split for split in splits if split.classes is not None]
     for split in known[1:]:
         first = known[0]
@@ -271,19 +270,19 @@ def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
 
 
 def num_classes_of(model: nn.Module) -> dict[str, int]:
-    """Number of classes of each head that classifies, by its place in the model."""
+    """Number of classes of each classifying head, by its path in the model."""
     counts = {}
     for path, module in model.named_modules():
         count = getattr(module, 'num_classes', None)
         is_head = path.split('.')[-1].endswith('head') or '_head.' in path
-        # The proposals of a region proposal network have one class, foreground.
+        # The proposals of a region proposal network have a single class: foreground.
         if is_head and isinstance(count, int) and count > 0 and 'rpn' not in path:
             counts[f'model.{path}'] = count
     return counts
 
 
 def compare_labels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
-    """Labels of images, instances and pixels are numbers that the heads know."""
+    """Check that labels of images, instances and pixels are in the range of the heads."""
     counts = num_classes_of(model)
     if not counts:
         return
@@ -317,7 +316,7 @@ def labels_of(sample) -> list[int]:
 
 
 def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
-    """No batch of a training has a single image where BatchNorm needs several."""
+    """Check that no training batch has a single image where BatchNorm needs several."""
     loader = splits[0].loader
     if splits[0].name != 'train_dataloader' or not loader.batch_size:
         return
@@ -333,10 +332,10 @@ def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
 
 
 def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
-    """One step forward and backward; rows with its memory, its seconds and the estimated end.
+    """Run a step forward and backward; yield rows with memory, time and the estimated end.
 
     Raises:
-        RehearsalError: if it fails, or its loss is not finite.
+        RehearsalError: if the step fails or its loss is not finite.
     """
     model, wrapper, loader = unwrap(runner.model), runner.optim_wrapper, split.loader
     batch_size = loader.batch_size or 1
@@ -362,22 +361,22 @@ def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
     end = datetime.datetime.now() + datetime.timedelta(seconds=step * left)
     note = '' if len(samples) == batch_size else f', from {len(samples)} images'
     yield 'memory', f'{peak_memory() / 2**30:.1f} GiB'
-    yield 'a step', f'{step:.3g} s, data not counted{note}'
+    yield 'a step', f'{step:.3g} s without data loading{note}'
     yield 'estimated end', f'{end:%Y-%m-%d %H:%M} ({left:,} iterations left)'
 
 
 def peak_memory() -> int:
-    """Bytes that the process has used at most, on its GPU if it has one."""
+    """Maximum number of bytes used by the process, on its GPU if there is one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def try_evaluation(runner: Runner, loop, split: Split) -> None:
-    """Predict a batch and let the metric judge it.
+    """Predict a batch and evaluate the predictions.
 
     Raises:
-        RehearsalError: if it fails.
+        RehearsalError: if this fails.
     """
     model, samples = unwrap(runner.model), split.samples[: split.loader.batch_size or 1]
     with explained(f'the evaluation of {split.name} fails'), torch.no_grad():

@@ -1,4 +1,4 @@
-"""Pictures of what a pre-trained model predicts, how it divides images, and where it crops them."""
+"""Pictures of how a pre-trained model predicts, divides and crops images."""
 
 import os
 from collections.abc import Sequence
@@ -37,10 +37,10 @@ SCHEDULE = (0.0, 0.1, 0.25, 0.5, 1.0)
 
 
 def build_model(cfg: Config, checkpoint: str | os.PathLike | None = None, seed: int = 0):
-    """The model of a config in evaluation mode, with the weights of a checkpoint or random ones.
+    """The model of a config in evaluation mode, with the weights of a checkpoint or initial ones.
 
     Raises:
-        CheckpointError: if the checkpoint does not fill the model, naming what is missing.
+        CheckpointError: if the checkpoint lacks weights of the model. The message names them.
     """
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     torch.manual_seed(seed)
@@ -61,7 +61,7 @@ def build_model(cfg: Config, checkpoint: str | os.PathLike | None = None, seed: 
 
 
 def plain_pipeline(size: Sequence[int]) -> list[dict]:
-    """The pipeline of evaluation: short side to the network's size, its middle, nothing random."""
+    """The pipeline of evaluation, without randomness: short side resized, then a centre crop."""
     height, width = size
     return [
         dict(
@@ -80,7 +80,7 @@ def load_images(images: Sequence[str | os.PathLike], pipeline: list[dict], num_i
     """A collated batch from one folder or zip archive, or from image files.
 
     Raises:
-        ValueError: naming a file that is not a readable image.
+        ValueError: if a file is not a readable image. The message names it.
     """
     if len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith('.zip')):
         return sample_batch(ImageFolder(images[0], pipeline=pipeline), num_images)
@@ -91,7 +91,7 @@ def load_images(images: Sequence[str | os.PathLike], pipeline: list[dict], num_i
             image = decode_image(Path(path).read_bytes())
         except FileNotFoundError:
             raise
-        except Exception as error:  # Pillow knows a dozen ways to refuse a file
+        except Exception as error:  # Pillow raises many kinds of errors
             raise ValueError(f'{path} is not a readable image: {error}') from error
         samples.append(transform(dict(img=image, img_path=str(path), img_shape=image.shape[:2])))
     return default_collate(samples)
@@ -105,14 +105,14 @@ def visualize(
     num_images: int = 8,
     seed: int = 0,
 ) -> Path:
-    """Draw images, masks, targets and predictions into a file, and return its path.
+    """Draw images, masks, targets and predictions into a file and return its path.
 
     Args:
-        config: config of a pre-training, or its file.
+        config: config of a pre-training, or its path.
         checkpoint: checkpoint of that pre-training.
         images: one folder or zip archive, or image files; the config's training images by default.
-        out: picture to write.
-        num_images: rows at most.
+        out: path of the picture.
+        num_images: maximum number of rows.
         seed: seed of the masks.
 
     Raises:
@@ -122,8 +122,8 @@ def visualize(
     model = build_model(cfg, checkpoint)
     if not hasattr(model, 'target_generator'):
         raise ValueError(
-            f'{type(model).__name__} in {cfg.filename} predicts embeddings, which are no picture: '
-            'choose a method that reconstructs patches.'
+            f'{type(model).__name__} in {cfg.filename} predicts embeddings, and they cannot '
+            'be drawn: choose a method that reconstructs patches.'
         )
     batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
     return write_picture(reconstruct_and_draw(model, batch, seed), out)
@@ -137,16 +137,16 @@ def visualize_evolution(
     num_images: int = 4,
     seed: int = 0,
 ) -> Path:
-    """Draw parts and masks of the same images at several stages of training; return the path.
+    """Draw parts and masks of the same images at several stages and return the path.
 
     Args:
         config: config of a pre-training with evolved masks.
-        checkpoints: checkpoints of that pre-training, each drawn at its own progress; of a single
-            one the masks of the whole schedule are drawn.
+        checkpoints: checkpoints of that pre-training, each drawn at its own progress. For a single
+            checkpoint, the masks of the whole schedule are drawn.
         images, out, num_images, seed: as in :func:`visualize`.
 
     Raises:
-        ValueError: if the config's masks do not evolve, or a checkpoint does not say its epoch.
+        ValueError: if the config's masks do not evolve or a checkpoint does not contain its epoch.
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     single = len(checkpoints) == 1
@@ -157,7 +157,7 @@ def visualize_evolution(
         model = build_model(cfg, checkpoint)
         if not hasattr(model.masking, 'set_progress'):
             raise ValueError(
-                f'{cfg.filename} hides by {type(model.masking).__name__}: nothing evolves.'
+                f'{cfg.filename} hides patches by {type(model.masking).__name__}: nothing evolves.'
             )
         batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
         for progress in SCHEDULE if single else (progress_of(checkpoint, cfg),):
@@ -174,12 +174,14 @@ def visualize_boxes(
     out: str | os.PathLike = 'boxes.png',
     num_images: int = 4,
 ) -> Path:
-    """Draw heat-maps and boxes of the same whole images, one column a checkpoint; return the path.
+    """Draw heat maps and boxes of the same whole images and return the path of the picture.
+
+    Each checkpoint has a column.
 
     Args:
-        config: config of a pre-training with ContrastiveCrop and RefreshCropsHook, whose options
-            are used.
-        checkpoints: checkpoints of that pre-training, drawn by their epochs.
+        config: config of a pre-training with ContrastiveCrop and RefreshCropsHook. The options of
+            the hook are used.
+        checkpoints: checkpoints of that pre-training, drawn in the order of their epochs.
         images, out, num_images: as in :func:`visualize`.
 
     Raises:
@@ -208,7 +210,7 @@ def find_refresh_hook(cfg: Config) -> RefreshCropsHook:
     """The hook of a config that finds boxes.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if the config has no such hook.
     """
     for hook in (*cfg.get('custom_hooks', []), *cfg.get('default_hooks', {}).values()):
         if hook and HOOKS.get(hook['type']) is RefreshCropsHook:
@@ -220,16 +222,16 @@ def find_refresh_hook(cfg: Config) -> RefreshCropsHook:
 
 
 def progress_of(checkpoint: str | os.PathLike, cfg: Config) -> float:
-    """Progress of the masks in the last epoch, or iteration, that a checkpoint has seen.
+    """Progress of the masks in the last epoch, or iteration, of a checkpoint.
 
     Raises:
-        ValueError: if the checkpoint does not say how long it was trained.
+        ValueError: if the checkpoint does not contain the length of its training.
     """
     meta = open_checkpoint(checkpoint).get('meta', {})
     unit = 'epoch' if 'max_epochs' in cfg.train_cfg else 'iter'
     if unit not in meta:
         raise ValueError(
-            f'{checkpoint} does not say its {unit}: give checkpoints that the training has written.'
+            f'{checkpoint} does not contain its {unit}: give checkpoints written by the training.'
         )
     length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
     return min(max(meta[unit] - 1, 0) / max(length - 1, 1), 1.0)
@@ -246,7 +248,7 @@ def choose_images(
 
 
 def write_picture(picture: np.ndarray, out: str | os.PathLike) -> Path:
-    """(H, W, 3) uint8 -> a file, whose folder is made."""
+    """Write a (H, W, 3) uint8 picture to a file; create its folder if needed."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(out)

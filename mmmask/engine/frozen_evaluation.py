@@ -33,7 +33,7 @@ RECALLS = (1, 5)
 
 
 class Described(NamedTuple):
-    """A data set of M images, its (M, D) descriptors by name and (M,) labels, on the CPU."""
+    """A data set of M images with its (M, D) descriptors by name and (M,) labels, on the CPU."""
 
     dataset: Dataset
     descriptors: dict[str, Tensor]
@@ -41,12 +41,12 @@ class Described(NamedTuple):
 
 
 class FrozenTestLoop(BaseLoop):
-    """A test of a backbone's features; all processes share the images.
+    """A test of a backbone's features. The images are divided among all processes.
 
     The config's ``test_evaluator`` is not used: set it to an empty list.
 
     Args:
-        dataloader: config of the loader, whose data set subclasses explain.
+        dataloader: config of the loader. Subclasses document its data set.
     """
 
     def __init__(self, runner, dataloader: dict, evaluator=()) -> None:
@@ -56,7 +56,7 @@ class FrozenTestLoop(BaseLoop):
         super().__init__(runner, loader)
 
     def run(self) -> dict[str, float]:
-        """Test, print a table, and pass its values to the log."""
+        """Run the test, print a table, and log its values."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         metrics = self.measure()
@@ -93,8 +93,8 @@ class FrozenTestLoop(BaseLoop):
 class KNNTestLoop(FrozenTestLoop):
     """k-nearest-neighbour accuracy of a frozen backbone, for each way of pooling and each k.
 
-    The class token and the mean of the patch tokens are reported separately. The k-NN accuracy of
-    masked image modelling is low by nature: use it to rank checkpoints of one run, not methods.
+    The class token and the mean of the patch tokens are reported separately. Masked image modelling
+    has low k-NN accuracy by nature: use it to rank checkpoints of one run, not methods.
 
     Args:
         dataloader: config of a loader of labelled images to classify.
@@ -102,7 +102,7 @@ class KNNTestLoop(FrozenTestLoop):
         k, temperature: see :func:`mmmask.evaluation.knn_classify`.
 
     Raises:
-        ValueError: if images have no labels, or if the bank has fewer than k images.
+        ValueError: if images have no labels or the bank has fewer than k images.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class KNNTestLoop(FrozenTestLoop):
         if max(self.k) > len(bank_set):
             raise ValueError(
                 f'test_cfg.k={tuple(self.k)} asks for more neighbours than the {len(bank_set)} '
-                'images of test_cfg.bank: lower it, for instance --cfg-options test_cfg.k="[5]".'
+                'images of test_cfg.bank: reduce it, for example --cfg-options test_cfg.k="[5]".'
             )
         poolings = ('cls', 'mean') if self.num_extra_tokens else ('mean',)
         describe = pooled(unwrap(self.runner.model), *poolings)
@@ -145,18 +145,19 @@ class KNNTestLoop(FrozenTestLoop):
 class RetrievalTestLoop(FrozenTestLoop):
     """Image retrieval with the features of each layer of a frozen backbone.
 
-    An image is relevant if it has the query's label. Images with the label −1, or without a label,
+    An image is relevant if it has the query's label. Images with the label −1 or without a label
     are distractors. The descriptors are those of :func:`mmmask.evaluation.describe_layers` for the
-    ``out_indices`` of the backbone, and are compared by their cosine.
+    ``out_indices`` of the backbone. They are compared by their cosine.
 
     Args:
         dataloader: config of a loader of the images that are searched.
-        queries: configs of data sets by name. Each is reported separately, and their mean.
+        queries: configs of data sets by name. Each one is reported separately, and so is their
+            mean.
         distractors: config of a data set that is added to the images that are searched.
-        whitening: config of a data set of unrelated images, whose statistics centre and whiten
+        whitening: config of a data set of unrelated images. Their statistics centre and whiten
             the descriptors.
         top: length of the ranked lists; all images by default.
-        num_drawn: rows of the picture of ranked images; 0 draws none.
+        num_drawn: number of rows of the picture of ranked images; 0 draws none.
 
     Raises:
         ValueError: if no image is relevant to a query.
@@ -179,7 +180,7 @@ class RetrievalTestLoop(FrozenTestLoop):
         self.top, self.num_drawn = top, num_drawn
 
     def measure(self) -> dict[str, float]:
-        """In percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
+        """Scores in percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
         describe = partial(
             describe_layers,
             layers=layer_names(self.backbone),
@@ -223,7 +224,7 @@ class RetrievalTestLoop(FrozenTestLoop):
         }
 
     def _draw(self, query: Described, ranking: np.ndarray, relevant: list, database: Described):
-        """A picture of some queries, and what the last descriptor ranks first for them."""
+        """Draw some queries and the images that the last descriptor ranks first for them."""
         chosen = np.linspace(0, len(ranking) - 1, min(self.num_drawn, len(ranking))).astype(int)
         kept = [[i for i in ranking[q] if i < len(database.dataset)][:5] for q in chosen]
         shown = min(map(len, kept))
@@ -239,7 +240,7 @@ class RetrievalTestLoop(FrozenTestLoop):
 
 
 def _relevant(labels: Tensor, bank_labels: Tensor, title: str) -> list[set[int]]:
-    """(Q,) and (M,) labels -> the numbers of the database images relevant to each query."""
+    """(Q,) and (M,) labels -> indices of the database images that are relevant to each query."""
     members = {}
     for index, label in enumerate(bank_labels.tolist()):
         members.setdefault(label, set()).add(index)
@@ -265,7 +266,7 @@ def layer_names(backbone) -> tuple[str, ...]:
 
 
 def score_table(scores: dict[str, dict[tuple[str, str], float]], title: str) -> Table:
-    """A row for each descriptor, a column for each kind of query and measure."""
+    """A table with a row for each descriptor and a column for each query set and measure."""
     table = Table(title=f'{title}, in percent')
     table.add_column('descriptor')
     for queries, kind in next(iter(scores.values())):

@@ -1,4 +1,4 @@
-"""What a resumed run takes from its checkpoint, what from its config, and what it refuses."""
+"""What a resumed run takes from its checkpoint and from its config, and what it refuses."""
 
 import argparse
 import copy
@@ -22,7 +22,7 @@ from mmmask.checkpoints.configs import UNREADABLE, compare_configs
 
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 PLAN = (*LENGTHS, 'optim_wrapper.', 'param_scheduler.', UNREADABLE)
-# What an optimizer's state depends on beside the values of the config.
+# What an optimizer's state depends on besides the values of the config.
 OF_THE_STATE = ('params', 'fused', 'capturable')
 UNITS = dict(epoch='epochs', iter='iterations')
 MAX_NAMED = 8
@@ -33,15 +33,15 @@ short.maxstring = short.maxother = 60
 class Resumption:
     """How a run continues from a checkpoint, decided while the checkpoint is being loaded.
 
-    Weights, the optimizer's state and the position in the training are the checkpoint's.
-    Hyperparameters and schedules are the config's: where it differs from that of the checkpoint,
-    :meth:`replan` sets the rates that a run of the new config has at this position.
+    Weights, the optimizer's state and the position in the training come from the checkpoint.
+    Hyperparameters and schedules come from the config. Where it differs from the config of the
+    checkpoint, :meth:`replan` sets the rates that a run of the new config has at this position.
 
     Args:
-        runner: with the optimizer and the schedules that were built from the config.
-        checkpoint: opened, but not loaded yet. Where the number of iterations per epoch has
-            changed, its ``meta['iter']`` is set to the new number.
-        path: of the checkpoint, for messages.
+        runner: a runner with the optimizer and the schedules that were built from the config.
+        checkpoint: the checkpoint, opened but not loaded yet. Where the number of iterations per
+            epoch has changed, its ``meta['iter']`` is set to the new number.
+        path: path of the checkpoint, for messages.
 
     Raises:
         CheckpointError: if the run cannot do what its config asks for from this checkpoint. The
@@ -68,7 +68,7 @@ class Resumption:
         self.schedules = [copy.deepcopy(s.state_dict()) for s in runner.param_schedulers or []]
 
     def replan(self) -> None:
-        """Continue with the rates of the config, and say in one line what has changed."""
+        """Continue with the rates of the config, and log in one line what has changed."""
         runner = self.runner
         loader = describe_loader(runner)
         changes = [
@@ -109,7 +109,7 @@ class Resumption:
         return self.runner.max_epochs if self.by_epoch else self.runner.max_iters
 
     def _end_of_schedule(self, schedulers: Sequence[_ParamScheduler]) -> str:
-        """A warning if the schedules have an end of their own, other than that of the run."""
+        """A warning if the schedules end at another iteration than the run."""
         ends = [
             s.end * (len(self.runner.train_dataloader) if s.by_epoch else 1)
             for s in schedulers
@@ -119,7 +119,7 @@ class Resumption:
             return ''
         return (
             f' The schedule ends at iteration {max(ends)} and the run at {self.runner.max_iters}: '
-            "set the schedule's end, too, if they should agree."
+            "set the schedule's end too if they should agree."
         )
 
     # What is refused
@@ -129,7 +129,7 @@ class Resumption:
         missing += [f'meta.{key}' for key in ('epoch', 'iter') if key not in self.meta]
         if missing:
             self._refuse(
-                f'it holds weights, but no training ({", ".join(missing)} missing)',
+                f'it contains weights but no state of a training ({", ".join(missing)} missing)',
                 ('from the newest checkpoint of the work directory', self._command('--resume')),
             )
 
@@ -142,7 +142,7 @@ class Resumption:
         if names:
             shapes = [shapes.get(names[0], 'missing') for shapes in (before, now)]
             self._refuse(
-                f'its model is another one. {len(names)} tensors differ, such as {names[0]} '
+                f'its model is different: {len(names)} tensors differ, such as {names[0]} '
                 f'({shapes[0]} in the checkpoint, {shapes[1]} in the model)',
                 self._as_before('model.', 'custom_hooks.'),
             )
@@ -165,7 +165,7 @@ class Resumption:
             ]
             if not waiting or not self._plan_differs():
                 return
-            reason = f'{waiting[0]} follows validations and cannot be planned anew'
+            reason = f'{waiting[0]} follows validations and cannot be planned for a new config'
         self._refuse(reason, self._as_before(*PLAN))
 
     def _check_seed(self) -> None:
@@ -186,14 +186,14 @@ class Resumption:
             )
 
     def _check_position(self) -> None:
-        """The checkpoint lies within the run, and its position has a meaning.
+        """Check that the checkpoint lies within the run and that its position has a meaning.
 
-        A position within an epoch has one only if the steps are of the same images as before.
+        A position within an epoch has a meaning only if each step uses the same images as before.
         """
         iteration = self._position(self.meta)
         if iteration is None:
             self._refuse(
-                f'it is of the middle of an epoch with {self.loader}, but now there is '
+                f'it was saved in the middle of an epoch with {self.loader}, but now there is '
                 f'{describe_loader(self.runner)}',
                 self._as_before('train_dataloader.', processes=self.loader['processes']),
                 earlier=True,
@@ -216,11 +216,11 @@ class Resumption:
         return None if rest else epochs * len(self.runner.train_dataloader)
 
     def _plan_differs(self) -> bool:
-        """Whether the config has other hyperparameters or schedules than before."""
+        """Whether hyperparameters or schedules differ from those of the checkpoint."""
         return any(key.startswith(PLAN) for key in self.changes)
 
     def _steps_differ(self) -> bool:
-        """Whether a step is of other images than before."""
+        """Whether a step uses other images than before."""
         if self.loader is None:
             return False
         before, now = (
@@ -229,14 +229,14 @@ class Resumption:
         )
         return before != now
 
-    # How it would work
+    # What would work
 
     def _refuse(self, reason: str, as_before: tuple[str, str], earlier: bool = False) -> NoReturn:
         """Raise, with a command that continues as before and one that does what was asked for.
 
         Args:
             reason: why the checkpoint cannot be resumed.
-            as_before: description and command.
+            as_before: description and command that continues as before.
             earlier: whether an earlier checkpoint may be what is asked for.
         """
         path = self._earlier_checkpoint() if earlier else None
@@ -252,7 +252,7 @@ class Resumption:
         )
 
     def _earlier_checkpoint(self) -> Path | None:
-        """The last checkpoint of the work directory that is before this one and within the run."""
+        """The last checkpoint of the work directory before this one and within the run."""
         found = []
         for path in Path(self.runner.work_dir).glob('*.pth'):
             if re.fullmatch(r'(epoch|iter)_\d+', path.stem):
@@ -260,14 +260,14 @@ class Resumption:
                     meta = open_checkpoint(path)['meta']
                     position = self._position(meta)
                 except (CheckpointError, KeyError):
-                    continue  # torn, or no checkpoint of a training
+                    continue  # incomplete, or not a checkpoint of a training
                 within = position is not None and position < self.runner.max_iters
                 if within and meta['iter'] < self.meta['iter']:
                     found.append((position, path))
         return max(found)[1] if found else None
 
     def _as_before(self, *prefixes: str, processes: int | None = None) -> tuple[str, str]:
-        """A command that gives the keys below some prefixes the values of the checkpoint."""
+        """A label and a command that sets keys with these prefixes to the checkpoint's values."""
         # The rate of the checkpoint's config is already scaled to the batch.
         changes = {
             key: old
@@ -301,9 +301,9 @@ class Resumption:
 def replay(
     schedulers: Sequence[_ParamScheduler], iterations: int, epochs: int, epoch_length: int
 ) -> None:
-    """Step new schedules to a position of a training, in the order in which it steps them."""
+    """Step new schedules to a position of a training, in the order of the training."""
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # the optimizer makes no steps meanwhile
+        warnings.simplefilter('ignore')  # the optimizer makes no steps here
         for iteration in range(1, iterations + 1):
             for scheduler in schedulers:
                 if not scheduler.by_epoch:
@@ -315,7 +315,7 @@ def replay(
 
 
 def describe_loader(runner) -> dict[str, int]:
-    """What a position in an epoch refers to."""
+    """The numbers that give a position in an epoch its meaning."""
     loader = runner.train_dataloader
     return dict(
         processes=dist.get_world_size(),
@@ -331,9 +331,9 @@ def largest_rate(optimizer_state: dict) -> float:
 
 
 def read_command_line(config: str) -> tuple[str, list[str]]:
-    """The config and the options of ``tools/train.py``, if that is what runs.
+    """The config and the options of the command line, if ``tools/train.py`` is running.
 
-    Launcher, work directory and ``--resume`` are left out.
+    The launcher, the work directory and ``--resume`` are left out.
     """
     if Path(sys.argv[0]).name != 'train.py':
         return config, []

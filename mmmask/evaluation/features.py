@@ -13,14 +13,14 @@ from .observing import observing
 
 POOLINGS = ('mean', 'cls')
 
-# The feature maps of a backbone for B images -> descriptors (B, D) by name.
+# The feature maps of a backbone for B images -> descriptors (B, D) by name
 Describe = Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]]
 
 
 def extract_features(
     model: nn.Module, dataloader: Iterable, pooling: str = 'mean', progress: str = ''
 ) -> tuple[Tensor, Tensor | None]:
-    """M images -> (M, D) fp32 features of the last feature map, and their (M,) labels.
+    """M images -> (M, D) fp32 features of the last feature map and (M,) labels.
 
     See :func:`describe_images` for the arguments, and :func:`pool` for ``pooling``.
     """
@@ -29,7 +29,7 @@ def extract_features(
 
 
 def pooled(model: nn.Module, *poolings: str) -> Describe:
-    """Descriptors by :func:`pool`, named by the pooling, of a model's last feature map."""
+    """Descriptors of a model's last feature map by :func:`pool`, named after the pooling."""
     num_extra_tokens = getattr(getattr(model, 'backbone', model), 'num_extra_tokens', 0)
     return lambda taps: {pooling: pool(taps, pooling, num_extra_tokens) for pooling in poolings}
 
@@ -37,20 +37,20 @@ def pooled(model: nn.Module, *poolings: str) -> Describe:
 def describe_images(
     model: nn.Module, dataloader: Iterable, describe: Describe, progress: str = ''
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """M images -> fp32 descriptors (M, D) by name, nothing hidden, and their (M,) labels.
+    """M images, nothing hidden -> fp32 descriptors (M, D) by name and (M,) labels.
 
-    The model is used as in :func:`observing`, so a training is not changed.
+    The model is used as in :func:`observing`, so a training does not change.
 
     Args:
-        model: a pre-training algorithm or classifier without head, whose data preprocessor then
-            normalises the images, or a bare backbone, which gets the images unchanged.
-        dataloader: of mmengine batches (collated by ``default_collate``), or of pairs
-            ``(images, labels)``.
-        describe: the feature maps of B images -> descriptors (B, D) by name.
-        progress: title of a progress bar; none when empty.
+        model: a pre-training algorithm or a classifier without head, whose data preprocessor
+            normalises the images; or a bare backbone, to which images are passed unchanged.
+        dataloader: an iterable over mmengine batches (collated by ``default_collate``) or over
+            pairs ``(images, labels)``.
+        describe: a function: the feature maps of B images -> descriptors (B, D) by name.
+        progress: title of a progress bar; without a title, there is none.
 
     Returns:
-        Everything on the model's device. Labels are None if the samples have none.
+        Descriptors and labels on the model's device. Labels are None if the samples have none.
     """
     parts, labels = [], []
     device = next(model.parameters()).device
@@ -79,13 +79,13 @@ def _forward(model: nn.Module, batch, device: torch.device):
 def describe_dataset(
     model: nn.Module, dataset: Dataset, describe: Describe, progress: str = '', **options
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """:func:`describe_images` of a data set, divided among all processes.
+    """Apply :func:`describe_images` to a data set that is divided among all processes.
 
     Every process gets the descriptors and labels of all M images, in the order of the data set, on
     the CPU.
 
     Args:
-        options: ``batch_size`` and ``num_workers`` of each process's loader.
+        options: ``batch_size`` and ``num_workers`` of the loader of each process.
 
     Raises:
         ValueError: if the data set has fewer images than there are processes.
@@ -102,14 +102,14 @@ def describe_dataset(
 
 
 def shard(dataset: Dataset, **options) -> DataLoader:
-    """A loader of every n-th sample of a data set, for this one of n processes."""
+    """A loader of the part of a data set for this process: every n-th sample for n processes."""
     first, step = dist.get_rank(), dist.get_world_size()
     part = Subset(dataset, range(first, len(dataset), step))
     return DataLoader(part, collate_fn=default_collate, **options)
 
 
 def _gather(part: Tensor, total: int) -> Tensor:
-    """This process's every n-th row -> all rows, on the CPU."""
+    """Every n-th row, from this process -> all rows, on the CPU."""
     parts = dist.all_gather_object(part.cpu())
     rows = part.new_empty((total, *part.shape[1:]), device='cpu')
     for first, one in enumerate(parts):
@@ -118,10 +118,10 @@ def _gather(part: Tensor, total: int) -> Tensor:
 
 
 def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int = 0) -> Tensor:
-    """Last map as (B, 1+N, D) tokens, (B, C, H, W) map or (B, D) vector -> (B, D).
+    """Last feature map as (B, 1+N, D) tokens, (B, C, H, W) map or (B, D) vector -> (B, D).
 
     Args:
-        pooling: ``'mean'`` over patches, without the class token, or ``'cls'``.
+        pooling: ``'mean'`` over patches without the class token, or ``'cls'``.
         num_extra_tokens: tokens before the patches; the first one is the class token.
 
     Raises:

@@ -1,4 +1,4 @@
-"""k-nearest-neighbour classification: how good features are, with nothing left to train."""
+"""k-nearest-neighbour classification: the quality of features without further training."""
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,14 @@ def knn_classify(
     temperature: float = 0.07,
     chunk_size: int = 1024,
 ) -> Tensor:
-    """(T, D) bank with (T,) labels, (M, D) queries -> (M,) predicted labels, on their device.
+    """(T, D) bank with (T,) labels, (M, D) queries -> (M,) predicted labels on the same device.
 
     The k neighbours with the highest cosine similarity s vote for their class with weight
     exp(s / temperature) (Wu et al., *Unsupervised Feature Learning via Non-Parametric Instance
     Discrimination*, CVPR 2018, section 3.4).
 
     Args:
-        chunk_size: queries compared at a time, which bounds the memory.
+        chunk_size: number of queries compared at a time. It bounds the memory.
 
     Raises:
         ValueError: if k is not between 1 and the size of the bank.

@@ -13,9 +13,10 @@ def linear_probe(
 ) -> Tensor:
     """(T, D) features with (T,) labels, (M, D) features -> (M,) predicted labels, on the CPU.
 
-    scikit-learn's multinomial logistic regression on features standardised by the training set's
-    mean and deviation, minimising the **mean** log loss + ``regularization``/2 · ‖W‖². Per mean, so
-    one value serves any number of images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
+    This is scikit-learn's multinomial logistic regression. Features are standardised by the mean
+    and deviation of the training set. The objective is the **mean** log loss +
+    ``regularization``/2 · ‖W‖². Because the loss is a mean, one value is suitable for any number of
+    images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,4 +1,4 @@
-"""Use a model during training without changing the training."""
+"""The use of a model during training without an effect on the training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 def observing(
     model: nn.Module, data_batch: dict | None = None
 ) -> Iterator[tuple[nn.Module, Tensor | None]]:
-    """Evaluation mode without gradients. Modes and random states are restored when the block ends.
+    """Use a model in evaluation mode without gradients, then restore its modes and random states.
 
     A training is the same with and without such a block::
 
@@ -31,9 +31,9 @@ def observing(
         data_batch: a batch of a data loader.
 
     Yields:
-        The unwrapped model, and the (B, C, H, W) images of the batch, normalised by the model's
-        data preprocessor. If the batch has several views, these are the images of the first one.
-        Without a batch the images are None.
+        The unwrapped model and the (B, C, H, W) images of the batch, normalised by the model's data
+        preprocessor. If the batch has several views, these are the images of the first one. Without
+        a batch, the images are None.
     """
     model = unwrap(model)
     modes = {module: module.training for module in model.modules()}

@@ -13,9 +13,9 @@ from torch import Tensor
 def gem(tokens: Tensor, power: float = 4.0, floor: float = 1e-6) -> Tensor:
     """(B, N, D) tokens -> (B, D), their generalised mean.
 
-    The ``power``-th root of the mean ``power``-th power, of values not below ``floor``: 1 is the
-    mean, and the larger the power the nearer it is to the maximum (Radenović et al., *Fine-tuning
-    CNN Image Retrieval with No Human Annotation*, TPAMI 2019, section 3.2).
+    This is the ``power``-th root of the mean ``power``-th power of the values, clamped to at least
+    ``floor``. A power of 1 gives the mean; larger powers approach the maximum (Radenović et al.,
+    *Fine-tuning CNN Image Retrieval with No Human Annotation*, TPAMI 2019, section 3.2).
     """
     return tokens.float().clamp(min=floor).pow(power).mean(dim=1).pow(1 / power)
 
@@ -26,9 +26,9 @@ def describe_layers(
     """Feature maps as (B, 1+N, D) tokens or (B, D, h, w) maps -> descriptors (B, D) by name.
 
     ``'gem <layer>'`` of each map is the generalised mean of its patches. With a class token,
-    ``'cls'`` is that of the last map, and ``'cls + gem'`` (B, 2D) puts it before the patches' mean,
-    as in copy detection with DINO (Caron et al., *Emerging Properties in Self-Supervised Vision
-    Transformers*, ICCV 2021, section 4.1.3).
+    ``'cls'`` is that of the last map, and ``'cls + gem'`` (B, 2D) is its concatenation with the
+    patches' mean, as in copy detection with DINO (Caron et al., *Emerging Properties in
+    Self-Supervised Vision Transformers*, ICCV 2021, section 4.1.3).
 
     Args:
         layers: names of the feature maps.
@@ -46,7 +46,7 @@ def describe_layers(
 
 
 class Whitening(NamedTuple):
-    """Centres descriptors and gives their principal components equal weight."""
+    """A map that centres descriptors and gives their principal components equal weight."""
 
     mean: Tensor
     projection: Tensor
@@ -69,12 +69,12 @@ def fit_whitening(descriptors: Tensor, power: float = 0.5, floor: float = 1e-5) 
 
 
 def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarray:
-    """(M, D) database, (Q, D) queries -> (Q, top) numbers of the most similar, best first.
+    """(M, D) database, (Q, D) queries -> (Q, top) indices of the most similar, best first.
 
-    Similarity is the cosine. The search is exact: faiss compares with every image.
+    Similarity is the cosine. The search is exact: faiss compares each query with every image.
 
     Args:
-        top: length of a list; by default, and at most, the size of the database.
+        top: length of each list. The default and the maximum are the size of the database.
 
     Raises:
         ImportError: if faiss is not installed.
@@ -83,7 +83,7 @@ def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarra
         import faiss
     except ImportError as error:
         raise ImportError(
-            'faiss, which ranks images for retrieval, is not installed: '
+            'Ranking images for retrieval needs faiss, but it is not installed: '
             'pip install "mmmask[retrieval]"'
         ) from error
     bank, wanted = (
@@ -96,15 +96,15 @@ def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarra
 
 
 def mean_average_precision(ranking: np.ndarray, relevant: Sequence[Collection[int]]) -> float:
-    """(Q, K) ranked numbers, and the relevant ones of each query -> mean average precision.
+    """(Q, K) ranked indices and the relevant ones of each query -> mean average precision.
 
-    The area under precision over recall by the trapezoid rule, as INRIA's Copydays and Holidays
-    are evaluated (Jégou et al., *Hamming Embedding and Weak Geometric Consistency*, ECCV 2008): the
-    n-th relevant image, n counted from 0, at place r adds the mean of n/r and (n+1)/(r+1). Images
-    that are not in the list add nothing.
+    This is the area under precision over recall by the trapezoid rule, as in the evaluation of
+    INRIA's Copydays and Holidays (Jégou et al., *Hamming Embedding and Weak Geometric Consistency*,
+    ECCV 2008). The n-th relevant image, counted from 0, at rank r adds the mean of n/r and
+    (n+1)/(r+1). Images that are not in the list add nothing.
 
     Raises:
-        ValueError: if nothing is relevant to a query.
+        ValueError: if no image is relevant to a query.
     """
     if not all(relevant):
         raise ValueError('every query needs at least one relevant image.')
@@ -120,7 +120,7 @@ def mean_average_precision(ranking: np.ndarray, relevant: Sequence[Collection[in
 
 
 def recall_at(ranking: np.ndarray, relevant: Sequence[Collection[int]], k: int) -> float:
-    """(Q, K) ranked numbers -> fraction of the queries with a relevant image among the first k."""
+    """(Q, K) ranked indices -> fraction of the queries with a relevant image among the first k."""
     return float(
         np.mean(
             [

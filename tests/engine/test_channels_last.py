@@ -1,4 +1,4 @@
-"""The same results in another layout, also of the first step of several processes."""
+"""Results do not depend on the layout, also in the first step of several processes."""
 
 import copy
 from types import SimpleNamespace

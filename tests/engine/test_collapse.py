@@ -1,4 +1,4 @@
-"""The alarm for embeddings that become the same."""
+"""The warning for embeddings that become equal."""
 
 import logging
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from mmmask.evaluation import observing, pool
 
 
 class Doubled(nn.Module):
-    """Embeds views, given one by one, through a module whose output is wrapped."""
+    """Embeds views one by one through a module whose output is wrapped."""
 
     def __init__(self):
         super().__init__()
@@ -25,7 +25,7 @@ class Doubled(nn.Module):
 
 
 def run(views, **options):
-    """One iteration of the hook on a model that passes its views through; scalars, warnings."""
+    """One iteration of the hook on a model that returns its views -> scalars, warnings."""
     scalars, warnings = {}, []
     model = Doubled()
     runner = SimpleNamespace(
@@ -87,7 +87,7 @@ def test_an_unknown_module_is_named():
 
 @pytest.mark.parametrize('config', ['mae_vit-tiny_digits.py', 'maskdeep_resnet-tiny_digits.py'])
 def test_the_encoder_of_any_method(config):
-    """Neither the random state nor the model changes; the same features for all are a collapse."""
+    """The random state and the model do not change. Equal features are a collapse."""
     model, scalars, warnings = build_model(f'demo/{config}'), {}, []
     runner = SimpleNamespace(
         model=model,

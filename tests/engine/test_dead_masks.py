@@ -1,4 +1,4 @@
-"""Warnings of masks that hide nothing, all, or always the same."""
+"""Warnings about masks that hide no patch, all patches, or always the same ones."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, found again, kept, and opened as data by all of mmengine."""
+"""Checkpoints are complete or absent, found again, kept, and opened as data everywhere."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 
 
 class Logger:
-    """Keeps what it is told."""
+    """Keeps its messages."""
 
     def __init__(self):
         self.lines = []
@@ -39,7 +39,7 @@ class Logger:
 
 
 class Reduced:
-    """Pickles as a call."""
+    """An object that is pickled as a call."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -155,7 +155,7 @@ class TestFinding:
 
 
 class Run:
-    """What a checkpoint hook needs of a runner to choose and remove the best."""
+    """What a checkpoint hook needs from a runner to choose and remove the best."""
 
     def __init__(self, work_dir):
         self.work_dir, self.epoch, self.iter = str(work_dir), 0, 0
@@ -201,8 +201,8 @@ def test_the_former_best_goes_after_the_new_one_is_there(tmp_path, metrics):
     assert best() == ['best_accuracy_epoch_3.pth', 'best_loss_epoch_1.pth'][: 1 + losses]
 
 
-class TestStrangers:
-    """Whatever way mmengine takes to a file, nothing in it is executed."""
+class TestUntrustedFiles:
+    """However mmengine opens a file, nothing in it is executed."""
 
     @pytest.fixture(autouse=True)
     def as_data(self, monkeypatch):
@@ -277,7 +277,7 @@ class TestStrangers:
 
 @pytest.mark.parametrize('kind', ['plain', 'init_cfg', 'load_from', 'resume'])
 def test_every_run_reads_checkpoints_as_data(tmp_path, monkeypatch, kind):
-    """Also a run of mmengine's own runner, whose default hook is ours."""
+    """This also holds for mmengine's own runner with our default hook."""
     path, trace = tmp_path / 'evil.pth', tmp_path / 'trace'
     torch.save({'state_dict': {'x': Reduced(os.system, f'touch {trace}')}}, path)
     monkeypatch.setattr(CheckpointLoader, '_schemes', {'': load_from_local})

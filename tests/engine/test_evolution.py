@@ -1,4 +1,4 @@
-"""The evolution strip: from training, from checkpoints, and its pixels."""
+"""The evolution picture: from training, from checkpoints, and its pixels."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_parts_and_masks_by_pixel():
     mean = (150, 0, 0)
     counts = {color: int((picture == color).all(-1).sum()) for color in (mean, HIDDEN_PATCH, PAPER)}
     side = 256
-    # Columns are drawn at 256 px; a white line parts the upper half from the lower.
+    # Columns are drawn at 256 px; a white line separates the upper half from the lower one.
     assert counts[mean] == side * side // 2
     assert counts[HIDDEN_PATCH] == side * side // 2
     rows = np.flatnonzero((picture == mean).all(-1).any(1))
@@ -129,7 +129,7 @@ def test_a_single_checkpoint_shows_the_schedule(checkpoints, tmp_path, monkeypat
 
 def test_what_cannot_be_drawn_is_named(checkpoints, tmp_path):
     torch.save(torch.load(checkpoints[0]) | dict(meta={}), tmp_path / 'bare.pth')
-    with pytest.raises(ValueError, match='does not say its epoch'):
+    with pytest.raises(ValueError, match='does not contain its epoch'):
         apis.visualize_evolution(CONFIG, [checkpoints[1], tmp_path / 'bare.pth'])
     mae = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
     state = apis.build_model(Config.fromfile(mae)).state_dict()

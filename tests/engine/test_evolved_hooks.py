@@ -1,4 +1,4 @@
-"""Progress and momentum copies in real trainings of a tiny model: 16 patches, two blocks."""
+"""Progress and momentum copies in real trainings of a tiny model (16 patches, two blocks)."""
 
 from math import log2
 
@@ -42,7 +42,7 @@ STATISTICS = dict(type='mmmask.MaskStatisticsHook')
 
 
 class Watch(Hook):
-    """Remember what the model is like after each iteration, and at the start of each epoch."""
+    """Record the model after each iteration and at the start of each epoch."""
 
     priority = 'VERY_LOW'
 
@@ -96,7 +96,7 @@ def train(work_dir, *hooks, epochs=3, train_cfg=None, model=None, accumulate=1, 
 
 
 def test_the_copy_follows_the_optimizer(tmp_path):
-    """It starts as the initialised encoder, and each step moves it by a tenth."""
+    """The copy starts as the initialised encoder, and each step moves it by a tenth."""
     _, watch = train(tmp_path, MOMENTUM, PROGRESS, epochs=2)
     average = watch.starts[0][1]
     for online, measured in zip(watch.online, watch.average, strict=True):
@@ -106,7 +106,7 @@ def test_the_copy_follows_the_optimizer(tmp_path):
 
 
 def test_accumulated_gradients_count_as_one_step(tmp_path):
-    """8 iterations by threes: steps after the 3rd, the 6th and the last."""
+    """8 iterations in groups of three: steps after the 3rd, the 6th and the last one."""
     runner, watch = train(tmp_path, MOMENTUM, PROGRESS, epochs=2, accumulate=3)
     average, moved = watch.starts[0][1], []
     for index, measured in enumerate(watch.average):

@@ -1,4 +1,4 @@
-"""k-NN and retrieval configs, run by tools/test.py with random and with pre-trained weights."""
+"""k-NN and retrieval configs in tools/test.py, with random and with pre-trained weights."""
 
 import json
 import runpy
@@ -117,7 +117,7 @@ def test_class_retrieval(folder, checkpoint, tmp_path, monkeypatch):
 
 
 def test_an_image_finds_itself_among_distractors(folder, tmp_path, monkeypatch):
-    """Queries that are not altered are found first, whatever the weights, also when whitened."""
+    """Unaltered queries are found first with any weights, also with whitening."""
     monkeypatch.setattr(
         'mmmask.datasets.copy_detection.partial_duplicate', lambda image, *rest: image
     )

@@ -114,7 +114,7 @@ def scalars(work_dir, name):
 class TestPreserveRandomState:
     def seed(self, seed):
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  the state that transforms draw from
+        np.random.seed(seed)  # noqa: NPY002  the state that transforms sample from
         torch.manual_seed(seed)
 
     def draw(self):
@@ -179,7 +179,7 @@ class TestOnlineKNN:
         assert list(scalars(tmp_path, 'knn_top1')) == [0, 3, 6]
 
     def test_loaded_backbone_is_the_baseline(self, tmp_path):
-        """The hook runs after hooks that load weights, whatever their order."""
+        """The hook runs after hooks that load weights, in any order of the config."""
         trained = train(tmp_path / 'first', dict(KNN, interval=3), epochs=3)
         torch.save(dict(state_dict=trained.model.state_dict()), tmp_path / 'checkpoint.pth')
         load = dict(type='mmmask.LoadBackboneHook', checkpoint=str(tmp_path / 'checkpoint.pth'))
@@ -195,7 +195,7 @@ class TestOnlineKNN:
             train(tmp_path / 'run', dict(KNN, bank=bank))
 
     def test_two_processes_agree_with_one(self, tmp_path):
-        """Shards of 160 and 49 images, the last of them uneven, give the same number."""
+        """Shards of 160 and of 49 images give the same number. Those of 49 are uneven."""
         hook = dict(KNN, query=dict(QUERY, indices=range(0, 980, 20)))
         torch.multiprocessing.start_processes(
             _train_shard, args=(tmp_path, hook), nprocs=2, start_method='fork'
@@ -258,7 +258,7 @@ class RecordHook(Hook):
 
 
 class Poison(torch.nn.Module):
-    """A target generator that breaks at some calls."""
+    """A target generator that fails at some calls."""
 
     def __init__(self, inner, broken, value):
         super().__init__()
@@ -370,7 +370,7 @@ class TestNonFiniteLoss:
         assert (other.skipped, other.in_a_row) == (7, 2)
 
     def test_a_lagging_device(self, tmp_path, monkeypatch):
-        """Losses that arrive late are looked at in order, and before any checkpoint."""
+        """Losses that arrive late are checked in order and before any checkpoint."""
 
         class Arrival:
             def __init__(self):

@@ -1,4 +1,4 @@
-"""Pre-trained encoders into networks of mmpretrain, mmdet and mmseg, and files that do not fit."""
+"""Loading pre-trained encoders into mmpretrain, mmdet and mmseg, and files that do not fit."""
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def test_mmsegs_other_names_of_attention(vit, images):
 
 @pytest.mark.parametrize('network', [SwinTransformer, DetectionSwin, SegmentationSwin])
 def test_swin_gives_the_stages_of_pre_training(swin, images, network):
-    """In all three packages under one set of names."""
+    """Loading works in all three packages with one set of names."""
     model, path = swin
     if network is SwinTransformer:
         options = dict(arch=SWIN, img_size=64, drop_path_rate=0.0, pad_small_map=True)
@@ -237,7 +237,7 @@ def test_names_of_architectures_mean_other_things_for_swin(swin, tmp_path):
     network = SwinTransformer(arch=SWIN, window_size=4, **options)
     assert load_backbone(network, tmp_path / 'a.pth').startswith(f'{tmp_path}')
 
-    # Swin's own tables tell the heads, and none may be missing.
+    # Swin's tables determine the number of heads, and none may be missing.
     other = SwinTransformer(arch=SWIN | dict(num_heads=[1, 2, 4]), **options)
     with pytest.raises(CheckpointError, match=r'bias_table is \(49, 2\) in the file but \(169, 1'):
         load_backbone(other, tmp_path / 'a.pth')

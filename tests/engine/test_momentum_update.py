@@ -1,4 +1,4 @@
-"""Which steps of the optimizer a momentum copy follows."""
+"""The optimizer steps that a momentum copy follows."""
 
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ from mmmask.layers import MomentumCopy
 
 
 class ScaledWrapper(OptimWrapper):
-    """mmengine's fp16 wrapper without its need of a GPU."""
+    """mmengine's fp16 wrapper, without the need for a GPU."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -27,7 +27,7 @@ class ScaledWrapper(OptimWrapper):
 
 
 def train(wrapper_class, losses, **kwargs):
-    """Steps with given losses of one weight that starts at 0 -> what it and its copy were."""
+    """Steps of one weight that starts at 0, with given losses -> values of it and its copy."""
     online = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(online.weight)
     model = nn.ModuleDict(dict(online=online, copy=MomentumCopy(0.5, online=online)))

@@ -85,7 +85,7 @@ def test_pre_training_groups():
 
 
 def build_classifier(cfg):
-    """A network of mmpretrain, whose own parts are named without a prefix."""
+    """In a network of mmpretrain, names of parameters have no prefix."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MMPRETRAIN_MODELS.build(cfg)
 

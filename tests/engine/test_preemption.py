@@ -11,7 +11,7 @@ def sleep(ready):
 
 
 def test_a_forked_process_dies_of_sigterm():
-    """Evaluation in a pool of processes ends them so, and would wait for ever otherwise."""
+    """A pool of processes in an evaluation ends them this way. It would wait forever otherwise."""
     context = multiprocessing.get_context('fork')
     hook = PreemptionHook()
     former = signal.signal(signal.SIGTERM, hook._note)

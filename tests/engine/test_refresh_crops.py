@@ -1,4 +1,4 @@
-"""Boxes are found at the right time, by all processes, and reach the workers that crop."""
+"""All processes find boxes at the right time, and the workers that crop use them."""
 
 import os
 import random
@@ -198,7 +198,7 @@ def test_boxes_are_in_use_after_the_warmup(tmp_path):
     [('simsiam', 'feat_sum', 64), ('byol', 'cls_attn', 32), ('mae', 'feat_norm', 32)],
 )
 def test_boxes_are_those_of_the_model_on_whole_images(tmp_path, model, kind, side):
-    """Images squashed and normalised by hand, heat-map and boxes outside of the hook."""
+    """Images are squashed and normalised by hand; heat map and boxes are found without the hook."""
     weights = {}
     watch = Watch(
         'ABOVE_NORMAL',
@@ -225,7 +225,7 @@ def test_boxes_are_those_of_the_model_on_whole_images(tmp_path, model, kind, sid
 
 
 class FixedBoxes(RefreshCropsHook):
-    """Finds a box without area for each digit, another one in each epoch."""
+    """Finds a box without area for each digit, and a different one in each epoch."""
 
     epoch = 0
 
@@ -240,9 +240,9 @@ class FixedBoxes(RefreshCropsHook):
 
 
 def test_persistent_workers_crop_by_the_new_boxes(tmp_path):
-    """Crops of 16 pixels around a point need no resizing, and lie in one place only."""
-    share = 16**2 / 28**2
-    crop = dict(CROP, scale=16, crop_ratio_range=(share, share), aspect_ratio_range=(1.0, 1.0))
+    """Crops of 16 pixels around a point need no resizing and have only one position."""
+    area = 16**2 / 28**2
+    crop = dict(CROP, scale=16, crop_ratio_range=(area, area), aspect_ratio_range=(1.0, 1.0))
     dataset = Digits(indices=range(0, 4000, 200))
     right = {}
 
@@ -268,7 +268,7 @@ def test_persistent_workers_crop_by_the_new_boxes(tmp_path):
 
 
 def test_two_processes_find_the_boxes_of_one(tmp_path):
-    """Of 19 images one process has a share of 10; both end up with all the boxes."""
+    """Of 19 images one process searches 10. Both processes end up with all boxes."""
     dataset = dict(DIGITS, indices=range(0, 3800, 200))
     torch.multiprocessing.start_processes(
         _train_shard, args=(tmp_path, dataset), nprocs=2, start_method='fork'
@@ -310,7 +310,7 @@ def _train_shard(rank, tmp_path, dataset):
 
 
 def test_a_resumed_training_has_the_same_boxes_bit_by_bit(tmp_path):
-    """And goes on with the picture."""
+    """The picture is continued, too."""
 
     def hook():
         return FixedBoxes(warmup=0, interval=2, num_images=2)
@@ -408,7 +408,7 @@ def test_the_picture(tmp_path):
 
 
 def test_wrapped_data_sets_have_their_own_boxes():
-    """Samples are numbered within each: two first images must not share a box."""
+    """Each data set numbers its own samples: two first images must not share a box."""
     parts = [dict(DIGITS, indices=range(count)) for count in (3, 5)]
     both = ConcatDataset([DATASETS.build(part) for part in parts])
     plain_part = DATASETS.build(dict(DIGITS, pipeline=plain()))

@@ -52,7 +52,7 @@ class Toy(BaseModel):
 
 @HOOKS.register_module(force=True)
 class RecordHook(Hook):
-    """Keep what every step of a run uses."""
+    """Record what every step of a run uses."""
 
     def before_train(self, runner):
         runner.steps = {}
@@ -129,7 +129,7 @@ def train(work_dir, length=2, lr=0.1, batch_size=4, schedule=WARMUP_COSINE, **op
 
 
 class Lines(logging.Handler):
-    """Keeps the lines of a run's log that say what has changed."""
+    """Keeps the lines of a run's log that state changes."""
 
     def __init__(self, runner):
         super().__init__()
@@ -145,7 +145,7 @@ def rates(runner):
 
 
 def warmup_cosine(iteration, peak, epochs, epoch_length=4):
-    """The rate of WARMUP_COSINE, worked out from its description."""
+    """The rate of WARMUP_COSINE, computed from its definition."""
     epoch = iteration / epoch_length
     if epoch < 1:
         return peak * epoch
@@ -203,7 +203,7 @@ class TestWhatIsObeyed:
             assert 'weight_decay: 0.05 → 0.3' in line and 'optimizer.lr: 0.1 → 0.2' in line
 
     def test_the_state_of_the_optimizer_stays(self, tmp_path):
-        """At rate 0 nothing moves, but the momentum goes on from that of the checkpoint."""
+        """At rate 0 no weight changes, but the momentum continues from that of the checkpoint."""
         train(tmp_path, schedule=None)
         before = open_checkpoint(tmp_path / 'iter_6.pth')
         (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_6.pth'))
@@ -251,7 +251,7 @@ class TestWhatIsObeyed:
         assert 'The schedule ends at iteration 8 and the run at 12' in runner.lines[0]
 
     def test_fewer_processes_with_the_same_images_a_step(self, tmp_path, monkeypatch):
-        """As if the checkpoint were of two processes with two images each."""
+        """The checkpoint is edited as if two processes with two images each had written it."""
         whole = train(tmp_path)
         describe = resuming.describe_loader
         path = tmp_path / 'iter_6.pth'
@@ -293,7 +293,8 @@ class TestWhatIsRefused:
         train(tmp_path)
         path = self.at(tmp_path, 6)
         text, commands = self.refusal(tmp_path, batch_size=8)
-        assert text.startswith(f'{path} cannot be resumed like this: it is of the middle of an ')
+        reason = 'it was saved in the middle of an epoch with '
+        assert text.startswith(f'{path} cannot be resumed like this: {reason}')
         assert "'batch_size': 4" in text and "'batch_size': 8" in text
         start = f'tools/train.py CONFIG --work-dir {tmp_path} --resume {tmp_path}'
         assert commands == [
@@ -307,7 +308,7 @@ class TestWhatIsRefused:
         )
 
     def test_another_number_of_processes_within_an_epoch(self, tmp_path):
-        """As if the checkpoint were of two processes."""
+        """The checkpoint is edited as if two processes had written it."""
         train(tmp_path)
         path = self.at(tmp_path, 6)
         checkpoint = torch.load(path, weights_only=False)
@@ -358,7 +359,10 @@ class TestWhatIsRefused:
         path = tmp_path / 'weights.pth'
         torch.save(open_checkpoint(tmp_path / 'iter_8.pth')['state_dict'], path)
         text, commands = self.refusal(tmp_path, load_from=str(path))
-        assert 'it holds weights, but no training (optimizer, message_hub, meta.epoch' in text
+        assert (
+            'it contains weights but no state of a training (optimizer, message_hub, meta.epoch'
+            in text
+        )
         assert commands[0].endswith(f'--work-dir {tmp_path} --resume')
         assert commands[1].endswith(f'--cfg-options load_from={path}')
 
@@ -367,12 +371,14 @@ class TestWhatIsRefused:
         train(tmp_path, schedule=schedule)
         assert train(tmp_path, schedule=schedule).steps == {}
         text, commands = self.refusal(tmp_path, length=4, schedule=schedule)
-        assert 'ReduceOnPlateauLR follows validations and cannot be planned anew' in text
+        assert (
+            'ReduceOnPlateauLR follows validations and cannot be planned for a new config' in text
+        )
         assert commands[0].endswith('--cfg-options train_cfg.max_epochs=2')
 
 
 def test_both_commands_work(tmp_path, monkeypatch, capsys):
-    """The launcher refuses another batch size within an epoch; what it names is run."""
+    """The launcher refuses another batch size within an epoch. The commands it names are run."""
     work_dir = tmp_path / 'run'
 
     def run(*arguments):
@@ -400,7 +406,7 @@ def test_both_commands_work(tmp_path, monkeypatch, capsys):
 
 
 def test_commands_of_launchers(monkeypatch):
-    """A launcher's options are replaced by the launcher that is named in the command."""
+    """The launcher that the command names replaces the options of the former launcher."""
     arguments = '--launcher pytorch C.py --work-dir w --resume x.pth --seed 3 --cfg-options a.b=1'
     monkeypatch.setattr(sys, 'argv', ['tools/train.py', *arguments.split()])
 

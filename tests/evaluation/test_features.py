@@ -11,7 +11,7 @@ from mmmask.evaluation import extract_features, pool
 
 
 class Backbone(nn.Module):
-    """Tokens that say where they come from: class token −1, patch n the mean of the image + n."""
+    """Tokens that show their origin: class token −1; patch n is the mean of the image + n."""
 
     num_extra_tokens = 1
 

@@ -8,7 +8,7 @@ from mmmask.evaluation import accuracy, knn_classify
 
 
 def reference(bank, bank_labels, queries, k, temperature):
-    """The vote, one query and one neighbour at a time."""
+    """The vote, computed for one query and one neighbour at a time."""
     predictions = []
     for query in queries:
         similarity = [

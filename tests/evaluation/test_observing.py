@@ -1,4 +1,4 @@
-"""Observing a model leaves no trace, also when the observer fails."""
+"""Observing a model changes nothing, also when the observer fails."""
 
 import random
 

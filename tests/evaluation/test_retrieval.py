@@ -31,7 +31,7 @@ def test_average_precision_by_hand(hits, num_relevant, expected):
 
 
 def average_precision(hits, num_relevant):
-    """That of one list, whose n-th image has the number n; relevant ones may be missing from it."""
+    """The score of one list whose n-th image has index n. Relevant images may be missing."""
     found = set(np.flatnonzero(hits))
     missing = range(len(hits), len(hits) + num_relevant - len(found))
     return mean_average_precision(np.arange(len(hits))[None], [found | set(missing)])
@@ -101,12 +101,12 @@ def test_whitened_descriptors_have_unit_covariance():
     white = fit_whitening(raw)(raw)
     torch.testing.assert_close(white.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
     torch.testing.assert_close(white.T.cov(correction=0), torch.eye(4), atol=1e-3, rtol=0)
-    # without the power it is a rotation: distances stay
+    # without the power it is a rotation, so distances do not change
     turned = fit_whitening(raw, power=0.0)(raw)
     torch.testing.assert_close(
         torch.cdist(turned, turned), torch.cdist(raw, raw), atol=1e-2, rtol=0
     )
-    # a direction in which nothing varies is not blown up
+    # a direction without variance is not amplified
     flat = torch.cat([raw, torch.full((500, 1), 3.0)], 1)
     assert fit_whitening(flat)(flat + torch.tensor([0, 0, 0, 0, 1e-3])).abs().max() < 10
 

@@ -1,4 +1,4 @@
-"""Masks that no longer hide something at random."""
+"""A check that masks still hide patches at random."""
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -12,14 +12,15 @@ from mmmask.registry import HOOKS
 class DeadMaskHook(Hook):
     """Warn when masks no longer change, or hide all patches or none.
 
-    At intervals the first process samples two masks for some images of the batch, and logs
-    ``mask_change``: the fraction of patches that are hidden in one of them only. A generator whose
-    input is useless gives the same mask again. The training is the same as without the hook.
+    At intervals the first process samples two masks for some images of the batch. It logs
+    ``mask_change``: the fraction of patches that are hidden in only one of the two masks. A
+    generator whose input is useless gives the same mask again. The hook does not change the
+    training.
     Models without masks are ignored.
 
     Args:
-        interval: iterations from one check to the next.
-        num_images: images of the batch that are used.
+        interval: iterations between checks.
+        num_images: number of images of the batch that are used.
         alarm_below: value of ``mask_change`` below which to warn.
     """
 

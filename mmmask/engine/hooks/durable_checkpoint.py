@@ -1,4 +1,4 @@
-"""Checkpoints that are complete or absent, and that contain all that a run needs to resume."""
+"""Checkpoints that are either complete or absent and contain all that resuming a run needs."""
 
 from pathlib import Path
 
@@ -36,18 +36,19 @@ class DurableBackend(LocalBackend):
 
 @HOOKS.register_module()
 class DurableCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook``, from whose checkpoints a run resumes as if it had not stopped.
+    """A ``CheckpointHook`` of mmengine that lets a run resume as if it had not been stopped.
 
-    A checkpoint also holds the random states of all processes and the seed of the sampler; the
-    place in the epoch follows from its iteration. It is written to another name, flushed to the
-    disk and renamed, followed by its SHA-256 and by ``last_checkpoint``; only then the oldest one
-    beyond ``max_keep_ckpts`` is removed, or the former best.
+    A checkpoint also contains the random states of all processes and the seed of the sampler. The
+    position in the epoch follows from its iteration. A checkpoint is written under another name,
+    flushed to the disk and renamed. Its SHA-256 and ``last_checkpoint`` are written next. Only
+    then is the oldest checkpoint beyond ``max_keep_ckpts``, or the former best, removed.
 
     Where gradients are accumulated, a checkpoint waits for the optimizer step, up to a few
     iterations into the next epoch.
 
-    ``--resume`` without a file uses what ``last_checkpoint`` names, and if that is damaged or
-    gone, the newest intact one of the folder. Every file that is skipped is named in the log.
+    ``--resume`` without a file uses the checkpoint that ``last_checkpoint`` names. If that one is
+    damaged or missing, the newest intact checkpoint of the folder is used. The log names every
+    file that is skipped.
 
     Raises:
         CheckpointError: on resuming, if there are checkpoints but none is intact, or if the newest
@@ -73,8 +74,8 @@ class DurableCheckpointHook(CheckpointHook):
             runner._resume = found[0] is not None
         elif '://' not in runner._load_from and (reason := why_not_intact(runner._load_from)):
             raise CheckpointError(
-                f'{runner._load_from} is no checkpoint to resume from: {reason}. --resume without '
-                'a file uses the newest intact one.'
+                f'{runner._load_from} is not a checkpoint to resume from: {reason}. '
+                '--resume without a file uses the newest intact one.'
             )
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -97,7 +98,7 @@ class DurableCheckpointHook(CheckpointHook):
     def _restore(self, runner) -> None:
         state = self._loaded
         if state is None:
-            runner.logger.warning('The checkpoint holds no random states: masks will differ.')
+            runner.logger.warning('The checkpoint contains no random states: masks will differ.')
             return
         if len(state['random']) == dist.get_world_size():
             set_random_state(state['random'][dist.get_rank()])
@@ -113,7 +114,7 @@ class DurableCheckpointHook(CheckpointHook):
             self._save(runner, name, dict(epoch=runner.epoch, iter=runner.iter + 1))
 
     def save_now(self, runner) -> None:
-        """Save within an epoch, after the optimizer's step, unless that was just done."""
+        """Save within an epoch, after the optimizer step, unless this step is already saved."""
         if self._saved_iteration != runner.iter + 1:
             meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
             self._save(runner, f'iter_{runner.iter + 1}.pth', meta)
@@ -152,7 +153,7 @@ class DurableCheckpointHook(CheckpointHook):
         self._remove_old(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        if self._state and 'optimizer' in checkpoint:  # the best weights are no place to go on from
+        if self._state and 'optimizer' in checkpoint:  # a run does not resume from the best weights
             checkpoint['resume'] = self._state
 
     def _kept(self, runner) -> list[str]:
@@ -165,7 +166,7 @@ class DurableCheckpointHook(CheckpointHook):
         runner.message_hub.update_info(KEPT, kept)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
-        """As mmengine does, but the former best is removed after the new one is written."""
+        """Save the best as mmengine does, but remove the former best only after that."""
         if not self.save_best:
             return
         name = 'best_ckpt_path' if hasattr(self, 'best_ckpt_path') else 'best_ckpt_path_dict'
@@ -189,7 +190,10 @@ class DurableCheckpointHook(CheckpointHook):
 
 
 def find_intact_checkpoint(work_dir: str | Path, logger) -> str | None:
-    """The checkpoint that ``last_checkpoint`` names, or the newest intact one; None without any.
+    """Find the checkpoint that ``last_checkpoint`` names, or else the newest intact one.
+
+    Returns:
+        Its path, or None if there is no checkpoint.
 
     Raises:
         CheckpointError: if there are checkpoints but none is intact.

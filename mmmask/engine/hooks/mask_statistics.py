@@ -1,4 +1,4 @@
-"""What evolved masks are like."""
+"""Statistics of evolved masks."""
 
 from math import log2
 from time import perf_counter
@@ -17,12 +17,12 @@ from mmmask.registry import HOOKS
 class MaskStatisticsHook(Hook):
     """Log statistics of the parts and masks of models with a parser; ignore all other models.
 
-    See :func:`describe_masks` for the values. Only the first process computes them. The training
-    is the same as without the hook.
+    See :func:`describe_masks` for the values. Only the first process computes them. The hook does
+    not change the training.
 
     Args:
-        interval: iterations from one measurement to the next.
-        num_images: images of the batch that are used.
+        interval: iterations between measurements.
+        num_images: number of images of the batch that are used.
     """
 
     def __init__(self, interval: int = 50, num_images: int = 8) -> None:
@@ -47,10 +47,10 @@ def describe_masks(model, images: Tensor) -> dict[str, float]:
     """(B, C, H, W) -> statistics of masks at the current progress of the model's mask generator.
 
     Returns:
-        ``nodes`` (parts with at least one patch), ``depth`` (log2 of it), ``largest_node``
-        (fraction of the patches), ``difficulty`` (fraction of hidden patches without a visible
-        neighbour; it must rise), ``broken_images`` (those whose evidence is not finite), and
-        ``parse_ms`` and ``tree_ms``, both per image.
+        ``nodes`` (number of parts with at least one patch), ``depth`` (log2 of that number),
+        ``largest_node`` (fraction of the patches), ``difficulty`` (fraction of hidden patches
+        without a visible neighbour; it must rise), ``broken_images`` (number of images whose
+        evidence is not finite), and ``parse_ms`` and ``tree_ms`` (both per image).
     """
     masking, grid = model.masking, model.backbone.grid(images)
     times = [_now(images)]
@@ -75,7 +75,7 @@ def describe_masks(model, images: Tensor) -> dict[str, float]:
 
 
 def _now(like: Tensor) -> float:
-    """Seconds, after the work that was queued on the tensor's device is done."""
+    """Seconds, read after the work queued on the tensor's device is done."""
     if like.is_cuda:
         torch.cuda.synchronize(like.device)
     return perf_counter()

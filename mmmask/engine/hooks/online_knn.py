@@ -1,4 +1,4 @@
-"""The quality of the features while they are being learned."""
+"""The quality of features during training."""
 
 from mmengine.hooks import Hook
 from torch import Tensor
@@ -12,23 +12,25 @@ from mmmask.registry import DATASETS, HOOKS
 class OnlineKNNHook(Hook):
     """Classify labelled images by the nearest neighbours of their features, at intervals.
 
-    A training that starts at iteration 0 is evaluated once before it, which gives the baseline of
-    the initial weights. ``knn_top1`` in percent goes to the log, the message hub and the
-    visualizer. All processes share the work. The training is the same as without the hook.
+    A training that starts at iteration 0 is also evaluated before its first step. This gives the
+    baseline of the initial weights. ``knn_top1`` in percent goes to the log, the message hub and
+    the visualizer. The images are divided among all processes. The hook does not change the
+    training.
 
     Args:
-        bank: config of the labelled data set that votes, with a pipeline that does not augment.
-        query: config of the labelled data set that is classified.
-        interval: epochs, or iterations, from one evaluation to the next.
+        bank: config of the labelled data set whose images vote, with a pipeline that does not
+            augment.
+        query: config of the labelled data set whose images are classified.
+        interval: epochs, or iterations, between evaluations.
         by_epoch: whether ``interval`` counts epochs.
         k: see :func:`mmmask.evaluation.knn_classify`.
-        batch_size, num_workers: of the loaders, per process.
+        batch_size, num_workers: options of the loaders, per process.
 
     Raises:
-        ValueError: if the images of bank or query have no labels.
+        ValueError: if the images of ``bank`` or ``query`` have no labels.
     """
 
-    priority = 'BELOW_NORMAL'  # the baseline is that of the weights other hooks have loaded
+    priority = 'BELOW_NORMAL'  # the baseline uses the weights that other hooks have loaded
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class OnlineKNNHook(Hook):
         if labels is None:
             raise ValueError(
                 f'{name}={self.configs[name]!r} of OnlineKNNHook gives images without labels: '
-                'set with_label=True, or remove the hook to train without watching accuracy.'
+                'set with_label=True, or remove the hook to train without measuring accuracy.'
             )
         device = next(model.parameters()).device
         return features['mean'].to(device), labels.to(device)

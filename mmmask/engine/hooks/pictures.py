@@ -1,4 +1,4 @@
-"""Pictures of the same images over the course of training."""
+"""Pictures of the same images in the course of training."""
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -14,17 +14,17 @@ from mmmask.registry import DATASETS, HOOKS
 
 
 class PictureHook(Hook):
-    """Draw the same images at intervals, and after the last epoch.
+    """Draw the same images at intervals and after the last epoch.
 
-    Pictures go through ``Visualizer.add_image`` to files, TensorBoard or whatever is configured.
-    Only the first process draws. The training is the same as without the hook.
+    Pictures go through ``Visualizer.add_image`` to files, TensorBoard or any other backend of the
+    config. Only the first process draws. The hook does not change the training.
 
     Args:
         dataset: config of the data set, with a pipeline that does not augment. The images are
-            taken at equal distances from the whole set, because sets are often sorted by class.
-        interval: epochs from one picture to the next.
-        num_images: rows of the picture.
-        mask_seed: seed of the masks, which is the same each time.
+            taken at equal distances from the whole set, because many sets are sorted by class.
+        interval: epochs between pictures.
+        num_images: number of rows of the picture.
+        mask_seed: seed of the masks of every picture.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class ReconstructionHook(PictureHook):
 class EvolutionHook(PictureHook):
     """Draw the parts that a model finds and the masks made of them; see :class:`PictureHook`.
 
-    Each picture has a column for every stage so far, beginning with the first epoch. Checkpoints
-    contain the stages, so a resumed training draws all of them.
+    Each picture shows every stage so far, starting with the first epoch. Checkpoints contain the
+    stages, so a resumed training draws all of them.
     """
 
     def __init__(self, dataset: dict, num_images: int = 4, **kwargs) -> None:

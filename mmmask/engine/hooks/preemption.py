@@ -1,4 +1,4 @@
-"""A clean end when the scheduler wants the machine back."""
+"""A clean exit when the scheduler takes the machine back."""
 
 import functools
 import os
@@ -20,7 +20,7 @@ SIGNALS = ('SIGTERM', 'SIGUSR1')
 
 
 def leave_when_told() -> None:
-    """Exit with code 75 on SIGTERM and SIGUSR1, until training begins and its hook takes them."""
+    """Exit with code 75 on SIGTERM and SIGUSR1, until the hook of a training handles them."""
     _let_children_die()
     for name in SIGNALS:
         signal.signal(signal.Signals[name], _leave)
@@ -38,21 +38,22 @@ def _leave(number: int, frame) -> None:
 
 @HOOKS.register_module()
 class PreemptionHook(Hook):
-    """Save a checkpoint at the next step and leave with exit code 75 when told to stop.
+    """On a signal, save a checkpoint after the current step and leave with exit code 75.
 
-    Whichever process gets a signal, all leave after the same step. Several processes agree by a
-    number that travels between the CPUs while the next step computes, hence one step later.
+    All processes leave after the same step, whichever of them receives the signal. Several
+    processes agree by a number that travels between the CPUs while the next step is computed, so
+    they leave one step later.
 
     Args:
         signals: names of signals. Slurm sends SIGUSR1 with ``--signal=USR1@SECONDS`` and SIGTERM
-            at the end of the time limit; torchrun passes on those it is told to.
+            at the end of the time limit. torchrun forwards the signals named in its options.
 
     Raises:
         SystemExit: with code 75, after the checkpoint is written.
-        ValueError: if there is no :class:`DurableCheckpointHook` that could write one.
+        ValueError: if there is no :class:`DurableCheckpointHook` to write the checkpoint.
     """
 
-    priority = 'LOWEST'  # after the hooks that end a step, checkpoints among them
+    priority = 'LOWEST'  # after the other hooks of a step, such as checkpoints
 
     def __init__(self, signals: Sequence[str] = SIGNALS) -> None:
         self.signals = [signal.Signals[name] for name in signals]
@@ -77,13 +78,13 @@ class PreemptionHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self._stopping = self._stopping or self._agree()
-        # Gradients that are still being summed up are in no checkpoint.
+        # Checkpoints do not contain accumulated gradients.
         if self._stopping and runner.optim_wrapper.should_update():
             self._writer.save_now(runner)
             dist.barrier()
             received = signal.Signals(self._received).name if self._received else 'another process'
             runner.logger.warning(
-                f'Stopped by {received} after iteration {runner.iter + 1}, which is saved in '
+                f'Stopped by {received} after iteration {runner.iter + 1}. The checkpoint is '
                 f'{self._writer.last_ckpt}. Exit code {PREEMPTED}: start again with --resume.'
             )
             runner.visualizer.close()
@@ -92,7 +93,7 @@ class PreemptionHook(Hook):
             raise SystemExit(PREEMPTED)
 
     def _agree(self) -> bool:
-        """Whether any process was told to stop, as known to all of them."""
+        """Whether any process has received a signal, as all of them know it."""
         if dist.get_world_size() == 1:
             return self._received is not None
         agreed = self._pending is not None and self._wait()
@@ -114,9 +115,9 @@ class PreemptionHook(Hook):
         self._former, self._pending = {}, None
 
 
-@functools.cache  # once for a process, as it cannot be taken back
+@functools.cache  # once per process, because it cannot be undone
 def _let_children_die() -> None:
-    """Let forked processes die of SIGTERM again, by which pools of processes end theirs."""
+    """Let SIGTERM end forked processes again, because pools of processes end theirs with it."""
     os.register_at_fork(after_in_child=_forget_in_child)
 
 

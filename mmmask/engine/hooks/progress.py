@@ -1,4 +1,4 @@
-"""The progress of the training, for modules that change with it."""
+"""The progress of training, for modules that change with it."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
@@ -10,15 +10,15 @@ from mmmask.registry import HOOKS
 class ProgressHook(Hook):
     """Call ``set_progress`` of every module of the model that has this method.
 
-    Progress is epoch/(epochs − 1), which is 0 in the first epoch and 1 in the last one, or the same
-    fraction of iterations. It follows from the epoch, so resuming needs no state.
+    Progress is epoch/(epochs − 1): 0 in the first epoch and 1 in the last one. By iteration it is
+    the same fraction of iterations. It follows from the epoch, so resuming needs no state.
 
     Args:
-        by_epoch: whether progress changes by epoch, else by iteration.
+        by_epoch: whether progress changes every epoch, or else every iteration.
         warmup: epochs, or iterations, at the start during which progress stays 0.
 
     Raises:
-        ValueError: if progress goes by epoch but the training by iterations.
+        ValueError: if progress counts epochs but the training counts iterations.
     """
 
     def __init__(self, by_epoch: bool = True, warmup: int = 0) -> None:
@@ -28,7 +28,8 @@ class ProgressHook(Hook):
     def before_train(self, runner) -> None:
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(
-                'ProgressHook counts epochs, but training goes by iterations: set by_epoch=False.'
+                'ProgressHook counts epochs, but the training counts iterations: set '
+                'by_epoch=False.'
             )
 
     def before_train_epoch(self, runner) -> None:

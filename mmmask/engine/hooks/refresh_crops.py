@@ -1,4 +1,4 @@
-"""Boxes for ContrastiveCrop, found by the model that is being trained."""
+"""Boxes for ContrastiveCrop that the model finds while it is being trained."""
 
 import copy
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ from mmmask.models.heat_maps import HEAT_MAPS, heat_map
 from mmmask.pictures import BoxStage, draw_box_stages, sample_batch
 from mmmask.registry import HOOKS
 
-TOO_LARGE = 0.9  # mean area, or share of full boxes, above which boxes hardly guide the crops
+TOO_LARGE = 0.9  # mean area, or fraction of full boxes, above which boxes hardly guide the crops
 
 
 class BoxedDataset(NamedTuple):
-    """The boxes of a data set, and its images whole, squashed to (H, W) and not augmented."""
+    """The boxes of a data set, and its whole images, squashed to (H, W) and not augmented."""
 
     boxes: CropBoxes
     whole: BaseDataset
@@ -42,31 +42,34 @@ class BoxedDataset(NamedTuple):
 class RefreshCropsHook(Hook):
     """Find the boxes of every :class:`mmmask.ContrastiveCrop` of the training data, at intervals.
 
-    Boxes are used from the first epoch after ``warmup`` on. They are whole images at first, and are
-    found anew after each epoch that is a multiple of ``interval`` and not before ``warmup``, except
-    the last (Peng et al., ContrastiveCrop, CVPR 2022). For that the backbone of the model, whatever
-    the method, looks at every image whole: squashed to the size of the crops and not augmented.
+    Boxes are used from the first epoch after ``warmup`` on. At first, boxes are whole images. New
+    boxes are found after each epoch that is a multiple of ``interval`` and not before ``warmup``,
+    except the last one (Peng et al., ContrastiveCrop, CVPR 2022). With any method, the backbone
+    of the model then processes every whole image, squashed to the size of the crops and not
+    augmented.
 
-    All processes share the work. The boxes lie in shared memory, so workers that persist see new
-    ones, and in the checkpoint, so a resumed training goes on with the same. Random states and
-    modes of modules stay as they were. The log gets ``box_area`` (mean share of the image),
-    ``full_boxes`` (share of boxes that are whole images) and what the search has cost, and a
-    warning where boxes are so large that they no longer guide the crops.
+    The images are divided among all processes. The boxes are in shared memory, so persistent
+    workers use new ones. They are also in the checkpoint, so a resumed training continues with the
+    same boxes. Random states and modes of modules are preserved. The hook logs ``box_area`` (mean
+    fraction of the image), ``full_boxes`` (fraction of boxes that are whole images) and the time of
+    the search. It warns where boxes are so large that they no longer guide the crops.
 
     Args:
-        heat_map, smooth: where the model sees something, as ``mmmask.models.heat_maps.heat_map``
-            takes them.
+        heat_map, smooth: kind of heat map and whether it is smoothed; see
+            ``mmmask.models.heat_maps.heat_map``.
         threshold, min_side: see :func:`mmmask.datasets.find_boxes`.
-        warmup: epochs before boxes are used; below 1, a share of all epochs.
-        interval: epochs from one search to the next; below 1, a share of all epochs.
-        num_images: rows of a picture of heat-maps and boxes, with a column for each search, that is
-            drawn through ``Visualizer.add_image``; 0 draws none.
-        batch_size, num_workers: of the search, per process; None takes those of the training.
+        warmup: epochs before boxes are used; below 1, a fraction of all epochs.
+        interval: epochs between searches; below 1, a fraction of all epochs.
+        num_images: number of rows of a picture of heat maps and boxes with a column for each search
+            (see ``Visualizer.add_image``); 0 draws none.
+        batch_size, num_workers: options of the search, per process; None uses those of the
+            training.
 
     Raises:
-        ValueError: for an unknown heat-map, a threshold outside (0, 1), or a warm-up or interval
-            that is no number of epochs; at the start of a training by iterations, or whose data no
-            box is for, or whose checkpoint has boxes for another number of images.
+        ValueError: if the heat map is unknown, the threshold is outside (0, 1), or the warm-up or
+            interval is not a number of epochs. When a training starts: if it counts iterations, if
+            no crop of its data needs boxes, or if its checkpoint has boxes for other numbers of
+            images.
         TypeError: if a data set does not number its samples.
     """
 
@@ -108,8 +111,8 @@ class RefreshCropsHook(Hook):
     def before_train(self, runner) -> None:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             raise ValueError(
-                'RefreshCropsHook counts epochs, but training goes by iterations: train by epochs, '
-                'or give ContrastiveCrop a fixed box and remove the hook.'
+                'RefreshCropsHook counts epochs, but the training counts iterations: train by '
+                'epochs, or give ContrastiveCrop a fixed box and remove the hook.'
             )
         self.stages = []
         self.datasets = [box_dataset(one) for one in find_datasets(runner.train_dataloader.dataset)]
@@ -124,17 +127,17 @@ class RefreshCropsHook(Hook):
     def _restore(self, runner) -> None:
         if self._loaded is None:
             runner.logger.warning(
-                'The checkpoint holds no boxes: ContrastiveCrop uses whole images until the next '
-                'search.'
+                'The checkpoint contains no boxes: ContrastiveCrop uses whole images until the '
+                'next search.'
             )
             return
         saved = self._loaded['values']
         lengths = [[len(values) for values in boxes] for boxes in (saved, self._values())]
         if lengths[0] != lengths[1]:
             raise ValueError(
-                f'the checkpoint holds boxes for data sets of {lengths[0]} images, but those of '
-                f'this training have {lengths[1]}: resume with the same data, or start anew with '
-                'load_from and resume=False.'
+                f'the checkpoint contains boxes for data sets of {lengths[0]} images, but those of '
+                f'this training have {lengths[1]}: resume with the same data, or start a new '
+                'run with load_from and resume=False.'
             )
         for old, new in zip(self._values(), saved, strict=True):
             old.copy_(new)
@@ -159,7 +162,7 @@ class RefreshCropsHook(Hook):
         self._loaded = checkpoint.get('crop_boxes')
 
     def find(self, model, batch: dict) -> tuple[Tensor, Tensor]:
-        """A batch of B whole images -> (B, h, w) heat-maps and (B, 4) boxes, on the CPU."""
+        """A batch of B whole images -> (B, h, w) heat maps and (B, 4) boxes, on the CPU."""
         with observing(model, batch) as (model, images):
             maps = heat_map(model.backbone, images, self.heat_map, self.smooth)
         boxes = find_boxes(maps, images.shape[-2:], self.threshold, self.min_side)
@@ -177,16 +180,16 @@ class RefreshCropsHook(Hook):
             if self.num_images:
                 self._draw(runner, model)
         num_images = sum(map(len, self._values()))
-        share = seconds / (epoch_seconds * count_epochs(self.interval, runner.max_epochs))
+        fraction = seconds / (epoch_seconds * count_epochs(self.interval, runner.max_epochs))
         runner.logger.info(
             f'Boxes of {num_images:,} images found in {seconds:.1f} s: '
             f'{1e3 * seconds / num_images:.2f} ms per image, {seconds / epoch_seconds:.0%} of an '
-            f'epoch, {share:.1%} of the training until the next search.'
+            f'epoch, {fraction:.1%} of the training until the next search.'
         )
         self._describe(runner)
 
     def _search(self, runner, model, one: BoxedDataset) -> None:
-        """Let all processes together find the boxes of a data set, and each keep all of them."""
+        """Divide the search for boxes of a data set among all processes; each keeps all boxes."""
         rank, world_size = dist.get_dist_info()
         training = runner.train_dataloader
         loader = DataLoader(
@@ -197,7 +200,7 @@ class RefreshCropsHook(Hook):
         )
         indices, boxes = [], []
         for batch in loader:
-            # A data set may give another image in place of an unreadable one.
+            # A data set may replace an unreadable image with another one.
             indices += [sample.sample_idx for sample in batch['data_samples']]
             boxes.append(self.find(model, batch)[1])
         found = torch.cat(boxes) if boxes else torch.empty(0, 4)  # more processes than images
@@ -208,7 +211,7 @@ class RefreshCropsHook(Hook):
         return [one.boxes.values for one in self.datasets]
 
     def _describe(self, runner) -> None:
-        """Tell the log how large the boxes are."""
+        """Log how large the boxes are."""
         boxes = torch.cat(self._values())
         area = box_areas(boxes).mean().item()
         is_full = [are_full(one.boxes.values, one.size) for one in self.datasets]
@@ -218,8 +221,8 @@ class RefreshCropsHook(Hook):
         runner.logger.info(f'box_area: {area:.4f}  full_boxes: {full:.4f}')
         if max(area, full) > TOO_LARGE:
             runner.logger.warning(
-                f'Boxes cover {area:.0%} of the image on average, and {full:.0%} of them all of '
-                'it: crops fall almost anywhere. Raise threshold of RefreshCropsHook '
+                f'Boxes cover {area:.0%} of the image on average, and {full:.0%} of them cover the '
+                'whole image: crops fall almost anywhere. Raise threshold of RefreshCropsHook '
                 f'({self.threshold}), or choose another heat_map ({self.heat_map!r}).'
             )
 
@@ -236,7 +239,7 @@ class RefreshCropsHook(Hook):
 
 
 def count_epochs(number: float, max_epochs: int) -> int:
-    """A number of epochs; between 0 and 1, a share of all of them, at least one."""
+    """A number of epochs. A number between 0 and 1 is a fraction of all epochs, at least one."""
     return max(1, round(number * max_epochs)) if 0 < number < 1 else int(number)
 
 
@@ -247,10 +250,10 @@ def is_due(epoch: int, max_epochs: int, warmup: float, interval: float) -> bool:
 
 
 def find_datasets(dataset) -> Iterator[BaseDataset]:
-    """The data sets inside of wrappers, in whose own numbers samples are counted, each once.
+    """The data sets inside wrappers whose crops need boxes, each once. Each numbers its samples.
 
     Raises:
-        TypeError: if there is one that is not of mmengine's kind, which would not number them.
+        TypeError: if a data set is not derived from mmengine's and so does not number its samples.
     """
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
     if inner != [None]:
@@ -258,7 +261,7 @@ def find_datasets(dataset) -> Iterator[BaseDataset]:
         yield from found.values()
     elif not isinstance(dataset, BaseDataset):
         raise TypeError(
-            f'{type(dataset).__name__} does not number its samples, so no box can be found again: '
+            f'{type(dataset).__name__} does not number its samples, so boxes cannot be assigned: '
             'use a data set derived from mmengine.dataset.BaseDataset, such as mmmask.ImageFolder.'
         )
     elif find_crops(dataset.pipeline):
@@ -266,7 +269,7 @@ def find_datasets(dataset) -> Iterator[BaseDataset]:
 
 
 def find_crops(transform) -> list[ContrastiveCrop]:
-    """Every ContrastiveCrop without a fixed box in a pipeline, also inside of other transforms."""
+    """Every ContrastiveCrop without a fixed box in a pipeline, also inside other transforms."""
     if isinstance(transform, ContrastiveCrop):
         return [transform] if transform.box is None else []
     children = transform if isinstance(transform, list | tuple) else _children(transform)
@@ -279,9 +282,9 @@ def _children(transform) -> list:
 
 
 def box_dataset(dataset: BaseDataset) -> BoxedDataset:
-    """Give every crop of a data set boxes that are whole images, the same for all its views.
+    """Give every crop of a data set the same boxes: at first, whole images.
 
-    What stands before the views, or the crop, in the pipeline is also done to the whole images.
+    Transforms before the views, or before the crop, are also applied to the whole images.
     """
     crops = find_crops(dataset.pipeline)
     boxes = full_boxes(len(dataset))
