@@ -236,7 +236,7 @@ def _hog_groups(reconstruction, generator, hidden: np.ndarray, zoom: float) -> I
 def _gain(prediction: np.ndarray, target: np.ndarray, is_hidden: np.ndarray) -> float:
     """The factor that makes the strong predictions of a scale as bright as the strong targets.
 
-    An unsure model predicts small values for many bins, so that little could be seen without it.
+    An unsure model predicts small values for many bins. Little could be seen without the factor.
     """
     hidden = np.broadcast_to(is_hidden, target.shape)
     if not hidden.any():

@@ -16,8 +16,8 @@ On several machines, run it on each with these variables; PORT must be the same 
   NODE_RANK    number of this machine, from 0 (default 0)
   MASTER_ADDR  address of machine 0           (default 127.0.0.1)
   PORT         port on machine 0              (default: a free one; 29500 for several machines)
-  MAX_RESTARTS how often all processes are restarted after one has died; they resume
-               from the newest intact checkpoint (default 0)
+  MAX_RESTARTS maximum number of restarts of all processes after one has died; they
+               resume from the newest intact checkpoint (default 0)
   PYTHON       interpreter                    (default python, else .venv/bin/python)
 
 SIGTERM and SIGUSR1 lead to a checkpoint and to exit code 75: start again with --resume.

@@ -15,7 +15,7 @@ Variables:
   CPUS_PER_TASK  cores for each GPU                (default 8)
   SRUN_ARGS      other arguments of srun, such as "--time=12:00:00"
   SIGNAL_AHEAD   seconds before the time limit at which to save and stop (default 120)
-  REQUEUES       how often a stopped run with a checkpoint is requeued   (default 100)
+  REQUEUES       maximum number of requeues after a stop with a checkpoint (default 100)
   PYTHON         interpreter                       (default python, else .venv/bin/python)
 
 A stopped run is queued again and resumes from its newest intact checkpoint. Inside a batch job the
