@@ -51,7 +51,7 @@ class Toy(BaseModel):
 
 
 @HOOKS.register_module(force=True)
-class RecordHook(Hook):
+class RecordStepsHook(Hook):
     """Record what every step of a run uses."""
 
     def before_train(self, runner):
@@ -110,7 +110,7 @@ def train(work_dir, length=2, lr=0.1, batch_size=4, schedule=WARMUP_COSINE, **op
                     max_keep_ckpts=-1,
                 )
             ),
-            custom_hooks=[dict(type='RecordHook')],
+            custom_hooks=[dict(type='RecordStepsHook')],
             visualizer=dict(type='Visualizer', vis_backends=[]),
             randomness=dict(seed=0),
             resume=True,
