@@ -164,8 +164,13 @@ class EvolvedHierarchyMask(EvolvedMask):
             self.progress, num_patches, self.final_nodes, self.exponent, self.start_nodes
         )
 
+    @torch.compiler.disable
     def tree(self, evidence: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Evidence of B images on an (h, w) grid -> parent (B, or 1 if shared, 2N−1)."""
+        """Evidence of B images on an (h, w) grid -> parent (B, or 1 if shared, 2N−1).
+
+        :func:`build_tree` checks on the host whether the trees are complete, so they are built
+        outside of a compiled graph.
+        """
         weights = affinity(evidence, self.affinity, self.spatial_weight, grid)
         if self.shared:
             weights = weights.mean(dim=0, keepdim=True)

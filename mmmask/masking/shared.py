@@ -51,6 +51,7 @@ class SharedUnitMask(RandomMask):
         ratio: fraction of the units to hide, in (0, 1).
     """
 
+    @torch.compiler.disable
     def forward(
         self,
         num_images: int,
@@ -60,7 +61,8 @@ class SharedUnitMask(RandomMask):
     ) -> SharedMask:
         """B, (h, w) -> SharedMask of h·w units, visible ones in raster order, all rows equal.
 
-        It is sampled on the host, where the encoder needs it, and copied asynchronously.
+        It is sampled on the host, where the encoder needs it, outside of a compiled graph, and
+        copied asynchronously.
 
         Raises:
             ValueError: if no unit stays visible.

@@ -30,20 +30,27 @@ class SimMIM(MaskedImageModel):
         super().__init__(**kwargs)
         token = torch.empty(1, 1, self.backbone.patch_embed.embed_dims)
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(token, std=0.02))
+        self._mask = None  # of the images in the encoder; None outside of reconstruct
+        # Registered once: a hook that is registered in every step breaks a compiled graph.
+        self.backbone.patch_embed.register_forward_hook(self._hide)
 
     def reconstruct(self, images: Tensor):
         """(B, C, H, W) -> mask, prediction."""
-        mask = self.draw_mask(images)
+        mask = self._mask = self.draw_mask(images)
+        try:
+            taps = self.backbone(images)
+        finally:
+            self._mask = None
+        return mask, self.neck(taps, mask)
 
-        def hide(layer: nn.Module, inputs: tuple, outputs: tuple) -> tuple:
-            """(B, L, D) embedded patches, where L may be finer than the grid of the mask."""
-            patches, size = outputs
-            factor = (patches.shape[1] / mask.hidden.shape[1]) ** 0.5
-            hidden = rescale_hidden(mask.hidden, mask.grid, factor).bool().unsqueeze(2)
-            return torch.where(hidden, self.mask_token.to(patches.dtype), patches), size
-
-        with self.backbone.patch_embed.register_forward_hook(hide):
-            return mask, self.neck(self.backbone(images), mask)
+    def _hide(self, layer: nn.Module, inputs: tuple, outputs: tuple) -> tuple:
+        """(B, L, D) embedded patches, where L may be finer than the grid of the mask."""
+        mask, (patches, size) = self._mask, outputs
+        if mask is None:
+            return outputs
+        factor = (patches.shape[1] / mask.hidden.shape[1]) ** 0.5
+        hidden = rescale_hidden(mask.hidden, mask.grid, factor).bool().unsqueeze(2)
+        return torch.where(hidden, self.mask_token.to(patches.dtype), patches), size
 
 
 @MODELS.register_module()

@@ -1,5 +1,6 @@
 """The Swin transformer of mmpretrain, applied to visible tokens only."""
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import PatchMerging
 from mmpretrain.models.backbones import SwinTransformer
@@ -18,7 +19,7 @@ from mmmask.layers import (
 from mmmask.masking import Mask, gather_tokens, shared_visible
 from mmmask.registry import MODELS
 
-from .options import check_image_size, check_out_indices, find_depth
+from .options import check_image_size, check_out_indices, find_depth, make_drop_rates_plain
 
 COORDINATES = ('true', 'scrambled')
 
@@ -74,6 +75,7 @@ class MaskedSwinTransformer(SwinTransformer):
             drop_path_rate=drop_path_rate,
             **kwargs,
         )
+        make_drop_rates_plain(self)
         self.coordinates = coordinates
         # Tokens along the side of a unit at the start of each stage: 8, 4, 2, 1.
         self.unit_sides = [2**stage for stage in reversed(range(self.num_layers))]
@@ -131,28 +133,47 @@ class MaskedSwinTransformer(SwinTransformer):
         """
         if mask is None:
             return super().forward(images)
-        grid, units = self.grid(images), shared_visible(mask)
+        groups = self.arrange(mask, self.grid(images), images.device)
         tokens = self.embed(images, mask)
         taps = []
-        for index, (stage, side) in enumerate(zip(self.stages, self.unit_sides, strict=True)):
-            smallest_side = min(grid) * side
-            scrambled = self.coordinates == 'scrambled' and index > 0
-            groups = {}  # shared by all blocks with the same windows
-            for block in stage.blocks:
-                window, shift = block.attn.window_size, block.attn.shift_size
-                shift = 0 if smallest_side <= window else shift
-                if (window, shift) not in groups:
-                    groups[window, shift] = group_windows(
-                        units, grid, side, window, shift, scrambled, tokens.device
-                    )
-                tokens = run_block(block, tokens, groups[window, shift])
+        for index, stage in enumerate(self.stages):
+            for block, arranged in zip(stage.blocks, groups[index], strict=True):
+                tokens = run_block(block, tokens, arranged)
             tap = tokens
             if stage.downsample is not None:
-                tokens = merge_patches(stage.downsample, tokens, side)
+                tokens = merge_patches(stage.downsample, tokens, self.unit_sides[index])
                 tap = tokens if self.out_after_downsample else tap
             if index in self.out_indices:
                 taps.append(getattr(self, f'norm{index}')(tap))
         return tuple(taps)
+
+    @torch.compiler.disable
+    def arrange(
+        self, mask: Mask, grid: tuple[int, int], device: torch.device
+    ) -> list[list[WindowGroups]]:
+        """Mask on (h, w) units -> the groups of windows of each block of each stage.
+
+        The mask determines their shapes, so they are computed on the host, outside of a compiled
+        graph. Blocks of a stage with the same windows share their groups.
+
+        Raises:
+            ValueError: as :meth:`forward`.
+        """
+        units, arranged = shared_visible(mask), []
+        for index, (stage, side) in enumerate(zip(self.stages, self.unit_sides, strict=True)):
+            scrambled = self.coordinates == 'scrambled' and index > 0
+            groups = {}
+            windows = []
+            for block in stage.blocks:
+                window, shift = block.attn.window_size, block.attn.shift_size
+                shift = 0 if min(grid) * side <= window else shift
+                if (window, shift) not in groups:
+                    groups[window, shift] = group_windows(
+                        units, grid, side, window, shift, scrambled, device
+                    )
+                windows.append(groups[window, shift])
+            arranged.append(windows)
+        return arranged
 
     def embed(self, images: Tensor, mask: Mask) -> Tensor:
         """(B, C, H, W) -> (B, K·s², D) tokens of the visible units, each embedded separately."""

@@ -8,7 +8,7 @@ from mmmask.masking import Mask
 from mmmask.models.vit import embed, position_table, walk
 from mmmask.registry import MODELS
 
-from .options import check_image_size, check_out_indices, find_depth
+from .options import check_image_size, check_out_indices, find_depth, make_drop_rates_plain
 
 
 @MODELS.register_module()
@@ -35,6 +35,7 @@ class MaskedVisionTransformer(VisionTransformer):
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_type=out_type, **kwargs
         )
+        make_drop_rates_plain(self)
         self.patch_size = patch_size
         self.pos_embed.requires_grad_(False)
         self._fill_position_embedding()

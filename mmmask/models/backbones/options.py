@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
+from mmcv.cnn.bricks import DropPath
+from torch import nn
+
 
 def find_depth(arch: str | Mapping, zoo: Mapping[str, Mapping]) -> int:
     """The number of blocks of a plain transformer, or of stages of a hierarchical one.
@@ -52,3 +55,14 @@ def check_image_size(img_size: int | Sequence[int], unit: int) -> None:
             f'img_size={img_size} must be a multiple of {unit} px, the side of a patch or mask '
             f'unit, such as {example}.'
         )
+
+
+def make_drop_rates_plain(encoder: nn.Module) -> None:
+    """Turn the rates of all drop paths into Python floats.
+
+    mmpretrain leaves them as scalars of NumPy, and their comparison with 0 in every block breaks
+    the graph of ``torch.compile``.
+    """
+    for module in encoder.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)

@@ -21,7 +21,7 @@ Targets = Sequence[tuple[int, str]]
 def describe(maps: Sequence[Tensor], projectors: nn.ModuleDict, targets: Targets) -> Tensor:
     """L maps (B, C_l, H_l, W_l) -> (B, Q, D): a pooled and projected vector for each target."""
     vectors = [
-        apply_rows(projectors[str(level % len(maps))], POOLINGS[pooling](maps[level]))
+        apply_rows(projectors[f'{level % len(maps)}'], POOLINGS[pooling](maps[level]))
         for level, pooling in targets
     ]
     return torch.stack(vectors, dim=1)
@@ -103,9 +103,10 @@ class DeepMaskingTransformer(BaseModule):
                 queries = layer(queries, tokens)
             return self.norm(queries)
         sequence = torch.cat([queries, tokens], dim=1)
-        for layer in self.layers[:-1]:
+        *layers, last = self.layers
+        for layer in layers:
             sequence = layer(sequence)
-        return self.norm(self.layers[-1](sequence[:, : self.num_queries], sequence))
+        return self.norm(last(sequence[:, : self.num_queries], sequence))
 
 
 @MODELS.register_module()
@@ -233,7 +234,7 @@ class DeepMaskingNeck(BaseModule):
         """(B, C, H, W) and (B, G, K) -> (B, G, K, D) tokens; hidden positions are not read."""
         ids = visible.flatten(1)
         tokens = gather_tokens(maps.flatten(2).mT, ids)
-        tokens = self.norms[level](apply_rows(self.projectors[str(level)], tokens))
+        tokens = self.norms[level](apply_rows(self.projectors[f'{level}'], tokens))
         table = sincos_position_embedding(
             maps.shape[2:], self.embed_dims, device=maps.device, extent=self.position_extent
         )

@@ -1,0 +1,30 @@
+"""Compilation of the blocks of transformers."""
+
+from mmpretrain.models.backbones.swin_transformer import SwinBlock
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from torch import nn
+
+
+def compile_blocks(model: nn.Module, **options) -> int:
+    """Compile every transformer block of encoders, decoders and momentum copies, in place.
+
+    Equal blocks share one compiled graph, so the time of compilation does not grow with the depth
+    of a network. Names in the state dict do not change. The rest of a step remains eager, and so do
+    the blocks of a :class:`mmmask.models.MaskedSwinTransformer` with a mask and the layers whose
+    attention a parser reads, because they are not called as modules.
+
+    Args:
+        model: model to change.
+        **options: arguments of :func:`torch.compile`.
+
+    Returns:
+        Number of blocks that were compiled.
+    """
+    blocks = [
+        module
+        for module in model.modules()
+        if isinstance(module, TransformerEncoderLayer | SwinBlock)
+    ]
+    for block in blocks:
+        block.compile(**options)
+    return len(blocks)
