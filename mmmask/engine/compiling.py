@@ -2,7 +2,7 @@
 
 from mmpretrain.models.backbones.swin_transformer import SwinBlock
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
-from torch import nn
+from torch import _dynamo, nn
 
 
 def compile_blocks(model: nn.Module, **options) -> int:
@@ -25,6 +25,10 @@ def compile_blocks(model: nn.Module, **options) -> int:
         for module in model.modules()
         if isinstance(module, TransformerEncoderLayer | SwinBlock)
     ]
+    # All blocks share the code of nn.Module, for which the compiler keeps 8 graphs by default. Stages
+    # of several widths need more, and blocks beyond the limit would remain eager.
+    config = _dynamo.config
+    config.cache_size_limit = max(config.cache_size_limit, 2 * len(blocks))
     for block in blocks:
         block.compile(**options)
     return len(blocks)
