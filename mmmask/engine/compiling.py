@@ -25,8 +25,8 @@ def compile_blocks(model: nn.Module, **options) -> int:
         for module in model.modules()
         if isinstance(module, TransformerEncoderLayer | SwinBlock)
     ]
-    # All blocks share the code of nn.Module, for which the compiler keeps 8 graphs by default. Stages
-    # of several widths need more, and blocks beyond the limit would remain eager.
+    # All blocks share the code of nn.Module, for which the compiler keeps 8 graphs by default.
+    # Stages of several widths need more, and blocks beyond the limit would remain eager.
     config = _dynamo.config
     config.cache_size_limit = max(config.cache_size_limit, 2 * len(blocks))
     for block in blocks:
