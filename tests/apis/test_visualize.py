@@ -141,6 +141,6 @@ def test_command_line(checkpoint, tmp_path):
     assert Image.open(out).size[0] > 2000
 
     run = subprocess.run([*command[:-1], 'none.pth'], capture_output=True, text=True, cwd=ROOT)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert 'none.pth' in run.stderr
     assert 'Traceback' not in run.stderr
