@@ -116,9 +116,7 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
         stages: triples of a title, (B, h, w) labels of the parts, and (B, h, w) hidden patches.
         mean, std: what the images were normalised with, in 0 to 255.
     """
-    images = to_pixels(images, mean, std)
-    zoom = _zoom(*images.shape[1:3], cell=1)
-    images = _resize(images, (round(images.shape[1] * zoom), round(images.shape[2] * zoom)))
+    images = _enlarge(to_pixels(images, mean, std))
     groups = [Group('', [('image', images)])]
     for title, labels, hidden in stages:
         parts = [_fill(*pair) for pair in zip(images, _array(labels), strict=True)]
@@ -142,9 +140,7 @@ def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> n
             in fractions of height and width.
         mean, std: what the images were normalised with, in 0 to 255.
     """
-    images = to_pixels(images, mean, std)
-    zoom = _zoom(*images.shape[1:3], cell=1)
-    images = _resize(images, (round(images.shape[1] * zoom), round(images.shape[2] * zoom)))
+    images = _enlarge(to_pixels(images, mean, std))
     columns = [('image', images)]
     for title, heat_maps, boxes in stages:
         boxes = _array(boxes)
@@ -183,17 +179,15 @@ def draw_ranking(queries: np.ndarray, found: np.ndarray, is_relevant: np.ndarray
     Each query has a row, with the best match first. Frames are green where ``is_relevant`` (Q, K),
     and red elsewhere.
     """
-    zoom = _zoom(*queries.shape[1:3], cell=1)
-    size = (round(queries.shape[1] * zoom), round(queries.shape[2] * zoom))
     columns = []
     for place in range(found.shape[1]):
-        images = _resize(found[:, place], size)
+        images = _enlarge(found[:, place])
         for image, relevant in zip(images, is_relevant[:, place], strict=True):
             inner = image[FRAME:-FRAME, FRAME:-FRAME].copy()
             image[:] = RIGHT if relevant else WRONG
             image[FRAME:-FRAME, FRAME:-FRAME] = inner
         columns.append((str(place + 1), images))
-    groups = [Group('', [('query', _resize(queries, size))]), Group('most similar', columns)]
+    groups = [Group('', [('query', _enlarge(queries))]), Group('most similar', columns)]
     return _compose(groups, 'Green frames: relevant images. Red frames: other images.')
 
 
@@ -303,6 +297,13 @@ def _zoom(height: int, width: int, cell: int) -> float:
     """Pixels of the picture per pixel of the image. A cell gets a whole number of pixels."""
     wanted = cell * PANEL / max(height, width)
     return max(round(wanted), MIN_CELL if cell > 1 else 1) / cell
+
+
+def _enlarge(images: np.ndarray) -> np.ndarray:
+    """(B, H, W, 3) uint8 images -> the same images in the size of a panel."""
+    height, width = images.shape[1:3]
+    zoom = _zoom(height, width, cell=1)
+    return _resize(images, (round(height * zoom), round(width * zoom)))
 
 
 def _resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

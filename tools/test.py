@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Evaluate a checkpoint on the test set of a config.
 
-A trained model is named by its checkpoint. What tests a frozen backbone, k-NN and retrieval, takes
-the backbone of a pre-training: --pretrained. With neither, the weights are random ones, which is
-the baseline of such a test.
+Give the checkpoint of a trained model. For tests of a frozen backbone (k-NN and retrieval), give a
+checkpoint of a pre-training with --pretrained. With neither, the weights are random: this is the
+baseline of such a test.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         '--pretrained',
         type=user_path,
         metavar='CHECKPOINT',
-        help='test with the backbone of this checkpoint, as pre-training wrote it',
+        help='test with the backbone of this pre-training checkpoint',
     )
     parser.add_argument(
         '--allow-missing',
@@ -68,7 +68,7 @@ def load_all(runner, checkpoint: str) -> None:
     except (CheckpointError, RuntimeError) as error:
         raise CheckpointError(
             f'{checkpoint} does not fill the model: {error}\nGive the checkpoint of a training '
-            'with this config; for a backbone alone, as pre-training wrote it, use --pretrained.'
+            'with this config. To load only the backbone of a pre-training, use --pretrained.'
         ) from error
 
 
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
             'there is no test_dataloader. A pre-training config is judged by k-NN while it trains '
             '(mmmask.OnlineKNNHook); to test a model, use a config of configs/downstream/.'
         )
-    cfg.load_from = None  # mmengine would go on with what does not fit
+    cfg.load_from = None  # mmengine would ignore tensors that do not fit
     runner, _ = build_runner(cfg)
     if arguments.checkpoint is None:
         runner._init_model_weights()  # mmengine initialises before training only

@@ -12,7 +12,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = Parser(
         description=__doc__,
         formatter_class=argparse.HelpFormatter,
-        epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving, go on with --resume. '
+        epilog='Exit code 75: stopped by SIGTERM or SIGUSR1 after saving; restart with --resume. '
         'Example: tools/train.py configs/demo/localmim_vit-tiny_digits.py '
         '--cfg-options train_cfg.max_epochs=5 train_dataloader.batch_size=64',
     )
@@ -28,8 +28,8 @@ def parse_arguments() -> argparse.Namespace:
         type=user_path,
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or without a value from the newest intact one of the '
-        'work directory; a launcher that starts a run again implies it',
+        help='resume from this checkpoint, or without a value from the newest intact one in the '
+        'work directory; implied when a launcher restarts a run',
     )
     parser.add_argument(
         '--pretrained',

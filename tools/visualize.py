@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Draw images, masks, targets and predictions of a pre-trained model into one picture.
 
-With --evolution draw instead how the model divides the images into parts, and its masks, at several
+With --evolution, draw the parts into which the model divides the images, and its masks, at several
 stages of training: one for each checkpoint, or the whole schedule for a single checkpoint.
 
-With --boxes draw where the model sees something, and the boxes that guide ContrastiveCrop: a column
-for each checkpoint.
+With --boxes, draw the heat maps of the model and the boxes that guide ContrastiveCrop, with a
+column for each checkpoint.
 """
 
 import argparse

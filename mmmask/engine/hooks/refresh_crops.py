@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 from mmengine import dist
-from mmengine.dataset import BaseDataset, Compose, default_collate
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from mmmask.datasets import (
     ContrastiveCrop,
@@ -22,7 +21,7 @@ from mmmask.datasets import (
     find_boxes,
     full_boxes,
 )
-from mmmask.evaluation import observing
+from mmmask.evaluation import observing, shard
 from mmmask.models.heat_maps import HEAT_MAPS, heat_map
 from mmmask.pictures import BoxStage, draw_box_stages, sample_batch
 from mmmask.registry import HOOKS
@@ -62,8 +61,6 @@ class RefreshCropsHook(Hook):
         interval: epochs between searches; below 1, a fraction of all epochs.
         num_images: number of rows of a picture of heat maps and boxes with a column for each search
             (see ``Visualizer.add_image``); 0 draws none.
-        batch_size, num_workers: options of the search, per process; None uses those of the
-            training.
 
     Raises:
         ValueError: if the heat map is unknown, the threshold is outside (0, 1), or the warm-up or
@@ -82,8 +79,6 @@ class RefreshCropsHook(Hook):
         smooth: bool = False,
         min_side: float = 0.0,
         num_images: int = 4,
-        batch_size: int | None = None,
-        num_workers: int | None = None,
     ) -> None:
         if heat_map not in HEAT_MAPS:
             raise ValueError(f'heat_map={heat_map!r} is not one of {HEAT_MAPS}.')
@@ -103,8 +98,6 @@ class RefreshCropsHook(Hook):
         self.smooth = smooth
         self.min_side = min_side
         self.num_images = num_images
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.stages: list[BoxStage] = []
         self._loaded: dict | None = None
 
@@ -190,14 +183,8 @@ class RefreshCropsHook(Hook):
 
     def _search(self, runner, model, one: BoxedDataset) -> None:
         """Divide the search for boxes of a data set among all processes; each keeps all boxes."""
-        rank, world_size = dist.get_dist_info()
         training = runner.train_dataloader
-        loader = DataLoader(
-            Subset(one.whole, range(rank, len(one.whole), world_size)),
-            batch_size=self.batch_size or training.batch_size,
-            num_workers=training.num_workers if self.num_workers is None else self.num_workers,
-            collate_fn=default_collate,
-        )
+        loader = shard(one.whole, batch_size=training.batch_size, num_workers=training.num_workers)
         indices, boxes = [], []
         for batch in loader:
             # A data set may replace an unreadable image with another one.

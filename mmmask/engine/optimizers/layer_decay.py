@@ -67,25 +67,26 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 ),
             )
             group['params'].append(parameter)
-        # The group with the full rate first: it is the one that the log shows.
+        # The log shows the first group, so that is the one with the full rate.
         params.extend(groups[key] for key in sorted(groups, reverse=True))
 
 
 def layer_depth(model: nn.Module, name: str) -> tuple[int, int]:
-    """Depth of a parameter, and the number of depths: 0 the stem, the last all behind the backbone.
+    """Depth of a parameter, and the number of depths.
 
-    The backbone is asked (``get_layer_depth(name, prefix)``, as in mmpretrain). For those that do
-    not know, the names tell: blocks of transformers count through the stages, and what merges
-    patches belongs to the block before it. ResNets count as in mmpretrain where it knows their
-    depth, and by stages else.
+    Depth 0 is the stem, and the last depth is everything after the backbone. Depths are those of
+    the backbone's ``get_layer_depth(name, prefix)``, as in mmpretrain. Without this method they
+    follow from the names: blocks of transformers are counted through all stages, and layers that
+    merge patches belong to the block before them. ResNets are counted as in mmpretrain if it
+    supports their number of layers, otherwise by stages.
 
     Raises:
-        ValueError: if the names of the backbone tell nothing.
+        ValueError: if the depths do not follow from the names either.
     """
     backbone, prefix = model.backbone, 'backbone.'
     if hasattr(backbone, 'stage_blocks'):
         try:
-            return ResNet.get_layer_depth(backbone, name, prefix)  # reads what all ResNets have
+            return ResNet.get_layer_depth(backbone, name, prefix)  # for all ResNets
         except NotImplementedError:
             return _depth_by_name(backbone, name, prefix)
     if hasattr(backbone, 'get_layer_depth'):
@@ -112,7 +113,7 @@ def _depth_by_name(backbone: nn.Module, name: str, prefix: str) -> tuple[int, in
     if not blocks:
         raise ValueError(
             f'{type(backbone).__name__} has no get_layer_depth, and the names of its parameters do '
-            'not tell their depth: set optim_wrapper.paramwise_cfg.layer_decay_rate=1.'
+            'not contain their depth: set optim_wrapper.paramwise_cfg.layer_decay_rate=1.'
         )
     last = len(blocks) + 1
     depth = depths.get(name.removeprefix(prefix), last) if name.startswith(prefix) else last
