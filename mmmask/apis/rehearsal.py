@@ -12,12 +12,12 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
@@ -134,11 +134,6 @@ def in_words(problems: list[str]) -> str:
     """A text that states every problem on a line of its own."""
     count = '1 problem' if len(problems) == 1 else f'{len(problems)} problems'
     return '\n'.join([f'The rehearsal found {count}:', *(f'  - {one}' for one in problems)])
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself, without the wrapper of distributed training."""
-    return model.module if is_model_wrapper(model) else model
 
 
 @contextmanager
