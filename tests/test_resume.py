@@ -219,7 +219,7 @@ class TestLoading:
         assert compare(whole, stopped, 'stopped') == []
         assert sorted(whole['log']) == list(range(1, 9))
         options['train_dataloader.sampler.type'] = 'mmmask.ResumableSampler'
-        with pytest.raises(ValueError, match="write 'mmmask.ResumableInfiniteSampler'"):
+        with pytest.raises(ValueError, match="set it to 'mmmask.ResumableInfiniteSampler'"):
             train(self.path, photographs_folder, tmp_path / 'epochs', **options)
 
     def test_images_of_finished_iterations_are_skipped_without_being_read(
