@@ -2,7 +2,7 @@
 
 from .features import describe_dataset, extract_features, pool, pooled, shard
 from .knn import accuracy, knn_classify
-from .linear_probe import linear_probe
+from .linear_probe import Probe, linear_probe
 from .observing import observing, unwrap
 from .retrieval import (
     describe_layers,
@@ -14,6 +14,7 @@ from .retrieval import (
 )
 
 __all__ = [
+    'Probe',
     'accuracy',
     'describe_dataset',
     'describe_layers',

@@ -134,10 +134,9 @@ def score_features(
                 for part in (train, val)
             )
             neighbours = knn_classify(bank, bank_labels, query, k=min(20, len(bank)))
-            probed = linear_probe(bank, bank_labels, query)
             scores[name] = {
                 'k-NN': accuracy(neighbours, labels),
-                'linear probe': accuracy(probed, labels.cpu()),
+                'linear probe': linear_probe(bank, bank_labels, query, labels).accuracy,
             }
     return scores
 

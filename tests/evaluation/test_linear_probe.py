@@ -3,8 +3,11 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
-from mmmask.evaluation import accuracy, linear_probe
+from mmmask.evaluation import linear_probe
+from mmmask.evaluation.linear_probe import hold_out
 
 
 @pytest.fixture(scope='module')
@@ -43,15 +46,67 @@ def test_equals_a_reference(digits, regularization):
     features, labels = digits[0] + noise * 8, digits[1]
     train = slice(0, 500)
     expected = reference(features[train], labels[train], features[500:], regularization)
-    predictions = linear_probe(features[train], labels[train], features[500:], regularization)
-    assert (predictions.numpy() == expected).mean() > 0.99
-    assert accuracy(predictions, labels[500:]) > 60
+    probe = linear_probe(
+        features[train], labels[train], features[500:], labels[500:], regularization
+    )
+    assert (probe.predictions.numpy() == expected).mean() > 0.99
+    assert probe.regularization == regularization
+    right = (probe.predictions == labels[500:]).float().mean().item()
+    assert probe.accuracy == pytest.approx(100 * right)
+    assert probe.accuracy > 60
 
 
 def test_scale_and_shift_of_features_do_not_count(digits):
     features, labels = digits
     moved = features * torch.logspace(-2, 2, 64) + 7
-    torch.testing.assert_close(
-        linear_probe(features[:400], labels[:400], features[400:]),
-        linear_probe(moved[:400], labels[:400], moved[400:]),
+    first, second = (
+        linear_probe(f[:400], labels[:400], f[400:], labels[400:], 0.01) for f in (features, moved)
     )
+    assert (first.predictions == second.predictions).float().mean() > 0.995
+
+
+def test_the_regularization_is_the_best_on_the_held_out_part(digits):
+    """Few images with much noise need a strong one; scikit-learn makes the same choice."""
+    noise = torch.randn(digits[0].shape, generator=torch.Generator().manual_seed(0))
+    features, labels = (digits[0] + noise * 16)[:300], digits[1][:300]
+    candidates = (1.0, 1e-2, 1e-4)
+    probe = linear_probe(features, labels, features, labels, candidates)
+    train, held_out = ~hold_out(labels), hold_out(labels)
+    scaled = StandardScaler().fit_transform(features.numpy())
+    scores = []
+    for candidate in candidates:
+        strength = 1 / (candidate * int(train.sum()))
+        model = LogisticRegression(C=strength, max_iter=1000).fit(scaled[train], labels[train])
+        scores.append(model.score(scaled[held_out], labels[held_out]))
+    assert scores[0] > max(scores[1:])
+    assert probe.regularization == candidates[0]
+
+
+def test_test_labels_have_no_influence(digits):
+    features, labels = digits
+    probes = [
+        linear_probe(features[:200], labels[:200], features[200:], given)
+        for given in (labels[200:], torch.zeros_like(labels[200:]))
+    ]
+    assert probes[0].regularization == probes[1].regularization
+    assert probes[0].predictions.equal(probes[1].predictions)
+    assert probes[1].majority == 100
+
+
+def test_hold_out_takes_a_part_of_each_class():
+    labels = torch.tensor([0] * 10 + [1] * 5 + [2] * 4)
+    held_out = hold_out(labels)
+    assert labels[held_out].bincount().tolist() == [2, 1]
+    assert held_out.equal(hold_out(labels))
+    assert hold_out(torch.tensor([0, 0, 0, 1])).sum() == 1
+    with pytest.raises(ValueError, match='no class has two of the 3 training images'):
+        hold_out(torch.arange(3))
+
+
+def test_the_majority_is_that_of_the_test_labels():
+    features = torch.eye(4)
+    labels = torch.tensor([0, 0, 1, 1])
+    probe = linear_probe(features, labels, features, torch.tensor([1, 1, 1, 0]), 0.01)
+    assert probe.majority == 75
+    assert probe.predictions.tolist() == [0, 0, 1, 1]
+    assert probe.accuracy == 50
