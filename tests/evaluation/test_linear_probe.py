@@ -109,4 +109,4 @@ def test_the_majority_is_that_of_the_test_labels():
     probe = linear_probe(features, labels, features, torch.tensor([1, 1, 1, 0]), 0.01)
     assert probe.majority == 75
     assert probe.predictions.tolist() == [0, 0, 1, 1]
-    assert probe.accuracy == 50
+    assert probe.accuracy == 25
