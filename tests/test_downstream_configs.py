@@ -171,14 +171,16 @@ def scaled(cfg):
 
 
 @pytest.mark.parametrize(
-    ('backbone', 'protocol'), list(product(BACKBONES, ('finetune', 'linear', 'knn')))
+    ('backbone', 'protocol'), list(product(BACKBONES, ('finetune', 'linear', 'knn', 'probe')))
 )
 def test_any_class_folder(backbone, protocol, monkeypatch):
     base = find(backbone, protocol)
     monkeypatch.setenv('DATA', '/some/flowers.zip')
     monkeypatch.setenv('NUM_CLASSES', '17')
     cfg = find(backbone, protocol)
-    if protocol == 'knn':
+    if protocol in ('knn', 'probe'):
+        loop = dict(knn='KNNTestLoop', probe='LinearProbeTestLoop')[protocol]
+        assert cfg.test_cfg.type == f'mmmask.{loop}'
         sources = [(cfg.test_cfg.bank, 'train'), (cfg.test_dataloader.dataset, 'val')]
         assert cfg.model == base.model
     else:

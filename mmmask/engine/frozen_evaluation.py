@@ -1,4 +1,4 @@
-"""Evaluation of frozen features by nearest neighbours and retrieval. Nothing is trained."""
+"""Evaluation of frozen features: nearest neighbours, linear probe, retrieval."""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from mmmask.evaluation import (
     describe_layers,
     fit_whitening,
     knn_classify,
+    linear_probe,
+    majority_warning,
     mean_average_precision,
     pooled,
     rank,
@@ -88,6 +90,20 @@ class FrozenTestLoop(BaseLoop):
             labels = torch.full((len(dataset),), NOBODY)
         return Described(dataset, descriptors, labels)
 
+    def describe_labelled(self, bank: Dataset) -> tuple[Described, Described]:
+        """A bank and the images of the loader: the mean of the patches, and a class token if any.
+
+        Raises:
+            ValueError: if images have no labels.
+        """
+        poolings = ('cls', 'mean') if self.num_extra_tokens else ('mean',)
+        describe = pooled(unwrap(self.runner.model), *poolings)
+        sides = self.describe(bank, describe, 'bank'), self.describe(self.dataset, describe, 'test')
+        for name, part in zip(('test_cfg.bank', 'test_dataloader'), sides, strict=True):
+            if (part.labels == NOBODY).any():
+                raise ValueError(f'the images of {name} have no labels: set with_label=True.')
+        return sides
+
 
 @LOOPS.register_module()
 class KNNTestLoop(FrozenTestLoop):
@@ -126,19 +142,53 @@ class KNNTestLoop(FrozenTestLoop):
                 f'test_cfg.k={tuple(self.k)} asks for more neighbours than the {len(bank_set)} '
                 'images of test_cfg.bank: reduce it, for example --cfg-options test_cfg.k="[5]".'
             )
-        poolings = ('cls', 'mean') if self.num_extra_tokens else ('mean',)
-        describe = pooled(unwrap(self.runner.model), *poolings)
-        bank = self.describe(bank_set, describe, 'bank')
-        query = self.describe(self.dataset, describe, 'queries')
-        for name, part in (('bank', bank), ('test_dataloader', query)):
-            if (part.labels == NOBODY).any():
-                raise ValueError(f'the images of {name} have no labels: set with_label=True.')
+        bank, query = self.describe_labelled(bank_set)
 
         def top1(k: int, pooling: str) -> float:
             sides = bank.descriptors[pooling], bank.labels, query.descriptors[pooling]
             return accuracy(knn_classify(*sides, k, self.temperature), query.labels)
 
-        return {f'knn{k}/{pooling}': top1(k, pooling) for k in self.k for pooling in poolings}
+        return {f'knn{k}/{part}': top1(k, part) for k in self.k for part in bank.descriptors}
+
+
+@LOOPS.register_module()
+class LinearProbeTestLoop(FrozenTestLoop):
+    """Accuracy of a converged linear classifier on frozen features, for each way of pooling.
+
+    A probe trained by gradient steps for a million images learns nothing from a few thousand. This
+    one is fitted to the features of the unaltered images until it converges, and chooses its
+    regularization on a fifth of the bank.
+
+    Args:
+        dataloader: config of a loader of labelled images to classify.
+        bank: config of the labelled data set that the classifier is fitted to.
+        options: see :func:`mmmask.evaluation.linear_probe`.
+
+    Raises:
+        ValueError: if images have no labels.
+    """
+
+    def __init__(self, runner, dataloader: dict, evaluator=(), *, bank: dict, **options) -> None:
+        super().__init__(runner, dataloader)
+        self.bank, self.probe_options = bank, options
+
+    def measure(self) -> dict[str, float]:
+        """Top-1 in percent by ``linear/<pooling>``, and that of the most frequent class."""
+        bank, query = self.describe_labelled(DATASETS.build(self.bank))
+        metrics = {}
+        for pooling, features in bank.descriptors.items():
+            probe = linear_probe(
+                features,
+                bank.labels,
+                query.descriptors[pooling],
+                query.labels,
+                **self.probe_options,
+            )
+            self.runner.logger.info(f'linear/{pooling}: regularization {probe.regularization:g}')
+            if warning := majority_warning(f'linear/{pooling}', probe.accuracy, query.labels):
+                self.runner.logger.warning(warning)
+            metrics[f'linear/{pooling}'] = probe.accuracy
+        return metrics | {'majority': probe.majority}
 
 
 @LOOPS.register_module()

@@ -1,7 +1,7 @@
 """The quality of a backbone's features."""
 
 from .features import describe_dataset, extract_features, pool, pooled, shard
-from .knn import accuracy, knn_classify
+from .knn import accuracy, knn_classify, majority_accuracy, majority_warning
 from .linear_probe import Probe, linear_probe
 from .observing import observing, unwrap
 from .retrieval import (
@@ -23,6 +23,8 @@ __all__ = [
     'gem',
     'knn_classify',
     'linear_probe',
+    'majority_accuracy',
+    'majority_warning',
     'mean_average_precision',
     'observing',
     'pool',

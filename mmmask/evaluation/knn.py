@@ -43,3 +43,21 @@ def knn_classify(
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
     """(M,) predicted and true labels -> top-1 accuracy in percent."""
     return (predictions == labels).float().mean().item() * 100
+
+
+def majority_accuracy(labels: Tensor) -> float:
+    """(M,) true labels -> top-1 accuracy in percent of always naming the most frequent one."""
+    return accuracy(labels.mode().values, labels)
+
+
+def majority_warning(name: str, top1: float, labels: Tensor) -> str | None:
+    """A warning if a classifier's accuracy in percent is below :func:`majority_accuracy`."""
+    majority = majority_accuracy(labels)
+    if top1 >= majority:
+        return None
+    return (
+        f'{name} is {top1:.2f} %, below the {majority:.2f} % of always naming the most frequent '
+        f'of the {len(labels)} labels: the classifier has learned nothing from the images. Train '
+        'longer or at another rate; for a frozen backbone and few images, use '
+        'configs/downstream/folder/*_probe.py.'
+    )

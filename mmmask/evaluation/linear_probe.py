@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .knn import accuracy
+from .knn import accuracy, majority_accuracy
 
 REGULARIZATIONS = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
 
@@ -66,11 +66,10 @@ def linear_probe(
         regularization = _choose(train_features, train_labels, regularization, max_iterations)
     weight, bias = _fit(train_features, train_labels, regularization, max_iterations)
     predictions = F.linear(test_features, weight, bias).argmax(dim=1)
-    most_frequent = test_labels.mode().values
     return Probe(
         predictions,
         accuracy(predictions, test_labels),
-        accuracy(most_frequent, test_labels),
+        majority_accuracy(test_labels),
         regularization,
     )
 

@@ -104,6 +104,30 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
         loop.measure()
 
 
+def test_a_probe_of_few_images_converges(folder, checkpoint, tmp_path, monkeypatch):
+    options = config('tiny_imagenet/vit-tiny-p8_probe_tiny-imagenet-64px', folder, monkeypatch)
+    options['options'] |= {
+        'test_dataloader.dataset.source': str(folder),
+        'test_cfg.bank.source': str(folder),
+    }
+    runner, metrics = run(tmp_path, checkpoint, **options)
+    assert list(metrics) == ['linear/cls', 'linear/mean', 'majority']
+    assert metrics['majority'] == pytest.approx(100 / 3)
+    assert metrics['linear/mean'] == 100
+    # With the test labels changed, every answer is wrong, and the log says so.
+    warnings = []
+    monkeypatch.setattr(runner.logger, 'warning', warnings.append)
+    describe = runner.test_loop.describe_labelled
+
+    def shifted(bank):
+        bank, query = describe(bank)
+        return bank, query._replace(labels=(query.labels + 1) % 3)
+
+    monkeypatch.setattr(runner.test_loop, 'describe_labelled', shifted)
+    assert runner.test_loop.measure()['linear/mean'] == 0
+    assert any('linear/mean is 0.00 %, below the 33.33 %' in text for text in warnings)
+
+
 def test_class_retrieval(folder, checkpoint, tmp_path, monkeypatch):
     options = config('retrieval/vit-tiny-p8_classes-64px', folder, monkeypatch)
     options['options']['model.backbone.out_indices'] = [0, 1, 2]

@@ -5,6 +5,7 @@ from .collapse import CollapseHook
 from .dead_masks import DeadMaskHook
 from .durable_checkpoint import DurableCheckpointHook
 from .load_backbone import LoadBackboneHook
+from .majority_class import MajorityClassHook
 from .mask_statistics import MaskStatisticsHook
 from .momentum_update import MomentumUpdateHook
 from .non_finite_loss import NonFiniteLossHook
@@ -21,6 +22,7 @@ __all__ = [
     'DurableCheckpointHook',
     'EvolutionHook',
     'LoadBackboneHook',
+    'MajorityClassHook',
     'MaskStatisticsHook',
     'MomentumUpdateHook',
     'NonFiniteLossHook',
