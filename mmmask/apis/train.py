@@ -16,7 +16,7 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmmask.checkpoints import read_checkpoints_as_data
+from mmmask.checkpoints import find_pretrained, read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES
 
 from .classes import share_classes
@@ -43,7 +43,8 @@ def load_config(
         work_dir: where logs and checkpoints go; ``work_dirs/<config name>`` by default.
         seed: replaces the config's.
         amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'`` for bf16 where the GPU has it.
-        pretrained: checkpoint from which the backbone is loaded; any layout that mmmask recognises.
+        pretrained: checkpoint from which the backbone is loaded, of any layout that mmmask
+            recognises; see :func:`mmmask.checkpoints.find_pretrained`.
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
@@ -61,8 +62,7 @@ def load_config(
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
     if pretrained:
-        if not Path(pretrained).exists():
-            raise FileNotFoundError(f'--pretrained {pretrained!r} does not exist.')
+        pretrained = find_pretrained(pretrained)
         hook = dict(
             type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
         )

@@ -14,8 +14,9 @@ from .files import (
     write_file,
     write_with_checksum,
 )
+from .hub import find_pretrained
 from .layouts import LAYOUTS
-from .loading import read_checkpoints_as_data
+from .loading import read_checkpoints_as_data, take_whole
 from .renaming import Renaming, rename
 
 __all__ = [
@@ -24,11 +25,13 @@ __all__ = [
     'CheckpointError',
     'Renaming',
     'checksum_of',
+    'find_pretrained',
     'find_tensors',
     'load_backbone',
     'open_checkpoint',
     'read_checkpoints_as_data',
     'rename',
+    'take_whole',
     'why_not_intact',
     'write_checkpoint',
     'write_file',

@@ -1,14 +1,20 @@
 """mmengine's loaders of checkpoints, replaced by ones that use :func:`open_checkpoint`."""
 
+import logging
 import os
 from pathlib import Path
 
 import torch
 from mmengine import dist
+from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from torch import nn
 
-from .files import CheckpointError, open_checkpoint
+from .files import CheckpointError, find_tensors, open_checkpoint
+from .layouts import WHOLE_MODELS
+from .recognition import describe_names, recognize
+from .renaming import kind_of
 
 
 def load_from_file(path: str, map_location=None) -> dict:
@@ -55,6 +61,43 @@ def load_from_name(name: str, map_location=None) -> dict:
     if scheme == 'mmcls':
         return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
     return checkpoint
+
+
+def take_whole(model: nn.Module, checkpoint: dict, path: str) -> None:
+    """Prepare a checkpoint for ``load_from``: put its tensors where mmengine looks for them.
+
+    The official pre-trainings of LocalMIM and MAE get mmmask's names, decoders included. A warning
+    names what the file does not fill and what it has besides.
+
+    Raises:
+        CheckpointError: if the file fills less than half of the model's tensors.
+    """
+    tensors = find_tensors(checkpoint, path)
+    if not kind_of(tensors) and (match := recognize(tensors, WHOLE_MODELS)).fits:
+        print_log(f'{path}: recognised as {match}', logger='current')
+        tensors = match.rename(tensors).tensors
+    checkpoint['state_dict'] = tensors
+    own = model.state_dict()
+    fitting = {name for name in own if name in tensors and tensors[name].shape == own[name].shape}
+    if 2 * len(fitting) < len(own):
+        raise CheckpointError(
+            f'load_from={path!r} fills {len(fitting)} of the {len(own)} tensors of '
+            f'{type(model).__name__}: it {describe_names(tensors)} Use the '
+            'config that the file was made with, or load its encoder alone with --pretrained.'
+        )
+    gaps = dict(
+        missing=[name for name in own if name not in fitting],
+        unused=[name for name in tensors if name not in fitting],
+    )
+    counts = ', '.join(
+        f'{len(names)} {kind} ({", ".join(names[:5])}{", …" if len(names) > 5 else ""})'
+        for kind, names in gaps.items()
+        if names
+    )
+    line = f'load_from={path}: {len(fitting)} of {len(own)} tensors of the model are filled'
+    if counts:
+        line += f'; {counts}. What is missing keeps its initial values.'
+    print_log(line, logger='current', level=logging.WARNING if counts else logging.INFO)
 
 
 def load_from_nowhere(path: str, map_location=None) -> dict:

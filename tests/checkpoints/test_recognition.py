@@ -3,7 +3,9 @@
 import pytest
 import timm
 import torch
+import torchvision
 import transformers
+from conftest import build_model
 from mmpretrain.models.backbones import ResNet, VisionTransformer
 from torch import nn
 
@@ -175,6 +177,47 @@ def test_features_of_hugging_face(tmp_path, images, model, kind):
         else:
             output = encoder(images)
     assert_close(actual, output.last_hidden_state)
+
+
+def test_features_of_torchvision(tmp_path, images):
+    source = randomized(torchvision.models.VisionTransformer(64, 16, 2, 2, 32, 64, num_classes=3))
+    torch.save(source.state_dict(), tmp_path / 'a.pth')
+    network = MaskedVisionTransformer(**OPTIONS)
+    network.eval()
+    assert load_backbone(network, tmp_path / 'a.pth').endswith(COMPLETE)
+    with torch.no_grad():
+        tokens = source._process_input(images)
+        tokens = torch.cat([source.class_token.expand(2, -1, -1), tokens], dim=1)
+        assert_close(features(network, images), source.encoder(tokens))
+
+
+@pytest.mark.parametrize('kind', ['localmim-vit', 'mae'])
+def test_official_pre_trainings(tmp_path, images, kind):
+    """Files with decoders, as the official code of LocalMIM and MAE writes them."""
+    config = dict(mae='mae_vit-tiny_digits', **{'localmim-vit': 'localmim_vit-tiny_digits'})[kind]
+    source = randomized(build_model(f'demo/{config}.py'))
+    torch.save({'state_dict': source.state_dict()}, tmp_path / 'ours.pth')
+    convert_checkpoint(tmp_path / 'ours.pth', tmp_path / 'theirs.pth', target=kind)
+    network = build_model(f'demo/{config}.py', seed=1).backbone
+    assert load_backbone(network, tmp_path / 'theirs.pth').endswith(COMPLETE)
+    for name, tensor in source.backbone.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor)
+
+
+def test_dinov2_with_layer_scale_and_a_mask_token(tmp_path, images):
+    """The teacher of DINOv2's own training: timm's names, heads beside them, and a mask token."""
+    source = timm_vit(init_values=0.5)
+    teacher = prefixed(source.state_dict(), 'backbone.')
+    teacher |= {'backbone.mask_token': torch.ones(1, 32), 'dino_head.mlp.0.bias': torch.ones(3)}
+    torch.save({'teacher': teacher}, tmp_path / 'a.pth')
+    network = MaskedVisionTransformer(**OPTIONS, layer_scale_init_value=1.0)
+    network.eval()
+    assert load_backbone(network, tmp_path / 'a.pth').endswith(COMPLETE)
+    assert_close(features(network, images), source.forward_features(images))
+    with pytest.raises(CheckpointError, match=r'register tokens \(register_tokens\)'):
+        registers = {'teacher': teacher | {'backbone.register_tokens': torch.ones(1, 4, 32)}}
+        torch.save(registers, tmp_path / 'b.pth')
+        load_backbone(network, tmp_path / 'b.pth')
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""Vision transformers of the official LocalMIM and MAE, of timm and of Hugging Face."""
+"""Vision transformers of the official LocalMIM and MAE, timm, torchvision and Hugging Face."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -133,6 +133,36 @@ LAYOUTS = {
         'timm VisionTransformer, DINO or DINOv2, encoder only',
         rules=(*_ENCODER_WITH_OPTIONS, *affine('backbone.ln1', 'norm', optional='last norm')),
         left_out=(r'head\.', r'fc_norm\.', r'mask_token$'),
+    ),
+    'torchvision': Layout(
+        'torchvision VisionTransformer, encoder only',
+        rules=(
+            Rule('backbone.cls_token', ('class_token',)),
+            Rule('backbone.pos_embed', ('encoder.pos_embedding',)),
+            *affine('backbone.patch_embed.projection', 'conv_proj'),
+            *(
+                rule
+                for ours, theirs in {
+                    'ln1': 'ln_1',
+                    'attn.proj': 'self_attention.out_proj',
+                    'ln2': 'ln_2',
+                    'ffn.layers.0.0': 'mlp.0',
+                    'ffn.layers.1': 'mlp.3',
+                }.items()
+                for rule in affine(
+                    f'backbone.layers.{{i}}.{ours}', f'encoder.layers.encoder_layer_{{i}}.{theirs}'
+                )
+            ),
+            *(
+                Rule(
+                    f'backbone.layers.{{i}}.attn.qkv.{name}',
+                    (f'encoder.layers.encoder_layer_{{i}}.self_attention.in_proj_{name}',),
+                )
+                for name in ('weight', 'bias')
+            ),
+            *affine('backbone.ln1', 'encoder.ln'),
+        ),
+        left_out=(r'heads\.',),
     ),
     'huggingface': Layout(
         'Hugging Face ViTModel, encoder only',

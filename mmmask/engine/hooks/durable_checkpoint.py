@@ -11,10 +11,12 @@ from mmmask.checkpoints import (
     CheckpointError,
     checksum_of,
     read_checkpoints_as_data,
+    take_whole,
     why_not_intact,
     write_file,
     write_with_checksum,
 )
+from mmmask.evaluation import unwrap
 from mmmask.random_state import get_random_state, set_random_state
 from mmmask.registry import HOOKS
 
@@ -82,6 +84,8 @@ class DurableCheckpointHook(CheckpointHook):
         if runner._resume:
             self._loaded = checkpoint.get('resume')
             self._resumption = Resumption(runner, checkpoint, runner._load_from)
+        elif runner._load_from:
+            take_whole(unwrap(runner.model), checkpoint, runner._load_from)
 
     def before_train(self, runner) -> None:
         register_backend('durable', DurableBackend, force=True)
