@@ -32,7 +32,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class ConfigOptions(argparse.Action):
-    """``KEY=VALUE`` options of a config as a dictionary, read by mmengine's ``DictAction``."""
+    """``KEY=VALUE`` options of a config as a dictionary, read by mmengine's ``DictAction``.
+
+    In values that begin with ``~/``, which only paths do, the home folder replaces ``~``.
+    """
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         from mmengine.config import DictAction
@@ -43,6 +46,16 @@ class ConfigOptions(argparse.Action):
             raise argparse.ArgumentError(
                 self, f'{" ".join(values)!r} must be KEY=VALUE pairs with balanced brackets.'
             ) from None
+        setattr(namespace, self.dest, expand_home(getattr(namespace, self.dest)))
+
+
+def expand_home(value):
+    """A value with the home folder in place of ``~`` in the paths inside of it."""
+    if isinstance(value, dict):
+        return {key: expand_home(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(expand_home, value))
+    return user_path(value) if isinstance(value, str) and value.startswith('~/') else value
 
 
 def user_path(text: str) -> str:

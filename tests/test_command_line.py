@@ -114,6 +114,17 @@ def test_options_of_a_config(capsys):
         assert f"'{wrong}' must be KEY=VALUE" in capsys.readouterr().err
 
 
+def test_home_folders_in_options(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/a')
+    parser = Parser()
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    words = ['a.source=~/x', 'b=[~/y,2]', 'c=x~/y', 'load_from=~/z.pth']
+    options = parser.parse_args(['--cfg-options', *words]).cfg_options
+    assert options == {
+        'a.source': '/home/a/x', 'b': ['/home/a/y', 2], 'c': 'x~/y', 'load_from': '/home/a/z.pth'
+    }  # fmt: skip
+
+
 def test_home_folders(monkeypatch):
     monkeypatch.setenv('HOME', '/home/a')
     assert user_path('~/x') == '/home/a/x'

@@ -74,6 +74,7 @@ def load_all(runner, checkpoint: str) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mmmask.apis import ConfigError
+    from mmmask.apis.rehearsal import RehearsalHook
     from mmmask.apis.train import build_runner, load_config
 
     cfg = load_config(
@@ -95,6 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
         runner._init_model_weights()  # mmengine initialises before training only
     else:
         load_all(runner, arguments.checkpoint)
+    runner.register_hook(RehearsalHook())
     runner.test()
 
 

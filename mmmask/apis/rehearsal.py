@@ -17,6 +17,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from mmmask.datasets import (
+    ResumableInfiniteSampler,
+    ResumableSampler,
+    find_repeats,
+)
 from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
@@ -213,7 +218,13 @@ def images_of(samples: list[dict]) -> list[Tensor]:
 def compare(runner: Runner, splits: list[Split]) -> Iterator[str]:
     """Compare data, labels and network; yield a message for each difference."""
     model = unwrap(runner.model)
-    for check in (compare_channels, compare_classes, compare_labels, compare_batches):
+    for check in (
+        compare_channels,
+        compare_classes,
+        compare_labels,
+        compare_batches,
+        compare_repeats,
+    ):
         yield from check(model, splits)
 
 
@@ -324,6 +335,18 @@ def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
             f'train_dataloader.batch_size={loader.batch_size}: {which} has one image, and '
             f'{norms[0]} normalises over a batch. Choose another batch size or drop_last=True.'
         )
+
+
+def compare_repeats(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """Check that a data set with ``repeats`` has a sampler that reads them."""
+    for split in splits:
+        repeats = find_repeats(split.loader.dataset)
+        sampler = getattr(split.loader.batch_sampler, 'sampler', split.loader.sampler)
+        if repeats > 1 and not isinstance(sampler, ResumableSampler | ResumableInfiniteSampler):
+            yield (
+                f'{split.name}: dataset.repeats={repeats} is not read by {type(sampler).__name__}. '
+                'Set it to 1, or sampler.type to mmmask.ResumableSampler.'
+            )
 
 
 def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """From a config file to a running training."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -16,8 +17,9 @@ from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmmask.checkpoints import find_pretrained, read_checkpoints_as_data
+from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES
+from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 
 from .classes import share_classes
 from .rehearsal import RehearsalEnd, RehearsalHook
@@ -190,12 +192,28 @@ def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:
     Args:
         backend: for GPUs; CPUs use gloo.
         timeout: seconds to wait for another process; by default PyTorch's.
+
+    Raises:
+        ValueError: if there is no GPU for this process, or the port is in use.
     """
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+        index, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+        if index >= count:
+            raise ValueError(
+                f'process {index} of this machine has no GPU, for {count} are visible: start '
+                f'{count} processes, or name more in CUDA_VISIBLE_DEVICES.'
+            )
+        torch.cuda.set_device(index)
     else:
         backend = 'gloo'
-    store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    try:
+        store, rank, world_size = next(torch.distributed.rendezvous('env://'))
+    except torch.distributed.DistNetworkError as error:
+        place = ':'.join(os.environ.get(name, '?') for name in ('MASTER_ADDR', 'MASTER_PORT'))
+        raise ValueError(
+            f'the processes cannot meet at {place} ({str(error).splitlines()[0]}): set MASTER_PORT '
+            'to a free port, and MASTER_ADDR to the first machine.'
+        ) from error
     start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     torch.distributed.init_process_group(
         backend,
@@ -230,14 +248,23 @@ def die_with_the_launcher() -> None:
 def rehearse(cfg: Config) -> None:
     """Build all that a run needs, try it on real data, print what was found, and train nothing.
 
-    Nothing is written to the work directory.
+    Nothing is written to the work directory. With ``resume``, the checkpoint is compared with the
+    config.
 
     Raises:
+        CheckpointError: if the run cannot resume like this.
         mmmask.apis.rehearsal.RehearsalError: naming every problem that was found.
     """
     cfg.log_level = 'WARNING'
+    work_dir = cfg.work_dir
+    if cfg.get('resume') and not cfg.get('load_from'):  # the newest one of the work directory
+        cfg.load_from = find_intact_checkpoint(work_dir, logging.getLogger(__name__))
+        cfg.resume = cfg.load_from is not None
     with tempfile.TemporaryDirectory() as cfg.work_dir, suppress(RehearsalEnd):
-        train(cfg, end_after_rehearsal=True)
+        try:
+            train(cfg, end_after_rehearsal=True)
+        except CheckpointError as error:  # names commands with the work directory
+            raise CheckpointError(str(error).replace(cfg.work_dir, work_dir)) from error
 
 
 def train(cfg: Config, end_after_rehearsal: bool = False) -> Runner:

@@ -12,6 +12,7 @@ from .sampling import (
     ResumableInfiniteSampler,
     ResumableSampler,
     SeededDataset,
+    find_repeats,
 )
 from .shrinking import shrink_images
 from .transforms import ClippedResizedCrop, ContrastiveCrop, RandomResizedCrop, ShiftedCrop
@@ -36,6 +37,7 @@ __all__ = [
     'box_areas',
     'decode_image',
     'find_boxes',
+    'find_repeats',
     'full_boxes',
     'partial_duplicate',
     'place_crop',

@@ -19,6 +19,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from mmmask.checkpoints import CheckpointError, open_checkpoint
 from mmmask.checkpoints.configs import UNREADABLE, compare_configs
+from mmmask.datasets import find_repeats
 
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 PLAN = (*LENGTHS, 'optim_wrapper.', 'param_scheduler.', UNREADABLE)
@@ -60,6 +61,7 @@ class Resumption:
         self._check_seed()
         self._check_loop()
         self._check_position()
+        self._check_total_steps()
         self.former_rate = largest_rate(checkpoint['optimizer'])
         self.groups = [
             {key: copy.copy(group[key]) for key in group if key not in OF_THE_STATE}
@@ -78,7 +80,7 @@ class Resumption:
         changes += [
             f'{key}: {self.loader[key]} → {loader[key]}'
             for key in loader
-            if self.loader and self.loader[key] != loader[key]
+            if self.loader and self.loader.get(key, loader[key]) != loader[key]
         ]
         if not changes:
             return
@@ -208,6 +210,20 @@ class Resumption:
             )
         self.meta['iter'] = iteration
 
+    def _check_total_steps(self) -> None:
+        """Check that schedules with a length of their own, such as OneCycleLR, fit the run."""
+        for scheduler in self.runner.param_schedulers or []:
+            planned = getattr(scheduler, 'total_steps', None)
+            if planned is None or not self._plan_differs():
+                continue
+            length = self.runner.max_epochs if scheduler.by_epoch else self.runner.max_iters
+            if planned + scheduler.begin != length:
+                self._refuse(
+                    f'{type(scheduler).__name__} is planned for total_steps={planned}, but the run '
+                    f'has {length}: set its total_steps too',
+                    self._as_before(*PLAN),
+                )
+
     def _position(self, meta: dict) -> int | None:
         """The iteration of a checkpoint in this run; None if it has no meaning here."""
         if not self.by_epoch or not self._steps_differ():
@@ -224,7 +240,12 @@ class Resumption:
         if self.loader is None:
             return False
         before, now = (
-            (each['processes'] * each['batch_size'], each['images'], each['iterations_per_epoch'])
+            (
+                each['processes'] * each['batch_size'],
+                each['images'],
+                each['iterations_per_epoch'],
+                each.get('repeats', 1),
+            )
             for each in (self.loader, describe_loader(self.runner))
         )
         return before != now
@@ -322,6 +343,7 @@ def describe_loader(runner) -> dict[str, int]:
         batch_size=loader.batch_size or loader.batch_sampler.batch_size,
         images=len(loader.dataset),
         iterations_per_epoch=len(loader),
+        repeats=find_repeats(loader.dataset),
     )
 
 

@@ -13,6 +13,7 @@ from mmmask.apis import train as apis
 from mmmask.apis.classes import share_classes
 from mmmask.apis.rehearsal import RehearsalError
 from mmmask.apis.train import load_config, rehearse, train
+from mmmask.checkpoints import CheckpointError
 from mmmask.registry import DATASETS
 
 NUMBERS = itertools.count()
@@ -220,6 +221,37 @@ def test_a_run_is_bit_by_bit_the_one_without_a_rehearsal(name, tmp_path, monkeyp
     assert rehearsed.keys() == plain.keys()
     assert [n for n in plain if not torch.equal(rehearsed[n], plain[n])] == []
     assert torch.equal(state, plain_state)
+
+
+def test_repeats_that_the_sampler_does_not_read(tmp_path):
+    make_classes(tmp_path / 'data')
+    options = {
+        'train_dataloader.dataset.repeats': 2,
+        'train_dataloader.sampler.type': 'mmengine.DefaultSampler',
+    }
+    (problem,) = problems(tmp_path / 'data', tmp_path, **options)
+    assert problem == (
+        'train_dataloader: dataset.repeats=2 is not read by DefaultSampler. Set it to 1, or '
+        'sampler.type to mmmask.ResumableSampler.'
+    )
+
+
+def test_a_rehearsal_with_resume_compares_the_checkpoint(tmp_path):
+    make_classes(tmp_path / 'data')
+    config, work = tmp_path / 'classifier.py', tmp_path / 'work'
+    config.write_text(CLASSIFIER)
+    options = {f'{s}_dataloader.dataset.source': str(tmp_path / 'data') for s in ('train', 'val')}
+    options['default_hooks.checkpoint'] = dict(type='mmmask.DurableCheckpointHook', interval=1)
+
+    def load(**more):
+        more['experiment_name'] = str(next(NUMBERS))
+        return load_config(config, options=options | more, work_dir=str(work), resume='auto')
+
+    train(load())
+    rehearse(load(**{'train_cfg.max_epochs': 2}))
+    with pytest.raises(CheckpointError, match='its optimizer is SGD') as error:
+        rehearse(load(**{'optim_wrapper.optimizer.type': 'Adam'}))
+    assert f'--work-dir {work} ' in str(error.value)
 
 
 def test_an_epoch_without_a_batch(tmp_path):

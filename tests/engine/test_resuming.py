@@ -30,8 +30,8 @@ DIGITS = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
 class Numbers(Dataset):
     """The numbers 0 to ``size`` − 1."""
 
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, size, repeats=1):
+        self.size, self.repeats = size, repeats
 
     def __len__(self):
         return self.size
@@ -365,6 +365,23 @@ class TestWhatIsRefused:
         )
         assert commands[0].endswith(f'--work-dir {tmp_path} --resume')
         assert commands[1].endswith(f'--cfg-options load_from={path}')
+
+    def test_a_schedule_with_a_number_of_steps_of_its_own(self, tmp_path):
+        """OneCycleLR would end the run with an error at its last step."""
+        schedule = dict(type='OneCycleLR', eta_max=0.1, total_steps=8, by_epoch=False)
+        train(tmp_path, schedule=schedule)
+        text, commands = self.refusal(tmp_path, length=4, schedule=schedule)
+        assert 'OneCycleLR is planned for total_steps=8, but the run has 16: set its' in text
+        assert commands[0].endswith('--cfg-options train_cfg.max_epochs=2')
+        longer = dict(schedule, total_steps=16)
+        assert sorted(train(tmp_path, length=4, schedule=longer).steps) == list(range(8, 16))
+
+    def test_another_number_of_repeats_within_an_epoch(self, tmp_path):
+        train(tmp_path, **{'train_dataloader.dataset.repeats': 2})
+        self.at(tmp_path, 6)
+        text, commands = self.refusal(tmp_path, **{'train_dataloader.dataset.repeats': 4})
+        assert "'repeats': 2" in text and "'repeats': 4" in text
+        assert commands[0].endswith('--cfg-options train_dataloader.dataset.repeats=2')
 
     def test_a_schedule_that_follows_validations(self, tmp_path):
         schedule = dict(type='ReduceOnPlateauLR', monitor='loss')
