@@ -157,6 +157,10 @@ class DurableCheckpointHook(CheckpointHook):
         self._remove_old(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        lists = checkpoint.get('param_schedulers', [])  # by optimizer, if there are several
+        for states in lists.values() if isinstance(lists, dict) else [lists]:
+            for state in states:
+                state.pop('anneal_func', None)  # of OneCycleLR: code, which follows from the config
         if self._state and 'optimizer' in checkpoint:  # a run does not resume from the best weights
             checkpoint['resume'] = self._state
 
