@@ -12,7 +12,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class RehearsalHook(Hook):
         self._finish(runner, problems, rows, start)
 
     def before_test(self, runner: Runner) -> None:
-        if runner.iter:  # a test that follows its training
+        # A test that follows its training; runner.iter would build the loop of one.
+        if isinstance(runner._train_loop, BaseLoop):
             return
         start = time.perf_counter()
         with unchanged(runner.model):
