@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES
 
 from .classes import share_classes
+from .length import set_length
+from .own_data import name_data
 from .rehearsal import RehearsalEnd, RehearsalHook
 from .validate import read_config, validate_config
 
@@ -34,6 +37,11 @@ def load_config(
     allow_missing: bool = False,
     resume: str | None = None,
     launcher: str = 'none',
+    data: Sequence[str] | None = None,
+    val_data: Sequence[str] | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    test_only: bool = False,
 ) -> Config:
     """Read a config, apply the command line to it and fill in what depends on the machine.
 
@@ -47,6 +55,8 @@ def load_config(
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        data, val_data, test_only: the user's data, see :func:`mmmask.apis.own_data.name_data`.
+        epochs, iters: length of the run, see :func:`mmmask.apis.length.set_length`.
 
     Raises:
         mmmask.apis.validate.ConfigError: naming every error of the config.
@@ -60,6 +70,8 @@ def load_config(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
+    set_length(cfg, epochs, iters)
+    name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
     if pretrained:
         if not Path(pretrained).exists():
             raise FileNotFoundError(f'--pretrained {pretrained!r} does not exist.')
