@@ -47,7 +47,7 @@ def read_backbone(path: str | Path) -> dict:
                 f'{path}: no head is known for the backbone {name}, only for {", ".join(KINDS)}: '
                 'write a config of your own around it, see docs/detection_and_segmentation.md.'
             )
-        return dict(dict(img_size=224, patch_size=16), **described, type=name)
+        return dict(img_size=224) | described | dict(type=name)
     encoder = find_encoder(find_tensors(checkpoint, path), {}, path)
     tensors = {f'backbone.{name}': tensor for name, tensor in encoder.items()}
     if ViTFamily().matches(tensors):

@@ -72,6 +72,7 @@ def load_config(
         cfg.load_from = None if resume == 'auto' else resume
     set_length(cfg, epochs, iters)
     name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
+    cfg.merge_from_dict(options or {})  # an option wins over what follows from the data
     if pretrained:
         if not Path(pretrained).exists():
             raise FileNotFoundError(f'--pretrained {pretrained!r} does not exist.')

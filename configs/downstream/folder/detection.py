@@ -1,7 +1,7 @@
 _base_ = [
     '../../_base_/models/mask-rcnn_r50_fpn.py',
     '../../_base_/datasets/coco_instance.py',
-    '../../_base_/schedules/finetune_adamw.py',
+    '../../_base_/schedules/own_data.py',
     '../../_base_/runtime/detection.py',
 ]
 
@@ -49,11 +49,3 @@ val_dataloader = dict(num_workers=2)
 test_dataloader = val_dataloader
 val_evaluator = dict(classwise=True)
 test_evaluator = val_evaluator
-# Nothing is published for data of this size: absolute rates that are usual for AdamW.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4, fused=False),
-    paramwise_cfg=dict(layer_decay_rate=0.8),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = dict(warmup_epochs=1, eta_min=0.0)
-train_cfg = dict(max_epochs=24)

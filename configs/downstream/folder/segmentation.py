@@ -1,6 +1,6 @@
 _base_ = [
     '../../_base_/models/upernet_r50.py',
-    '../../_base_/schedules/finetune_adamw.py',
+    '../../_base_/schedules/own_data.py',
     '../../_base_/runtime/default.py',
 ]
 
@@ -57,13 +57,8 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()
 model = dict(data_preprocessor=dict(test_cfg=dict(size_divisor=32)))
-# Nothing is published for data of this size: absolute rates that are usual for AdamW.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4, fused=False),
-    paramwise_cfg=dict(layer_decay_rate=0.8),
-    clip_grad=dict(max_norm=1.0),
-)
-param_scheduler = dict(warmup_epochs=1, eta_min=0.0)
 train_cfg = dict(max_epochs=40)
 default_hooks = dict(checkpoint=dict(save_best='mIoU'))
