@@ -121,11 +121,11 @@ def _hierarchical(options: dict) -> tuple:
     """Stages that are not finer than ``FINEST``, with their widths and strides."""
     side = 256
     with on_meta(), torch.no_grad():
-        maps = MODELS.build(dict(options)).eval()(
-            torch.zeros(1, options.get('in_channels', 3), side, side)
-        )
-    used = [i for i, m in enumerate(maps) if side // m.shape[-1] >= FINEST]
-    widths, strides = ([f(maps[i]) for i in used] for f in (lambda m: m.shape[1], lambda m: side // m.shape[-1]))
+        network = MODELS.build(dict(options))
+        network.eval()  # mmpretrain's returns None
+        maps = network(torch.zeros(1, options.get('in_channels', 3), side, side))
+    found = [(i, m.shape[1], side // m.shape[-1]) for i, m in enumerate(maps)]
+    used, widths, strides = map(list, zip(*(one for one in found if one[2] >= FINEST), strict=True))
     return dict(options, out_indices=used), widths, strides
 
 

@@ -21,6 +21,7 @@ from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES
 
 from .classes import share_classes
+from .data_checks import check_data
 from .length import set_length
 from .own_data import name_data
 from .rehearsal import RehearsalEnd, RehearsalHook
@@ -180,6 +181,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     share_classes(cfg)
+    check_data(cfg)
     world_size = _launched_world_size(cfg.launcher)
     trains = cfg.get('optim_wrapper') is not None
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'

@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import ROOT, build_model
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from PIL import Image
 
 from mmmask.apis.own_data import name_data
-from mmmask.apis.own_network import read_backbone
+from mmmask.apis.own_network import build_around, read_backbone
 from mmmask.apis.train import load_config, train
 from mmmask.datasets import held_out
 
@@ -109,3 +110,41 @@ def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
     runner = train(cfg)
     assert runner.iter == 2
     assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100
+
+
+# The network around a checkpoint
+
+LARGE = {
+    'vit-base': dict(type='VisionTransformer', arch='base', img_size=224, patch_size=16),
+    'vit-p14': dict(type='VisionTransformer', arch='small', img_size=224, patch_size=14),
+    'swin-base': dict(type='SwinTransformer', arch='base', img_size=224),
+    'resnet-50': dict(type='ResNet', depth=50, img_size=224),
+}
+
+
+@pytest.mark.parametrize('name', [*DEMOS, *LARGE])
+@pytest.mark.parametrize('task', ['detection', 'segmentation'])
+def test_levels_have_the_strides_that_heads_are_told(name, task, checkpoints, on_meta):
+    backbone = LARGE[name] if name in LARGE else read_backbone(checkpoints[name])
+    cfg = Config.fromfile(DETECTION if task == 'detection' else SEGMENTATION)
+    build_around(cfg, backbone, task, longest=600)
+    size = backbone['img_size']
+    side = min(608, 4 * size)
+    assert cfg.val_dataloader.dataset.pipeline[1].scale == (side, side)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = on_meta(cfg.model)
+    model.eval()
+    with torch.device('meta'), torch.no_grad():
+        maps = model.backbone(torch.zeros(1, 3, side, side))
+        maps = model.neck(maps) if model.with_neck else maps
+        if task == 'detection':
+            strides = cfg.model.rpn_head.anchor_generator.strides
+            sizes = [m.shape[-1] for m in maps]
+            assert np.allclose(sizes, side / np.array(strides), rtol=0.02, atol=1)  # patches are padded
+            assert {m.shape[1] for m in maps} == {cfg.model.rpn_head.in_channels}
+            assert strides[0] in (3.5, 4) and len(strides) == 5
+            model.rpn_head(maps)
+        else:
+            assert cfg.model.data_preprocessor.size == (2 * size, 2 * size)
+            assert model.decode_head(maps).shape[1] == 150
+            assert model.auxiliary_head(maps).shape[1] == 150
