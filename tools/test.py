@@ -8,6 +8,7 @@ baseline of such a test.
 
 import argparse
 import os
+from pathlib import Path
 
 from mmmask.command_line import ConfigOptions, Parser, add_data_options, user_errors, user_path
 
@@ -87,10 +88,13 @@ def run(arguments: argparse.Namespace) -> None:
     from mmmask.apis import ConfigError
     from mmmask.apis.train import build_runner, load_config
 
+    work_dir = arguments.work_dir
+    if arguments.data and not work_dir:  # keep the config that the training wrote
+        work_dir = os.path.join('work_dirs', Path(arguments.config).stem, 'test')
     cfg = load_config(
         arguments.config,
         options={**(arguments.cfg_options or {}), 'load_from': arguments.checkpoint},
-        work_dir=arguments.work_dir,
+        work_dir=work_dir,
         pretrained=arguments.pretrained,
         allow_missing=arguments.allow_missing,
         launcher=arguments.launcher,

@@ -183,17 +183,18 @@ def _detection(cfg: Config, data, val_data, output: OutputFolder, test_only: boo
     if not masks and cfg.get('own_data'):
         _without_masks(cfg)
     images = dict(train=data[0], val=(val_data or data)[0])
+    written = dict(train='train.json', val='test.json' if test_only else 'val.json')
     for part, (one, chosen, _) in parts.items():
         prepared = complete(one, chosen)
         if part == 'train' and not prepared['annotations']:
             raise ValueError(f'{data[1]}: no annotation is left to train on: add images.')
-        with output.file(f'{part}.json') as path:
+        with output.file(written[part]) as path:
             path.write_text(json.dumps(dict(prepared, info=dict(description=MARK))))
     for split in SPLITS:
         part = 'train' if split == 'train' else 'val'
         if (split == 'train' and test_only) or cfg.get(f'{split}_dataloader') is None:
             continue
-        file, prefix = str(output.folder / f'{part}.json'), images[part]
+        file, prefix = str(output.folder / written[part]), images[part]
         cfg[f'{split}_dataloader'].dataset.update(
             data_root='', ann_file=file, data_prefix=dict(img=os.path.join(prefix, '')),
             metainfo=dict(classes=classes),
@@ -340,6 +341,9 @@ def _images(cfg: Config, data, val_data, output: OutputFolder, test_only: bool) 
     if val_data:
         parts = dict(train=dict(source=source), val=dict(source=val_data[0]))
     classes = _classes_of(parts['train'])
+    if test_only and 'bank' not in (cfg.get('test_cfg') or {}):  # a trained model on other images
+        parts['val'].pop('part', None)
+        classes = classes and (classes_of(cfg.test_dataloader.dataset) or classes)
     if classes is None and needs_labels:
         raise ValueError(
             f'--data {source} has no classes: put the images of each class into a folder of its '

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from mmmask.apis.draw import DrawPredictionsHook
 from mmmask.apis.own_data import name_data
 from mmmask.apis.own_network import build_around, read_backbone
 from mmmask.apis.train import load_config, train
@@ -95,6 +96,21 @@ def test_a_detector_of_own_classes_trains(kind, data, checkpoints, tmp_path, cap
     assert ('val/coco/segm_mAP' in scores) == (kind == 'masks')
     assert {'val/coco/Cat_precision', 'val/coco/dog_precision'} <= scores.keys()
     assert runner.val_loop.dataloader.dataset.metainfo['classes'] == ['dog', 'Cat']
+    check_drawings(runner, tmp_path / 'worst')
+
+
+def check_drawings(runner, folder):
+    """Both held-out images are drawn, by falling badness."""
+    hook = DrawPredictionsHook(folder)
+    runner.register_hook(hook)
+    runner.test()
+    assert sorted(path.name for path in folder.iterdir()) == ['001.png', '002.png']
+    qualities = [-quality for quality, _, _ in sorted(hook._worst, reverse=True)]
+    assert qualities == sorted(qualities) and all(0 <= quality <= 1 for quality in qualities)
+    with Image.open(folder / '001.png') as image:
+        assert image.size == (2 * 256 + 4, 192 + 32)  # 64 x 48 px, four times as large
+    with pytest.raises(FileExistsError, match='is not a new or empty folder'):
+        DrawPredictionsHook(folder)
 
 
 def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
@@ -110,6 +126,7 @@ def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
     runner = train(cfg)
     assert runner.iter == 2
     assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100
+    check_drawings(runner, tmp_path / 'worst')
 
 
 # The network around a checkpoint
