@@ -15,6 +15,7 @@ from mmmask.apis.own_data import name_data
 from mmmask.apis.own_network import build_around, read_backbone
 from mmmask.apis.train import load_config, train
 from mmmask.datasets import held_out
+from mmmask.registry import DATASETS
 
 FOLDER = ROOT / 'configs/downstream/folder'
 DETECTION, SEGMENTATION = FOLDER / 'detection.py', FOLDER / 'segmentation.py'
@@ -165,3 +166,141 @@ def test_levels_have_the_strides_that_heads_are_told(name, task, checkpoints, on
             assert cfg.model.data_preprocessor.size == (2 * size, 2 * size)
             assert model.decode_head(maps).shape[1] == 150
             assert model.auxiliary_head(maps).shape[1] == 150
+
+
+# Files and classes
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Twenty images in two class folders."""
+    for name in ('ant', 'bee'):
+        (tmp_path / 'all' / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new('RGB', (8, 8)).save(tmp_path / f'all/{name}/{number}.png')
+    return tmp_path / 'all'
+
+
+def named(config, *data, **options):
+    cfg = Config.fromfile(ROOT / 'configs' / config)
+    name_data(cfg, list(map(str, data)), **options)
+    return cfg
+
+
+def lengths(*datasets):
+    return [len(DATASETS.build(dict(dataset, pipeline=[]))) for dataset in datasets]
+
+
+def test_pre_training_and_its_hooks_get_the_folder(photographs):
+    for config in ('demo/mae_vit-tiny_digits.py', DEMOS['resnet']):
+        cfg = named(config, photographs)
+        knn = next(hook for hook in cfg.custom_hooks if 'bank' in hook)
+        assert lengths(cfg.train_dataloader.dataset, knn.bank, knn.query) == [16, 16, 4]
+        assert knn.k == 16 and knn.query.metainfo.classes == ['ant', 'bee']
+        assert 'indices' not in cfg.train_dataloader.dataset
+        assert str(photographs) not in ('data/tiny-imagenet.zip', cfg.get('source'))
+    (flat,) = [photographs / 'ant']
+    cfg = named('demo/mae_vit-tiny_digits.py', flat)
+    assert lengths(cfg.train_dataloader.dataset) == [10]
+    assert [hook['type'] for hook in cfg.custom_hooks] == [
+        'mmmask.NonFiniteLossHook', 'mmmask.ReconstructionHook'
+    ]  # fmt: skip
+    assert lengths(cfg.custom_hooks[1].dataset) == [10]
+
+
+def test_classifiers_get_folder_and_number_of_classes(photographs, tmp_path):
+    cfg = named('downstream/folder/vit-base-p16_finetune.py', photographs)
+    assert lengths(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset) == [16, 4]
+    assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == 2
+    assert cfg.val_evaluator.topk == (1,)
+    (tmp_path / 'set').mkdir()
+    for part in ('train', 'val'):
+        (tmp_path / 'set' / part).symlink_to(photographs)
+    cfg = named('downstream/folder/vit-base-p16_knn.py', tmp_path / 'set')
+    assert (cfg.test_cfg.bank.prefix, cfg.test_dataloader.dataset.prefix) == ('train', 'val')
+    cfg = named(
+        'downstream/folder/vit-base-p16_finetune.py', photographs, val_data=[str(photographs)]
+    )
+    assert lengths(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset) == [20, 20]
+    with pytest.raises(ValueError, match='has no classes: put the images of each class'):
+        named('downstream/folder/vit-base-p16_finetune.py', photographs / 'ant')
+
+
+def test_files_of_the_detector(data, tmp_path):
+    """Held-out images are those of the rule, ids are numbers, and a second run may replace it."""
+    for _ in range(2):
+        cfg = named('downstream/folder/detection.py', *paths(data, 'images', 'boxes.json'),
+                    folder=tmp_path)  # fmt: skip
+    train, val = (json.loads((tmp_path / f'{part}.json').read_text()) for part in ('train', 'val'))
+    names = {f'{number}.JPG' for number in range(10)}
+    assert {image['file_name'] for image in val['images']} == held_out(names)
+    assert {image['file_name'] for image in train['images']} == names - held_out(names)
+    assert [one['name'] for one in val['categories']] == ['dog', 'Cat']
+    assert all(one['area'] == 400 and one['iscrowd'] == 0 for one in train['annotations'])
+    assert cfg.model.roi_head.bbox_head.num_classes == 2
+    assert 'own_data' not in cfg and 'mask_head' not in cfg.model.roi_head
+    assert cfg.val_evaluator.classwise and cfg.val_evaluator.metric == ['bbox']
+    (tmp_path / 'val.json').write_text('{}')
+    with pytest.raises(FileExistsError, match=r'val\.json exists and was not written by mmmask'):
+        named('downstream/folder/detection.py', *paths(data, 'images', 'boxes.json'),
+              folder=tmp_path)  # fmt: skip
+
+
+def changed(data, change):
+    content = json.loads((data / 'masks.json').read_text())
+    change(content)
+    (data / 'changed.json').write_text(json.dumps(content))
+    return paths(data, 'images', 'changed.json')
+
+
+@pytest.mark.parametrize(
+    ('change', 'sentence'),
+    [
+        (lambda c: c['annotations'][3].pop('segmentation'),
+         "1 of 10 annotations have a box but no mask in 'segmentation', such as annotation 3"),
+        (lambda c: c['images'][2].update(file_name='x.jpg'),
+         "1 of 10 images are not in .*, such as 'x.jpg'"),
+        (lambda c: c['images'][2].update(file_name='1.JPG'), "1 files belong to two images"),
+        (lambda c: c['annotations'][0].update(bbox=[1, 2, 3]), r"'bbox' is \[1, 2, 3\]: write"),
+        (lambda c: c['categories'][0].pop('name'), "category 8: 'name' is None"),
+        (lambda c: c['annotations'][0].update(category_id=99), "no category has"),
+    ],
+)  # fmt: skip
+def test_annotations_that_cannot_be_used(change, sentence, data, tmp_path):
+    files = changed(data, change)
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        named('downstream/folder/detection.py', *files, folder=tmp_path)
+
+
+def test_other_classes_to_validate_with(data, tmp_path):
+    val = changed(data, lambda c: c['categories'][1].update(name='cat'))
+    with pytest.raises(ValueError, match="'cat' and 'Cat' differ in case: write them alike"):
+        named('downstream/folder/detection.py', *paths(data, 'images', 'masks.json'),
+              val_data=val, folder=tmp_path)  # fmt: skip
+
+
+def test_a_table_names_the_classes_of_label_maps(data, tmp_path):
+    (tmp_path / 'table.txt').write_text('0 ground\n1 animal\n2 animal\n255 ignore\n')
+    cfg = named('downstream/folder/segmentation.py', *paths(data, 'images', 'labels'),
+                tmp_path / 'table.txt')  # fmt: skip
+    assert cfg.model.decode_head.num_classes == 2
+    assert cfg.train_dataloader.dataset.metainfo.classes == ['ground', 'animal']
+    assert lengths(cfg.train_dataloader.dataset, cfg.val_dataloader.dataset) == [8, 2]
+    (tmp_path / 'table.txt').write_text('0 ground\n1 animal\n255 ignore\n')
+    with pytest.raises(ValueError, match='contains the value 2, which no class has'):
+        named('downstream/folder/segmentation.py', *paths(data, 'images', 'labels'),
+              tmp_path / 'table.txt')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('config', 'data', 'sentence'),
+    [
+        ('downstream/folder/detection.py', [], 'this config is for your own data: add --data IMAGES'),
+        ('downstream/folder/detection.py', ['.'], 'names 1 paths: --data IMAGES ANNOTATIONS'),
+        ('downstream/folder/segmentation.py', ['.', 'nowhere'], '--data: nowhere does not exist'),
+        ('downstream/retrieval/vit-base-p16_copydays-320px.py', ['.'], '--data cannot replace'),
+    ],
+)
+def test_other_forms_are_refused(config, data, sentence):
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        named(config, *data)
