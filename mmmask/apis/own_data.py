@@ -84,7 +84,7 @@ def name_data(
     own = cfg.get('own_data')
     if not data:
         if own or val_data:
-            form = FORMS[own['task'] if own else 'images']
+            form = FORMS.get(own and own['task'], FORMS['images'])
             raise ValueError(f'{"this config is for your own data" if own else "--val-data"}: add {form}.')
         return
     task = task_of(cfg)
@@ -100,7 +100,7 @@ def name_data(
         backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
         if not pretrained:
             print_log('no --pretrained: a ResNet-50 with random weights', logger='current')
-        build_around(cfg, backbone, task, longest)
+        build_around(cfg, backbone, own['task'], longest)
         cfg.pop('own_data')
 
 

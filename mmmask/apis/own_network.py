@@ -18,6 +18,7 @@ from mmmask.registry import MODELS
 
 from .config_trial import on_meta
 
+SPLITS = ('train', 'val', 'test')
 FINEST = 4  # px of the finest map that a head uses
 DETECTED, SEGMENTED = 4, 2  # longest side of an image and crop, in sides of a pre-training image
 NARROW = 384  # widths below are those of small networks, and their heads are small as well
@@ -67,13 +68,14 @@ def build_around(cfg: Config, backbone: Mapping, task: str, longest: int) -> Non
     Args:
         cfg: config whose ``own_data`` may hold ``narrow``, changes for small networks.
         backbone: of :func:`read_backbone`.
-        task: ``'detection'`` or ``'segmentation'``.
-        longest: the longest side of the images, in pixels.
+        task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
+        longest: the longest side of the images, in pixels; classifiers do without.
     """
     size = backbone.get('img_size', 224)
     size = max(size) if isinstance(size, list | tuple) else size
-    limit = DETECTED * size
-    side = math.ceil(min(longest, limit) / 32) * 32
+    side = size
+    if task != 'classification':
+        side = math.ceil(min(longest, DETECTED * size) / 32) * 32
     crop = SEGMENTED * size if task == 'segmentation' else side
     kind = KINDS[backbone['type']]
     kept = {key: backbone[key] for key in KEPT[kind] if key in backbone}
@@ -81,13 +83,16 @@ def build_around(cfg: Config, backbone: Mapping, task: str, longest: int) -> Non
     narrow = (cfg.own_data.get('narrow') or {}) if max(widths) < NARROW else {}
     cfg.merge_from_dict(narrow)
     cfg.model.backbone = new
+    if task == 'classification':
+        _fit_classifier(cfg, widths, side)
+        return
     {'detection': _fit_detector, 'segmentation': _fit_segmentor}[task](cfg.model, widths, strides)
     set_sizes(cfg, side, crop)
 
 
 def set_sizes(cfg: Config, side: int, crop: int) -> None:
     """Resize all images to fit into a square, and crop others out of it, both in pixels."""
-    for split in ('train', 'val', 'test'):
+    for split in SPLITS:
         for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
             if 'scale' in transform:
                 transform.scale = (side, side)
@@ -108,6 +113,10 @@ def _vit(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tupl
         arch['global_attn_indexes'] = last
         kept.pop('with_cls_token', None)
         options = dict(type='mmmask.WindowVisionTransformer', window_size=size // patch)
+    elif task == 'classification':
+        options = dict(
+            type='mmpretrain.VisionTransformer', out_type='avg_featmap', final_norm=False
+        )
     else:
         while len(last) < 4:
             last = [last[0], *last]
@@ -159,6 +168,20 @@ def _scales(patch: int) -> list[float]:
     """Of the four levels of a pyramid, relative to a map of patches."""
     finest = 2 ** round(math.log2(patch / FINEST))
     return [finest / 2**level for level in range(4)]
+
+
+def _fit_classifier(cfg: Config, widths: list[int], side: int) -> None:
+    cfg.model.head.in_channels = widths[-1]
+    if cfg.model.backbone.type != 'mmpretrain.VisionTransformer':
+        cfg.model.backbone.out_indices = cfg.model.backbone.out_indices[-1:]
+        cfg.model.neck = dict(type='mmpretrain.GlobalAveragePooling')
+    for split in SPLITS:
+        for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
+            if 'scale' in transform:  # a crop, or before one by the usual margin
+                is_crop = 'Crop' in transform.type
+                transform.scale = side if is_crop else round(side * 256 / 224)
+            if 'crop_size' in transform:
+                transform.crop_size = side
 
 
 def _fit_detector(model: Config, widths: list[int], strides: list[int]) -> None:

@@ -168,6 +168,22 @@ def test_levels_have_the_strides_that_heads_are_told(name, task, checkpoints, on
             assert model.auxiliary_head(maps).shape[1] == 150
 
 
+@pytest.mark.parametrize('name', [*DEMOS, 'swin-base', 'vit-base'])
+def test_classifiers_take_image_size_and_width_from_the_checkpoint(name, checkpoints, on_meta):
+    backbone = LARGE[name] if name in LARGE else read_backbone(checkpoints[name])
+    cfg = Config.fromfile(FOLDER / 'classification.py')
+    build_around(cfg, backbone, 'classification', None)
+    size = backbone['img_size']
+    assert cfg.train_dataloader.dataset.pipeline[0].scale == size
+    assert [cfg.val_dataloader.dataset.pipeline[0].scale, cfg.val_dataloader.dataset.pipeline[
+        1].crop_size] == [round(size * 8 / 7), size]  # fmt: skip
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        model = on_meta(cfg.model)
+    model.eval()
+    with torch.device('meta'), torch.no_grad():
+        assert model(torch.zeros(2, 3, size, size), mode='tensor').shape == (2, 1000)
+
+
 # Files and classes
 
 
