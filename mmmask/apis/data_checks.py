@@ -73,7 +73,9 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
         text = str(error) if isinstance(error, ValueError) else f'{file} is no COCO JSON: {error!r}'
         yield text
         return
-    asks = any(isinstance(t, dict) and t.get('with_mask') for t in node.config.get('pipeline') or [])
+    asks = any(
+        isinstance(t, dict) and t.get('with_mask') for t in node.config.get('pipeline') or []
+    )
     bare = sum(not one.get('segmentation') for one in content['annotations']) if asks else 0
     if bare:
         yield (
@@ -100,8 +102,8 @@ def _maps(node: Node, cfg: Config) -> Iterator[str]:
             shown = ', '.join(f'{count} in {ending!r}' for ending, count in endings) or 'none'
             better = f': set {kind}_suffix={endings[0][0]!r}' if endings else ''
             yield (
-                f'{node.path}.{kind}_suffix={suffix!r} fits no file in {folder}, whose files end as '
-                f'follows: {shown}{better}.'
+                f'{node.path}.{kind}_suffix={suffix!r} fits no file in {folder}, whose files '
+                f'end as follows: {shown}{better}.'
             )
     if not node.config.get('ann_file') and len(files) == 2 and all(files.values()):
         ends = node.argument('img_suffix'), node.argument('seg_map_suffix')
@@ -133,7 +135,7 @@ def _values(node: Node, paths: list[Path]) -> Iterator[str]:
     classes = _classes(node)
     if values == {0, 255} and classes and len(classes) > 1:
         yield (
-            f'{node.path}.data_prefix.seg_map_path: the label maps contain 0 and 255 alone, and 255 '
-            f'is ignored, so only {classes[0]!r} would be trained: write 1 for {classes[1]!r}, or '
-            'use configs/downstream/folder/segmentation.py with a table.'
+            f'{node.path}.data_prefix.seg_map_path: the label maps contain 0 and 255 alone, and '
+            f'255 is ignored, so only {classes[0]!r} would be trained: write 1 for {classes[1]!r}, '
+            'or use configs/downstream/folder/segmentation.py with a table.'
         )

@@ -21,6 +21,7 @@ from mmmask.outputs import OutputFolder
 LEAST_SCORE = 0.3  # of a detection that is drawn and counted
 SIDES = 256, 768  # least and largest longest side of a drawn image
 CAPTION = 16  # px of height
+CROWD = 30  # boxes above which their names would hide the image
 
 
 class Drawing(NamedTuple):
@@ -63,7 +64,9 @@ class DrawPredictionsHook(Hook):
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         self.classes = classes and list(map(str, classes))
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
         for image, sample in zip(data_batch['inputs'], outputs or (), strict=True):
             quality, drawing = judge(image, sample)
             self._seen += 1
@@ -98,7 +101,8 @@ def judge(image: torch.Tensor, sample) -> tuple[float, Drawing]:
     if 'pred_sem_seg' in sample:
         picture = _read(name)
         truth, found = (
-            getattr(sample, key).data.squeeze(0).cpu().numpy() for key in ('gt_sem_seg', 'pred_sem_seg')
+            getattr(sample, key).data.squeeze(0).cpu().numpy()
+            for key in ('gt_sem_seg', 'pred_sem_seg')
         )
         if truth.shape != found.shape:  # the pipeline resized the ground truth
             truth = _resized(truth, found.shape[::-1])
@@ -109,7 +113,9 @@ def judge(image: torch.Tensor, sample) -> tuple[float, Drawing]:
         best = int(scores.argmax())
         drawing = Drawing(name, picture, (truth, None), (best, float(scores[best])))
         return float(scores[truth]), drawing
-    raise ValueError('--draw draws classes, boxes and label maps, which the model does not predict.')
+    raise ValueError(
+        '--draw draws classes, boxes and label maps, which the model does not predict.'
+    )
 
 
 def _read(path: str) -> np.ndarray:
@@ -145,7 +151,9 @@ def mean_iou(truth: np.ndarray, found: np.ndarray) -> float:
     valid = truth != IGNORED
     truth, found = truth[valid], found[valid]
     classes = np.union1d(truth, found)
-    unions = [((truth == k) & (found == k)).sum() / ((truth == k) | (found == k)).sum() for k in classes]
+    unions = [
+        ((truth == k) & (found == k)).sum() / ((truth == k) | (found == k)).sum() for k in classes
+    ]
     return float(np.mean(unions)) if unions else 1.0
 
 
@@ -196,8 +204,9 @@ def _draw_half(image: np.ndarray, content, classes: Sequence[str] | None) -> Ima
                 _tint(picture, _resized(masks[i].astype(np.uint8), size) > 0, label)
             pen, corners = ImageDraw.Draw(picture), [value * scale for value in box]
             pen.rectangle(corners, outline=colour_of(label), width=2)
-            text = _with_score(name(label), scores and scores[i])
-            _write(pen, (corners[0] + 2, corners[1] + 1), text, label)
+            if len(boxes) <= CROWD:
+                text = _with_score(name(label), scores and scores[i])
+                _write(pen, (corners[0] + 2, corners[1] + 1), text, label)
     return picture
 
 
@@ -207,7 +216,9 @@ def _with_score(text: str, score: float | None) -> str:
 
 def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map of numbers in another size (W, H), without mixing numbers."""
-    return np.asarray(Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST))
+    return np.asarray(
+        Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
+    )
 
 
 def _tint(picture: Image.Image, mask: np.ndarray, label: int) -> None:

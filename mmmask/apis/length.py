@@ -14,7 +14,9 @@ def set_length(cfg: Config, epochs: int | None = None, iters: int | None = None)
         ValueError: if the config counts in the other unit, both are given, or the length is not
             positive.
     """
-    given = {key: value for key, value in (('epochs', epochs), ('iters', iters)) if value is not None}
+    given = {
+        key: value for key, value in (('epochs', epochs), ('iters', iters)) if value is not None
+    }
     if not given:
         return
     (unit, length), *others = given.items()

@@ -85,7 +85,9 @@ def name_data(
     if not data:
         if own or val_data:
             form = FORMS.get(own and own['task'], FORMS['images'])
-            raise ValueError(f'{"this config is for your own data" if own else "--val-data"}: add {form}.')
+            raise ValueError(
+                f'{"this config is for your own data" if own else "--val-data"}: add {form}.'
+            )
         return
     task = task_of(cfg)
     for paths in filter(None, (data, val_data)):
@@ -93,7 +95,9 @@ def name_data(
             raise ValueError(f'--data {" ".join(paths)} names {len(paths)} paths: {FORMS[task]}.')
         for path in paths:
             if not os.path.exists(os.path.expanduser(path)):
-                raise FileNotFoundError(f'--data: {path} does not exist. The form is {FORMS[task]}.')
+                raise FileNotFoundError(
+                    f'--data: {path} does not exist. The form is {FORMS[task]}.'
+                )
     fill = dict(detection=_detection, segmentation=_segmentation, images=_images)[task]
     longest = fill(cfg, data, val_data, OutputFolder(folder), test_only)
     if own:
@@ -170,16 +174,18 @@ def _detection(cfg: Config, data, val_data, output: OutputFolder, test_only: boo
     content, names, masks = parts['train']
     classes = [one['name'] for one in content['categories']]
     if test_only:
-        parts, classes = dict(val=parts['train']), list(classes_of(cfg.test_dataloader.dataset) or classes)
+        parts, classes = (
+            dict(val=parts['train']),
+            list(classes_of(cfg.test_dataloader.dataset) or classes),
+        )
     held = set()
     if not val_data and not test_only:
         held = held_out(names.values())
         for part in ('val', 'train'):
             chosen = {k: name for k, name in names.items() if (name in held) == (part == 'val')}
             parts[part] = content, chosen, masks
-    for part, (one, _, has_masks) in parts.items():
+    for part, (one, _, _) in parts.items():
         refuse_other_classes(_json_of(data, val_data, part), one, classes)
-        _refuse_missing_masks(cfg, _json_of(data, val_data, part), has_masks)
     if not masks and cfg.get('own_data'):
         _without_masks(cfg)
     images = dict(train=data[0], val=(val_data or data)[0])
@@ -228,7 +234,9 @@ def _read_objects(images: str, annotations: str) -> tuple[dict, dict, bool]:
         )
     twice = [name for name, count in Counter(names.values()).items() if count > 1]
     if twice:
-        raise ValueError(f'{annotations}: {len(twice)} files belong to two images, such as {twice[0]!r}.')
+        raise ValueError(
+            f'{annotations}: {len(twice)} files belong to two images, such as {twice[0]!r}.'
+        )
     return content, names, masks
 
 
@@ -250,17 +258,9 @@ def refuse_other_classes(path: str, content: dict, classes: Sequence[str]) -> No
     else:
         remedy = f'metainfo.classes must name them: {names[:10]}'
     raise ValueError(
-        f'{path} has {len(unknown)} categories that are not among the {len(classes)} classes of the '
-        f'run, such as {unknown[0]!r}, and their objects would be dropped: {remedy}.'
+        f'{path} has {len(unknown)} categories that are not among the {len(classes)} classes of '
+        f'the run, such as {unknown[0]!r}, and their objects would be dropped: {remedy}.'
     )
-
-
-def _refuse_missing_masks(cfg: Config, path: str, has_masks: bool) -> None:
-    if not has_masks and not cfg.get('own_data') and cfg.model.roi_head.get('mask_head'):
-        raise ValueError(
-            f"{path} has boxes without masks, and {cfg.model.type} needs 'segmentation': use "
-            'configs/downstream/folder/detection.py, or a detector without model.roi_head.mask_head.'
-        )
 
 
 def _without_masks(cfg: Config) -> None:

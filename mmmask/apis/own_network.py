@@ -27,7 +27,9 @@ KEPT = dict(
     swin=('arch', 'patch_size', 'in_channels', 'window_size', 'stage_cfgs'),
     resnet=('depth', 'in_channels', 'base_channels', 'stem_channels'),
 )
-KINDS = dict(VisionTransformer='vit', SwinTransformer='swin', ResNet='resnet', ResNet_CIFAR='resnet')
+KINDS = dict(
+    VisionTransformer='vit', SwinTransformer='swin', ResNet='resnet', ResNet_CIFAR='resnet'
+)
 
 
 def read_backbone(path: str | Path) -> dict:
@@ -121,7 +123,10 @@ def _vit(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tupl
         while len(last) < 4:
             last = [last[0], *last]
         options = dict(
-            type='mmpretrain.VisionTransformer', out_type='featmap', out_indices=last, final_norm=False
+            type='mmpretrain.VisionTransformer',
+            out_type='featmap',
+            out_indices=last,
+            final_norm=False,
         )
     return dict(options, arch=arch, img_size=side, **kept), [width], [patch]
 

@@ -43,8 +43,8 @@ def read_objects(path: str | os.PathLike) -> tuple[dict, bool]:
     if 0 < len(masked) < len(annotations):
         bare = next(one for one in annotations if not one.get('segmentation'))
         raise ValueError(
-            f"{path}: {len(annotations) - len(masked)} of {len(annotations)} annotations have a box "
-            f"but no mask in 'segmentation', such as annotation {bare.get('id')!r}: draw these "
+            f'{path}: {len(annotations) - len(masked)} of {len(annotations)} annotations have a '
+            f"box but no mask in 'segmentation', such as annotation {bare.get('id')!r}: draw these "
             "masks, or remove 'segmentation' everywhere to detect boxes alone."
         )
     _refuse(path, _problems(content, bool(masked)), _box_problems(content))
@@ -211,8 +211,11 @@ def _mask_problem(segmentation, size: list[int]) -> str | None:
 
 
 def _is_polygon(points) -> bool:
-    return isinstance(points, list) and len(points) >= 6 and len(points) % 2 == 0 and (
-        _are_finite(points)
+    return (
+        isinstance(points, list)
+        and len(points) >= 6
+        and len(points) % 2 == 0
+        and (_are_finite(points))
     )
 
 

@@ -70,8 +70,8 @@ def pair_label_maps(
     lacking = sorted(found.keys() - maps.keys())
     if lacking:
         raise FileNotFoundError(
-            f'{len(lacking)} of {len(found)} images in {images} have no label map in {labels}, such '
-            f'as {found[lacking[0]]}: a map has the name of its image with another ending '
+            f'{len(lacking)} of {len(found)} images in {images} have no label map in {labels}, '
+            f'such as {found[lacking[0]]}: a map has the name of its image with another ending '
             f'({", ".join(MAPS)}). Add the maps or remove the images.'
         )
     return {name: (found[name], maps[name]) for name in sorted(found)}
@@ -242,9 +242,9 @@ def find_values(paths: Iterable[str]) -> tuple[list[str], list[list[int]]]:
         )
     if values - {IGNORED} != set(range(count)):
         raise ValueError(
-            f'the label maps contain {describe_codes(np.array(sorted(values)), False)}, and without '
-            f'a table the numbers must be 0, 1, 2, ... without a gap: name the classes in {TABLE}; '
-            'the name "ignore" stands for void.'
+            f'the label maps contain {describe_codes(np.array(sorted(values)), False)}, and '
+            'without a table the numbers must be 0, 1, 2, ... without a gap: name the classes in '
+            f'{TABLE}; the name "ignore" stands for void.'
         )
     table = [[value, value] for value in sorted(values | {IGNORED})]
     return [str(value) for value in range(count)], table

@@ -16,7 +16,7 @@ from mmmask.outputs import MARK, OutputFolder
 
 
 class Object(NamedTuple):
-    """One object: class name, (x, y, width, height) in pixels, polygon, and whether to ignore it."""
+    """One object; the box is (x, y, width, height) in pixels, as are the points of the polygon."""
 
     name: str
     box: list[float]
@@ -69,7 +69,9 @@ def write_coco(
         raise ValueError('YOLO numbers its classes: name them with --classes FILE.')
     files = {Path(name).with_suffix('').as_posix(): annotations / name for name in xml or txt}
     pictures = [n for n in sorted(list_files(str(images))[0]) if n.lower().endswith(EXTENSIONS)]
-    stems = {Path(name).with_suffix('').as_posix(): name for name in pictures if not is_hidden(name)}
+    stems = {
+        Path(name).with_suffix('').as_posix(): name for name in pictures if not is_hidden(name)
+    }
     problems = [
         f'{files[stem]}: there is no image {images / stem}.*: add it or remove the file.'
         for stem in sorted(files.keys() - stems.keys())
@@ -149,18 +151,20 @@ def _read_voc(path: Path, size: tuple[int, int]) -> Iterator[Object | str]:
         return
     declared = tuple(root.findtext(f'size/{key}', '0') for key in ('width', 'height'))
     if declared not in (('0', '0'), tuple(map(str, size))):
-        yield f'{path}: size {" x ".join(declared)}, but the image has {size[0]} x {size[1]} pixels.'
+        shown = ' x '.join(declared)
+        yield f'{path}: size {shown}, but the image has {size[0]} x {size[1]} pixels.'
         return
     for number, element in enumerate(root.iter('object'), 1):
         name = (element.findtext('name') or '').strip()
         try:
             left, top, right, bottom = (
-                float(element.findtext(f'bndbox/{key}', '')) for key in ('xmin', 'ymin', 'xmax', 'ymax')
+                float(element.findtext(f'bndbox/{key}', ''))
+                for key in ('xmin', 'ymin', 'xmax', 'ymax')
             )
         except ValueError:
             left, right = 1.0, 0.0
         if not name or not (left <= right and top <= bottom):
-            yield f'{path}: object {number} needs a name and bndbox with xmin <= xmax, ymin <= ymax.'
+            yield f'{path}: object {number} needs name and bndbox with xmin <= xmax, ymin <= ymax.'
             continue
         box = cut([left - 1, top - 1, right, bottom], size)
         yield Object(name, box, ignored=element.findtext('difficult', '0').strip() == '1')

@@ -44,7 +44,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Ten images of 48 x 64 px: a bright square ('Cat') or a dark one ('dog'), as boxes and maps."""
+    """Ten images of 48 x 64 px: a bright square ('Cat') or a dark one ('dog')."""
     root = tmp_path_factory.mktemp('own')
     random = np.random.default_rng(0)
     for name in ('images', 'labels'):
@@ -60,7 +60,9 @@ def data(tmp_path_factory):
         name = f'{number}.JPG'
         Image.fromarray(image).save(root / 'images' / name, 'JPEG')
         Image.fromarray(label).save(root / 'labels' / f'{number}.png')
-        images.append(dict(id=f'i{number}', file_name=f'somewhere/else/{name}', height=48, width=64))
+        images.append(
+            dict(id=f'i{number}', file_name=f'somewhere/else/{name}', height=48, width=64)
+        )
         polygon = [x, y, x + 20, y, x + 20, y + 20, x, y + 20]
         annotations.append(
             dict(id=number, image_id=f'i{number}', category_id=7 + kind, bbox=[x, y, 20, 20],
@@ -158,7 +160,9 @@ def test_levels_have_the_strides_that_heads_are_told(name, task, checkpoints, on
         if task == 'detection':
             strides = cfg.model.rpn_head.anchor_generator.strides
             sizes = [m.shape[-1] for m in maps]
-            assert np.allclose(sizes, side / np.array(strides), rtol=0.02, atol=1)  # patches are padded
+            assert np.allclose(
+                sizes, side / np.array(strides), rtol=0.02, atol=1
+            )  # patches are padded
             assert {m.shape[1] for m in maps} == {cfg.model.rpn_head.in_channels}
             assert strides[0] in (3.5, 4) and len(strides) == 5
             model.rpn_head(maps)
@@ -311,7 +315,11 @@ def test_a_table_names_the_classes_of_label_maps(data, tmp_path):
 @pytest.mark.parametrize(
     ('config', 'data', 'sentence'),
     [
-        ('downstream/folder/detection.py', [], 'this config is for your own data: add --data IMAGES'),
+        (
+            'downstream/folder/detection.py',
+            [],
+            'this config is for your own data: add --data IMAGES',
+        ),
         ('downstream/folder/detection.py', ['.'], 'names 1 paths: --data IMAGES ANNOTATIONS'),
         ('downstream/folder/segmentation.py', ['.', 'nowhere'], '--data: nowhere does not exist'),
         ('downstream/retrieval/vit-base-p16_copydays-320px.py', ['.'], '--data cannot replace'),

@@ -63,7 +63,7 @@ def test_yolo(folder):
         ('0 0.5 0.5 0.2', '.txt', r'a\.txt:1: .* is neither "CLASS X Y WIDTH HEIGHT" nor'),
         ('5 0.5 0.5 0.2 0.2', '.txt', 'class 5 is not among the 2 names'),
         ('0 10 10 20 20', '.txt', 'fractions of the image'),
-        (VOC.replace('<xmax>10<', '<xmax><'), '.xml', 'object 1 needs a name and bndbox'),
+        (VOC.replace('<xmax>10<', '<xmax><'), '.xml', 'object 1 needs name and bndbox'),
         (VOC.replace('>40<', '>80<'), '.xml', '80 x 20, but the image has 40 x 20 pixels'),
         (VOC.replace('dog', 'emu'), '.xml', "class 'emu' is not in"),
         ('<a>', '.xml', 'is no XML'),

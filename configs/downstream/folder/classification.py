@@ -5,8 +5,9 @@ _base_ = [
     '../../_base_/runtime/classification.py',
 ]
 
-# Your own classes, fine-tuned: --data FOLDER --pretrained CHECKPOINT. Backbone and image size follow
-# from the checkpoint, classes from the folders. <backbone>_finetune.py have published recipes.
+# Your own classes, fine-tuned: --data FOLDER --pretrained CHECKPOINT. Backbone and image size
+# follow from the checkpoint, classes from the folders. <backbone>_finetune.py have published
+# recipes.
 own_data = dict(
     task='classification',
     narrow={'optim_wrapper.optimizer.lr': 1e-3},  # for networks of the size of configs/demo
