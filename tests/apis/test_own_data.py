@@ -15,7 +15,7 @@ from mmmask.apis.own_data import name_data
 from mmmask.apis.own_network import build_around, read_backbone
 from mmmask.apis.train import load_config, train
 from mmmask.datasets import held_out
-from mmmask.registry import DATASETS
+from mmmask.registry import DATASETS, MODELS
 
 FOLDER = ROOT / 'configs/downstream/folder'
 DETECTION, SEGMENTATION = FOLDER / 'detection.py', FOLDER / 'segmentation.py'
@@ -328,3 +328,44 @@ def test_a_table_names_the_classes_of_label_maps(data, tmp_path):
 def test_other_forms_are_refused(config, data, sentence):
     with pytest.raises((ValueError, FileNotFoundError), match=sentence):
         named(config, *data)
+
+
+def test_a_trained_model_is_tested_on_all_of_other_images(data, tmp_path):
+    """Its classes stay, in their order, also those that the images lack."""
+    cfg = Config.fromfile(DETECTION)
+    name_data(cfg, paths(data, 'images', 'masks.json'), folder=tmp_path)
+    cfg.test_dataloader.dataset.metainfo.classes = ['Cat', 'cow', 'dog']
+    name_data(cfg, paths(data, 'images', 'masks.json'), folder=tmp_path, test_only=True)
+    assert cfg.test_evaluator.ann_file == str(tmp_path / 'test.json')
+    assert len(json.loads((tmp_path / 'test.json').read_text())['images']) == 10
+    assert cfg.test_dataloader.dataset.metainfo.classes == ['Cat', 'cow', 'dog']
+    assert cfg.model.roi_head.bbox_head.num_classes == 3
+
+    cfg = Config.fromfile(SEGMENTATION)
+    name_data(cfg, paths(data, 'images', 'labels'))
+    name_data(cfg, paths(data, 'images', 'labels'), test_only=True)
+    assert lengths(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset) == [8, 10]
+
+
+@pytest.mark.parametrize(
+    ('network', 'expected'),
+    [
+        (dict(type='VisionTransformer', arch='deit-tiny', img_size=64, patch_size=8),
+         dict(type='VisionTransformer', img_size=64, patch_size=8)),
+        (dict(type='SwinTransformer', img_size=64, patch_size=2, window_size=4,
+              arch=dict(embed_dims=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])),
+         dict(type='SwinTransformer', img_size=64, patch_size=2)),
+        (dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
+         dict(type='ResNet', img_size=224, depth=18, base_channels=8, stem_channels=8)),
+    ],
+    ids=['vit', 'swin', 'resnet'],
+)  # fmt: skip
+def test_a_file_without_config_tells_its_network_by_its_tensors(network, expected, tmp_path):
+    built = MODELS.build(dict(network, type=f'mmpretrain.{network["type"]}'))
+    torch.save(dict(state_dict=built.state_dict()), tmp_path / 'a.pth')
+    found = read_backbone(tmp_path / 'a.pth')
+    assert expected.items() <= found.items()
+    if 'arch' in found:  # the same network, down to the shape of each tensor
+        again = MODELS.build(dict(found, type=f'mmpretrain.{found["type"]}'))
+        shapes = {name: tensor.shape for name, tensor in again.state_dict().items()}
+        assert shapes == {name: tensor.shape for name, tensor in built.state_dict().items()}
