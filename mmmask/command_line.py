@@ -31,6 +31,16 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """``--data`` and ``--val-data``, whose forms :mod:`mmmask.apis.own_data` explains."""
+    for name, text in (
+        ('--data', 'your data in place of those of the config: a folder or .zip file of images; '
+         'for detection IMAGES ANNOTATIONS (COCO JSON); for segmentation IMAGES LABELS [TABLE]'),
+        ('--val-data', 'data to validate with, in the same form (default: a fifth is held out)'),
+    ):  # fmt: skip
+        parser.add_argument(name, nargs='+', type=user_path, metavar='PATH', help=text)
+
+
 class ConfigOptions(argparse.Action):
     """``KEY=VALUE`` options of a config as a dictionary, read by mmengine's ``DictAction``.
 

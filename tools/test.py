@@ -8,8 +8,9 @@ baseline of such a test.
 
 import argparse
 import os
+from pathlib import Path
 
-from mmmask.command_line import ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import ConfigOptions, Parser, add_data_options, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -19,7 +20,9 @@ def parse_arguments() -> argparse.Namespace:
         '  tools/test.py configs/downstream/imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_'
         'in1k.py \\\n      work_dirs/finetune/epoch_100.pth\n'
         '  tools/test.py configs/downstream/folder/vit-base-p16_knn.py \\\n'
-        '      --pretrained work_dirs/localmim/epoch_100.pth',
+        '      --pretrained work_dirs/localmim/epoch_100.pth\n'
+        '  tools/test.py work_dirs/detection/detection.py work_dirs/detection/epoch_24.pth \\\n'
+        '      --draw work_dirs/detection/worst',
     )
     parser.add_argument(
         'config', type=user_path, help='config file with test_dataloader and test_evaluator'
@@ -43,6 +46,13 @@ def parse_arguments() -> argparse.Namespace:
         type=user_path,
         help='folder of the log (default: work_dirs/<config name>)',
     )
+    add_data_options(parser)
+    parser.add_argument(
+        '--draw',
+        type=user_path,
+        metavar='FOLDER',
+        help='draw the 50 worst predictions beside the ground truth into this new folder',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -53,6 +63,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.draw and arguments.launcher != 'none':
+        parser.error('--draw needs a test in one process, without --launcher.')
     if arguments.checkpoint and arguments.pretrained:
         parser.error('give a checkpoint of the whole model, or --pretrained, not both.')
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
@@ -77,13 +89,19 @@ def run(arguments: argparse.Namespace) -> None:
     from mmmask.apis.rehearsal import RehearsalHook
     from mmmask.apis.train import build_runner, load_config
 
+    work_dir = arguments.work_dir
+    if arguments.data and not work_dir:  # keep the config that the training wrote
+        work_dir = os.path.join('work_dirs', Path(arguments.config).stem, 'test')
     cfg = load_config(
         arguments.config,
         options={**(arguments.cfg_options or {}), 'load_from': arguments.checkpoint},
-        work_dir=arguments.work_dir,
+        work_dir=work_dir,
         pretrained=arguments.pretrained,
         allow_missing=arguments.allow_missing,
         launcher=arguments.launcher,
+        data=arguments.data,
+        val_data=arguments.val_data,
+        test_only=True,
     )
     if cfg.get('test_dataloader') is None:
         raise ConfigError(
@@ -97,6 +115,10 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         load_all(runner, arguments.checkpoint)
     runner.register_hook(RehearsalHook())
+    if arguments.draw:
+        from mmmask.apis.draw import DrawPredictionsHook
+
+        runner.register_hook(DrawPredictionsHook(arguments.draw))
     runner.test()
 
 

@@ -3,9 +3,18 @@
 
 import argparse
 import os
+from contextlib import nullcontext
 from functools import partial
+from tempfile import TemporaryDirectory
 
-from mmmask.command_line import AMP_CHOICES, ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import (
+    AMP_CHOICES,
+    ConfigOptions,
+    Parser,
+    add_data_options,
+    user_errors,
+    user_path,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,6 +51,13 @@ def parse_arguments() -> argparse.Namespace:
         action='store_true',
         help='accept a --pretrained file that does not fill the whole backbone',
     )
+    add_data_options(parser)
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        help='length of the run; schedule, validation and checkpoints keep their fractions of it',
+    )
+    parser.add_argument('--iters', type=int, help='the same for configs that count iterations')
     parser.add_argument(
         '--amp',
         nargs='?',
@@ -82,19 +98,25 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.launcher != 'none':
         die_with_the_launcher()
     net = partial(user_errors, arguments.debug, arguments.config)
-    with net(code=1, kinds=(ConfigError, FileNotFoundError)):
-        cfg = load_config(
-            arguments.config,
-            options=arguments.cfg_options,
-            work_dir=arguments.work_dir,
-            seed=arguments.seed,
-            amp=arguments.amp,
-            pretrained=arguments.pretrained,
-            allow_missing=arguments.allow_missing,
-            resume=arguments.resume or ('auto' if restarted() else None),
-            launcher=arguments.launcher,
-        )
-    with net(code=1, kinds=(CheckpointError,)), net(kinds=(RehearsalError,)):
+    # A dry run leaves nothing behind, not even the annotation files of --data.
+    scratch = TemporaryDirectory() if arguments.dry_run else nullcontext(arguments.work_dir)
+    with scratch as work_dir, net(code=1, kinds=(CheckpointError,)), net(kinds=(RehearsalError,)):
+        with net(code=1, kinds=(ConfigError, FileNotFoundError)):
+            cfg = load_config(
+                arguments.config,
+                options=arguments.cfg_options,
+                work_dir=work_dir,
+                seed=arguments.seed,
+                amp=arguments.amp,
+                pretrained=arguments.pretrained,
+                allow_missing=arguments.allow_missing,
+                resume=arguments.resume or ('auto' if restarted() else None),
+                launcher=arguments.launcher,
+                data=arguments.data,
+                val_data=arguments.val_data,
+                epochs=arguments.epochs,
+                iters=arguments.iters,
+            )
         (rehearse if arguments.dry_run else train)(cfg)
 
 

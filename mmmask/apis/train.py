@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,9 @@ from mmmask.command_line import AMP_CHOICES
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 
 from .classes import share_classes
+from .data_checks import check_data
+from .length import set_length
+from .own_data import name_data
 from .rehearsal import RehearsalEnd, RehearsalHook
 from .validate import read_config, validate_config
 
@@ -36,6 +40,11 @@ def load_config(
     allow_missing: bool = False,
     resume: str | None = None,
     launcher: str = 'none',
+    data: Sequence[str] | None = None,
+    val_data: Sequence[str] | None = None,
+    epochs: int | None = None,
+    iters: int | None = None,
+    test_only: bool = False,
 ) -> Config:
     """Read a config, apply the command line to it and fill in what depends on the machine.
 
@@ -50,6 +59,8 @@ def load_config(
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        data, val_data, test_only: the user's data, see :func:`mmmask.apis.own_data.name_data`.
+        epochs, iters: length of the run, see :func:`mmmask.apis.length.set_length`.
 
     Raises:
         mmmask.apis.validate.ConfigError: naming every error of the config.
@@ -63,6 +74,9 @@ def load_config(
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume == 'auto' else resume
+    set_length(cfg, epochs, iters)
+    name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
+    cfg.merge_from_dict(options or {})  # an option wins over what follows from the data
     if pretrained:
         pretrained = find_pretrained(pretrained)
         hook = dict(
@@ -169,6 +183,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     share_classes(cfg)
+    check_data(cfg)
     world_size = _launched_world_size(cfg.launcher)
     trains = cfg.get('optim_wrapper') is not None
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'

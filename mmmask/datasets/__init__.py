@@ -5,6 +5,8 @@ from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partia
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
+from .label_maps import LabelMapFolder, LoadLabelMap
+from .parts import held_out
 from .resizing import resize_image, shrink_image
 from .sampling import (
     Draw,
@@ -26,6 +28,8 @@ __all__ = [
     'Digits',
     'Draw',
     'ImageFolder',
+    'LabelMapFolder',
+    'LoadLabelMap',
     'PartialDuplicates',
     'RandomResizedCrop',
     'ResumableBatchSampler',
@@ -39,6 +43,7 @@ __all__ = [
     'find_boxes',
     'find_repeats',
     'full_boxes',
+    'held_out',
     'partial_duplicate',
     'place_crop',
     'resize_image',

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,67 @@ def read_instances(path: str | os.PathLike) -> dict:
         FileNotFoundError: if there is no such file.
         ValueError: naming the file, and of up to five entries what is wrong and how to fix it.
     """
+    content = _read(path)
+    _refuse(path, _problems(content))
+    return content
+
+
+def read_objects(path: str | os.PathLike) -> tuple[dict, bool]:
+    """A COCO JSON of boxes, with or without masks -> its content and whether there are masks.
+
+    Entries are complete as after :func:`read_instances`. Each category also has a name of its own,
+    and each annotation a ``bbox`` of four numbers, (x, y, width, height) in pixels.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, and of up to five entries what is wrong and how to fix it; also
+            if only some of the annotations have masks.
+    """
+    content = _read(path)
+    annotations = [one for one in content['annotations'] if isinstance(one, dict)]
+    masked = [one for one in annotations if one.get('segmentation')]
+    if 0 < len(masked) < len(annotations):
+        bare = next(one for one in annotations if not one.get('segmentation'))
+        raise ValueError(
+            f'{path}: {len(annotations) - len(masked)} of {len(annotations)} annotations have a '
+            f"box but no mask in 'segmentation', such as annotation {bare.get('id')!r}: draw these "
+            "masks, or remove 'segmentation' everywhere to detect boxes alone."
+        )
+    _refuse(path, _problems(content, bool(masked)), _box_problems(content))
+    return content, bool(masked)
+
+
+def complete(content: dict, names: Mapping[int | str, str]) -> dict:
+    """What pycocotools needs and annotation tools leave out: numeric ids, areas and ``iscrowd``.
+
+    Args:
+        content: of :func:`read_objects`. Boxes without area are left out, as detectors do.
+        names: file names by the ids of the images to keep.
+    """
+    images = {image['id']: image for image in content['images'] if image['id'] in names}
+    numbers = {key: number for number, key in enumerate(images, 1)}
+    categories = {one['id']: number for number, one in enumerate(content['categories'], 1)}
+    kept = (one for one in content['annotations'] if one['image_id'] in images)
+    return dict(
+        images=[
+            dict(image, id=numbers[key], file_name=names[key]) for key, image in images.items()
+        ],
+        categories=[dict(one, id=categories[one['id']]) for one in content['categories']],
+        annotations=[
+            dict(
+                one,
+                id=number,
+                image_id=numbers[one['image_id']],
+                category_id=categories[one['category_id']],
+                area=one.get('area') or one['bbox'][2] * one['bbox'][3],
+                iscrowd=int(bool(one.get('iscrowd'))),
+            )
+            for number, one in enumerate((one for one in kept if min(one['bbox'][2:]) > 0), 1)
+        ],
+    )
+
+
+def _read(path: str | os.PathLike) -> dict:
     path = Path(path).expanduser()
     try:
         content = json.loads(path.read_text(encoding='utf-8-sig'))
@@ -34,16 +95,31 @@ def read_instances(path: str | os.PathLike) -> dict:
             f'{path} holds no images with annotations in the layout of COCO: it needs the lists '
             f'{", ".join(map(repr, lists))}, none of them empty.'
         )
-    problems = list(_problems(content))
+    return content
+
+
+def _refuse(path: str | os.PathLike, *checks: Iterable[str]) -> None:
+    problems = [problem for check in checks for problem in check]
     if problems:
         more = f'\n  and {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
         raise ValueError(
             f'{path} cannot be used:' + ''.join(f'\n  {line}' for line in problems[:SHOWN]) + more
         )
-    return content
 
 
-def _problems(content: dict) -> Iterator[str]:
+def _box_problems(content: dict) -> Iterator[str]:
+    names = set()
+    for name, category in _entries(content, 'category'):
+        if not isinstance(category.get('name'), str) or category['name'] in names:
+            yield f"{name}: 'name' is {category.get('name')!r}: give each category its own name."
+        names.add(str(category.get('name')))
+    for name, annotation in _entries(content, 'annotation'):
+        box = annotation.get('bbox')
+        if not isinstance(box, list) or len(box) != 4 or not _are_finite(box):
+            yield f"{name}: 'bbox' is {box!r}: write [x, y, width, height] in pixels."
+
+
+def _problems(content: dict, masks: bool = True) -> Iterator[str]:
     images, categories = {}, {}
     for kind, found in (('image', images), ('category', categories)):
         for name, entry in _entries(content, kind):
@@ -77,7 +153,7 @@ def _problems(content: dict) -> Iterator[str]:
                 )
                 yield f'{name}: no {kind} has the {key!r} {annotation.get(key)!r}: {remedy}.'
         image = images.get(_identity(annotation, 'image_id'), {})
-        if _is_size(image.get('height')) and _is_size(image.get('width')):
+        if masks and _is_size(image.get('height')) and _is_size(image.get('width')):
             size = [image['height'], image['width']]
             problem = _mask_problem(annotation.get('segmentation'), size)
             if problem:
@@ -135,10 +211,17 @@ def _mask_problem(segmentation, size: list[int]) -> str | None:
 
 
 def _is_polygon(points) -> bool:
-    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
-        return False
+    return (
+        isinstance(points, list)
+        and len(points) >= 6
+        and len(points) % 2 == 0
+        and (_are_finite(points))
+    )
+
+
+def _are_finite(numbers: list) -> bool:
     try:
-        return bool(np.isfinite(np.asarray(points, float)).all())
+        return bool(np.isfinite(np.asarray(numbers, float)).all())
     except (TypeError, ValueError):
         return False
 

@@ -17,6 +17,7 @@ from mmmask.registry import DATASETS
 from .cache import cache_key, explain, make_cache, open_cache
 from .decoding import decode_image
 from .listing import fingerprints, list_files, read_file
+from .parts import check_part, held_out_of_groups
 from .resizing import shrink_image
 
 EXTENSIONS = (
@@ -53,6 +54,8 @@ class ImageFolder(BaseDataset):
         subset: take only a part of the images: a fraction of each class, such as 0.01, always the
             same one; or a text file with the path of an image below ``prefix``, or its bare file
             name, in each line, as the lists of 1 % and 10 % of ImageNet.
+        part: ``'train'`` or ``'val'``, to divide a folder without such sub-folders by names, see
+            :func:`mmmask.datasets.held_out`; with labels, each class by itself.
         with_label: label each image with its first-level folder under ``prefix``; the sorted
             folder names become ``metainfo['classes']``, unless ``metainfo`` gives the classes.
         repeats: show each image this many times in a row, decoded once and augmented anew each
@@ -85,6 +88,7 @@ class ImageFolder(BaseDataset):
         prefix: str = '',
         with_label: bool = False,
         subset: float | str | None = None,
+        part: str | None = None,
         repeats: int = 1,
         cache_side: int | None = None,
         least_side: int | None = None,
@@ -106,6 +110,7 @@ class ImageFolder(BaseDataset):
         self.prefix = '' if prefix == '.' else prefix
         self.with_label = with_label
         self.subset = subset
+        self.part = check_part(part)
         self.repeats = repeats
         self.cache_side = cache_side
         self.least_side = least_side
@@ -143,6 +148,10 @@ class ImageFolder(BaseDataset):
             self._check_aliases(names, aliases)
             for sample, label in zip(samples, self._labels(names), strict=True):
                 sample['gt_label'] = label
+        if self.part:
+            groups = [(sample.get('gt_label'), sample['name']) for sample in samples]
+            held = held_out_of_groups(groups)
+            samples = [one for one in samples if (one['name'] in held) == (self.part == 'val')]
         if self.subset is not None:
             samples = self._choose(samples)
         for index, sample in enumerate(samples):

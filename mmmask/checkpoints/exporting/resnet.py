@@ -39,7 +39,7 @@ class ResNetFamily(Family):
         neck = without_biases(pyramid)
         width, in_channels = backbone['conv1.weight'].shape[:2]
         options = dict(
-            depth=_depth(backbone),
+            depth=read_depth(backbone),
             in_channels=in_channels,
             base_channels=width,
             stem_channels=width,
@@ -92,7 +92,7 @@ def _network(target: str) -> type:
     return Theirs
 
 
-def _depth(backbone: Mapping[str, Tensor]) -> int:
+def read_depth(backbone: Mapping[str, Tensor]) -> int:
     blocks = tuple(
         sum(f'layer{stage}.{block}.conv1.weight' in backbone for block in range(40))
         for stage in (1, 2, 3, 4)
