@@ -5,6 +5,7 @@ from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partia
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
+from .pixel_format import MisfitError, PixelFormat
 from .resizing import resize_image, shrink_image
 from .sampling import (
     Draw,
@@ -25,7 +26,9 @@ __all__ = [
     'Digits',
     'Draw',
     'ImageFolder',
+    'MisfitError',
     'PartialDuplicates',
+    'PixelFormat',
     'RandomResizedCrop',
     'ResumableBatchSampler',
     'ResumableInfiniteSampler',
