@@ -15,7 +15,13 @@ from .sampling import (
     SeededDataset,
 )
 from .shrinking import shrink_images
-from .transforms import ClippedResizedCrop, ContrastiveCrop, RandomResizedCrop, ShiftedCrop
+from .transforms import (
+    ClippedResizedCrop,
+    ContrastiveCrop,
+    IntensityJitter,
+    RandomResizedCrop,
+    ShiftedCrop,
+)
 
 __all__ = [
     'COPYDAYS_BLOCKS',
@@ -26,6 +32,7 @@ __all__ = [
     'Digits',
     'Draw',
     'ImageFolder',
+    'IntensityJitter',
     'MisfitError',
     'PartialDuplicates',
     'PixelFormat',

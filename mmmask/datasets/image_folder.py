@@ -294,6 +294,8 @@ class ImageFolder(BaseDataset):
         hint = 'Point source at the images, or name their endings in extensions.'
         if others:
             hint = f'There are {others}, which are not read: convert them to JPEG or PNG.'
+            if set(ARRAYS) & {posixpath.splitext(other)[1] for other in others.split(', ')}:
+                hint = f'There are {others}: state channels and value_range to read arrays.'
         elif self.prefix:
             names, _ = list_files(self.source)
             inner = f'/{self.prefix}/'
