@@ -17,7 +17,7 @@ from mmmask.checkpoints import (
     open_checkpoint,
     read_checkpoints_as_data,
 )
-from mmmask.datasets import ImageFolder, PixelFormat, decode_image
+from mmmask.datasets import PLAIN, ImageFolder, PixelFormat, decode_image
 from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.pictures import (
     BoxStage,
@@ -80,7 +80,7 @@ def load_images(
     images: Sequence[str | os.PathLike],
     pipeline: list[dict],
     num_images: int,
-    pixel_format: PixelFormat,
+    pixel_format: PixelFormat = PLAIN,
 ) -> dict:
     """A collated batch from one folder or zip archive, or from image files.
 
@@ -252,7 +252,7 @@ def choose_images(
     """
     stated = cfg.train_dataloader.dataset
     pixel_format = PixelFormat(**{key: stated[key] for key in PixelFormat._fields if key in stated})
-    if pixel_format[:2] != PixelFormat()[:2]:  # Pillow resizes 8-bit colours only
+    if pixel_format[:2] != PLAIN[:2]:  # Pillow resizes 8-bit colours only
         by_cv2 = dict(backend='cv2', interpolation='area')
         pipeline = [step | by_cv2 if 'backend' in step else step for step in pipeline]
     if images:

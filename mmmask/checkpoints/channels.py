@@ -12,9 +12,9 @@ def adapt_channels(
 ) -> dict[str, Tensor]:
     """The tensors of a file, with a first layer for RGB fitted to the channels of the network.
 
-    The sum over channels is preserved, as in timm's ``adapt_input_conv``, so an image whose channels
-    are all equal gives the same features as in grey RGB. For one channel the weights are added. For
-    C others they are repeated cyclically (R, G, B, R, …) and multiplied by 3/C.
+    The rule is that of timm's ``adapt_input_conv``. For one channel the weights are added, so a
+    grey image gives the features that it has as three equal colours. For C others they are repeated
+    cyclically (R, G, B, R, …) and multiplied by 3/C, so responses keep their size.
     """
     adapted = dict(tensors)
     for name, tensor in tensors.items():

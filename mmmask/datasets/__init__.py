@@ -5,7 +5,7 @@ from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partia
 from .decoding import decode_image
 from .digits import Digits
 from .image_folder import ImageFolder
-from .pixel_format import MisfitError, PixelFormat
+from .pixel_format import PLAIN, MisfitError, PixelFormat
 from .resizing import resize_image, shrink_image
 from .sampling import (
     Draw,
@@ -15,6 +15,7 @@ from .sampling import (
     SeededDataset,
 )
 from .shrinking import shrink_images
+from .statistics import ImageStatistics, config_text, measure_images
 from .transforms import (
     ClippedResizedCrop,
     ContrastiveCrop,
@@ -32,8 +33,10 @@ __all__ = [
     'Digits',
     'Draw',
     'ImageFolder',
+    'ImageStatistics',
     'IntensityJitter',
     'MisfitError',
+    'PLAIN',
     'PartialDuplicates',
     'PixelFormat',
     'RandomResizedCrop',
@@ -44,9 +47,11 @@ __all__ = [
     'ShiftedCrop',
     'are_full',
     'box_areas',
+    'config_text',
     'decode_image',
     'find_boxes',
     'full_boxes',
+    'measure_images',
     'partial_duplicate',
     'place_crop',
     'resize_image',

@@ -183,7 +183,7 @@ class ImageFolder(BaseDataset):
         side = self.cache_side
 
         def decode(index: int) -> np.ndarray:
-            return shrink_image(self._decode_file(names[index], side), side)
+            return shrink_image(self.read_image(names[index], side), side)
 
         prints = fingerprints(self.source, self.prefix, names)
         key = cache_key(names, prints, side=side, **self.pixel_format._asdict())
@@ -353,12 +353,12 @@ class ImageFolder(BaseDataset):
             return open_cache(self._cache).load(index)
         if self._last and self._last[0] == index:
             return self._last[1].copy()
-        image = self._decode_file(name, self.least_side)
+        image = self.read_image(name, self.least_side)
         if self.repeats > 1:
             self._last = index, image.copy()  # a transform may write into what it gets
         return image
 
-    def _decode_file(self, name: str, least_side: int | None) -> np.ndarray:
+    def read_image(self, name: str, least_side: int | None = None) -> np.ndarray:
         """Read and decode a file.
 
         Raises:

@@ -103,9 +103,10 @@ def view_augmentation(
         ) from error
     blur_range = (0.1, 2.0)
     radius = int(3 * blur_range[1] + 0.5)
+    color = augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter)
     steps = [
         augmentation.RandomHorizontalFlip(p=flip),
-        augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter),
+        *([color] if jitter else []),  # which refuses other images than of three colours
         augmentation.RandomGrayscale(p=grayscale),
         augmentation.RandomGaussianBlur(2 * radius + 1, blur_range, 'replicate', p=blur),
         # The threshold of mmpretrain, 128 of 255.

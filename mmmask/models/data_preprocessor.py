@@ -15,7 +15,8 @@ class DataPreprocessor(SelfSupDataPreprocessor):
     Args:
         mean: of each channel, for pixels from 0 to 255, or one value for all.
         std: of each channel, or one value for all.
-        **kwargs: as in ``mmpretrain.SelfSupDataPreprocessor``. ``bgr_to_rgb`` is for three channels.
+        **kwargs: as in ``mmpretrain.SelfSupDataPreprocessor``; ``bgr_to_rgb`` is for three
+            channels.
 
     Raises:
         ValueError: if mean and std differ in length, a std is not above 0, or colours are reordered
@@ -39,6 +40,5 @@ class DataPreprocessor(SelfSupDataPreprocessor):
             )
         self._enable_normalize = True
         for name, values in (('mean', mean), ('std', std)):
-            self.register_buffer(
-                name, torch.tensor(values, dtype=torch.float).view(-1, 1, 1), False
-            )
+            values = torch.tensor(values, dtype=torch.float).view(-1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
