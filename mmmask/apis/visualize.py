@@ -253,8 +253,11 @@ def choose_images(
     stated = cfg.train_dataloader.dataset
     pixel_format = PixelFormat(**{key: stated[key] for key in PixelFormat._fields if key in stated})
     if pixel_format[:2] != PLAIN[:2]:  # Pillow resizes 8-bit colours only
-        by_cv2 = dict(backend='cv2', interpolation='area')
-        pipeline = [step | by_cv2 if 'backend' in step else step for step in pipeline]
+        pipeline = [
+            {key: value for key, value in step.items() if key != 'backend'}
+            | dict(type=step['type'].replace('mmpretrain.Resize', 'mmmask.Resize'))
+            for step in pipeline
+        ]
     if images:
         return load_images(images, pipeline, num_images, pixel_format)
     dataset = ConfigDict(stated, pipeline=pipeline)

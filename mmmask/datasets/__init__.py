@@ -21,6 +21,8 @@ from .transforms import (
     ContrastiveCrop,
     IntensityJitter,
     RandomResizedCrop,
+    Resize,
+    ResizeEdge,
     ShiftedCrop,
 )
 
@@ -40,6 +42,8 @@ __all__ = [
     'PartialDuplicates',
     'PixelFormat',
     'RandomResizedCrop',
+    'Resize',
+    'ResizeEdge',
     'ResumableBatchSampler',
     'ResumableInfiniteSampler',
     'ResumableSampler',

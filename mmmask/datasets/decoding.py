@@ -193,36 +193,45 @@ def _read_tiff(content: bytes, channels: int | None) -> tuple[np.ndarray, int]:
     except ImportError:
         raise MisfitError(f'the file is a TIFF that only tifffile reads: {INSTALL_TIFF}') from None
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        _check_size(*sorted(file.series[0].shape)[-2:])
+        series = file.series[0]
+        axes = series.axes
+        _check_size(*(series.shape[axes.index(axis)] for axis in 'YX'))
         try:
-            values = file.series[0].asarray()
+            values = series.asarray()
         except (KeyError, ValueError, ImportError) as error:
             if 'imagecodecs' not in str(error):
                 raise
             raise MisfitError(f'tifffile cannot decompress it: {INSTALL_TIFF}') from None
         orientation = file.pages.first.tags.valueof('Orientation', 1)
-    return _arrange(values, channels), int(orientation)
+    others = [number for number, axis in enumerate(axes) if axis not in 'YX']  # channels or pages
+    return _arrange(values, channels, *others[:1]), int(orientation)
 
 
-def _arrange(values: np.ndarray, channels: int | None) -> np.ndarray:
-    """An array whose channels are first, last or absent -> (H, W, C), BGR if C is 3.
+def _arrange(values: np.ndarray, channels: int | None, axis: int | None = None) -> np.ndarray:
+    """An array of numbers -> (H, W, C), BGR if C is 3.
+
+    Args:
+        values: with two axes, or with a third for the channels.
+        channels: as stated, or None for those of the array.
+        axis: of the channels. By default the last or the first: the one of that length, or else the
+            shorter one.
 
     Raises:
         MisfitError: for another number of channels.
-        ValueError: if this is no array of numbers with two or three dimensions.
+        ValueError: if this is not one image.
     """
     if values.dtype.kind not in 'uif' or values.ndim not in (2, 3) or not values.size:
         raise ValueError(f'an array of {values.dtype} and shape {values.shape} is not one image')
     if values.ndim == 2:
         values = values[..., None]
-    elif channels is None:
-        values = values if values.shape[-1] <= values.shape[0] else np.moveaxis(values, 0, -1)
-    elif values.shape[-1] != channels and values.shape[0] == channels:
-        values = np.moveaxis(values, 0, -1)
+    elif axis is None:
+        fitting = [axis for axis in (-1, 0) if values.shape[axis] == channels]
+        axis = min(fitting or (-1, 0), key=lambda axis: values.shape[axis])
+    values = values if axis is None else np.moveaxis(values, axis, -1)
     if channels == 3 and values.shape[-1] == 1:
         values = np.repeat(values, 3, axis=-1)
     if channels not in (None, values.shape[-1]):
-        raise _other_channels(min(values.shape[0], values.shape[-1]), channels)
+        raise _other_channels(values.shape[-1], channels)
     return values[..., ::-1] if values.shape[-1] == 3 else values
 
 

@@ -142,7 +142,7 @@ class ImageFolder(BaseDataset):
         self._last: tuple[int, np.ndarray] | None = None
         super().__init__(**kwargs)
         if channels != 3 or dtype != 'uint8':
-            check_transforms(self.pipeline.transforms)
+            check_transforms(self.pipeline.transforms, channels)
         if self.least_side is None and self.pipeline.transforms:
             self.least_side = getattr(self.pipeline.transforms[0], 'least_side', None)
 
@@ -410,24 +410,27 @@ class ImageFolder(BaseDataset):
             )
 
 
-def check_transforms(transforms: Sequence) -> None:
+def check_transforms(transforms: Sequence, channels: int) -> None:
     """Raise ValueError if a transform, also a nested one, takes 8-bit images of three colours only.
 
     What reads three colours or Pillow images fails on others, or treats them wrongly.
     """
     for transform in transforms:
-        name, remedy = type(transform).__name__, None
+        backend, remedy = getattr(transform, 'backend', None), None
+        interpolation = getattr(transform, 'interpolation', None)
         if isinstance(transform, EIGHT_BIT_COLOURS):
             remedy = 'leave it out, or use mmmask.IntensityJitter'
-        elif getattr(transform, 'backend', None) == 'pillow':
-            remedy = "use mmmask.RandomResizedCrop, or backend='cv2' with interpolation='area'"
+        elif backend == 'pillow':
+            remedy = "use mmmask.RandomResizedCrop, Resize or ResizeEdge, or backend='cv2'"
+        elif backend == 'cv2' and channels > 4 and interpolation in ('area', 'lanczos'):
+            remedy = "use interpolation='bilinear' or 'bicubic'"
         if remedy:
             raise ValueError(
-                f'{name} in the pipeline takes 8-bit images of three colours only, and channels or '
-                f'dtype say that these are others: {remedy}.'
+                f'{type(transform).__name__} in the pipeline does not take the images that '
+                f'channels={channels} and dtype describe: {remedy}.'
             )
         nested = getattr(transform, 'transforms', ())
-        check_transforms(getattr(nested, 'transforms', nested))
+        check_transforms(getattr(nested, 'transforms', nested), channels)
 
 
 def is_hidden(name: str) -> bool:

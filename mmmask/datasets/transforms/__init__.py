@@ -4,6 +4,7 @@ from .clipped_crop import ClippedResizedCrop
 from .contrastive_crop import ContrastiveCrop
 from .intensity_jitter import IntensityJitter
 from .random_resized_crop import RandomResizedCrop
+from .resize import Resize, ResizeEdge
 from .shifted_crop import ShiftedCrop
 
 __all__ = [
@@ -11,5 +12,7 @@ __all__ = [
     'ContrastiveCrop',
     'IntensityJitter',
     'RandomResizedCrop',
+    'Resize',
+    'ResizeEdge',
     'ShiftedCrop',
 ]
