@@ -15,6 +15,12 @@ from .image_folder import ARRAYS, EXTENSIONS, ImageFolder, printable
 from .listing import read_file
 from .pixel_format import PixelFormat
 
+FOLDER = 'mmmask.ImageFolder'
+DATASETS = (  # of a config
+    *((f'{split}_dataloader', 'dataset') for split in ('train', 'val', 'test')),
+    ('test_cfg', 'bank'),
+)
+
 
 class ImageStatistics(NamedTuple):
     """What a sample of images has in common.
@@ -171,17 +177,15 @@ def _guess_range(dtype: np.dtype, values: np.ndarray) -> tuple[float, float]:
 def config_text(statistics: ImageStatistics, base: str | os.PathLike | None, out: Path) -> str:
     """The text of a config in the file ``out``: a training on these images.
 
-    Its other settings are those of ``base``, in which the data sets of train, val and test that are
-    an :class:`ImageFolder` get the options.
+    Its other settings are those of ``base``, in which the data sets of train, val and test and the
+    bank of a k-NN that are an :class:`ImageFolder` get the options.
     """
     base_config = Config() if base is None else Config.fromfile(base)
-    pixel_format = statistics.pixel_format
-    stated = {
-        key: value
-        for key, value in pixel_format._asdict().items()
-        if value != PixelFormat._field_defaults[key]
-    }
-    options = dict(source=os.path.abspath(os.path.expanduser(statistics.source)), **stated)
+    channels = statistics.pixel_format.channels
+    source = os.path.abspath(os.path.expanduser(statistics.source))
+    options = dict(source=source, **statistics.pixel_format._asdict())
+    preprocessor = base_config.get('model', {}).get('data_preprocessor', {})
+    reorders = 'to_rgb' if 'to_rgb' in preprocessor else 'bgr_to_rgb'
     lines = [
         f'# Measured by tools/image_statistics.py in {statistics.num_read:,} of '
         f'{statistics.num_images:,} images.',
@@ -191,16 +195,17 @@ def config_text(statistics: ImageStatistics, base: str | os.PathLike | None, out
         '    data_preprocessor=dict(',
         f'        mean={statistics.mean},',
         f'        std={statistics.std},',
+        f'        {reorders}={channels == 3},',
+        '    ),',
+        f'    backbone=dict(in_channels={channels}),',
+        ')',
     ]
-    if 'to_rgb' not in base_config.get('model', {}).get('data_preprocessor', {}):
-        lines.append(f'        bgr_to_rgb={pixel_format.channels == 3},')
-    lines += ['    ),', f'    backbone=dict(in_channels={pixel_format.channels}),', ')']
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        dataset = (base_config.get(name) or {}).get('dataset', {})
-        if name == 'train_dataloader' or dataset.get('type') == 'mmmask.ImageFolder':
-            prefix = dict(prefix=statistics.prefix) if statistics.prefix else {}
-            own = options | (prefix if name == 'train_dataloader' else {})
-            lines += [f'{name} = dict(', '    dataset=dict(']
-            lines += [f'        {key}={value!r},' for key, value in own.items()]
+    for name, part in DATASETS:
+        is_train = name == 'train_dataloader'
+        dataset = (base_config.get(name) or {}).get(part, {})
+        if dataset.get('type') == FOLDER or (is_train and base is None):
+            prefix = dict(prefix=statistics.prefix) if is_train and statistics.prefix else {}
+            lines += [f'{name} = dict(', f'    {part}=dict(']
+            lines += [f'        {key}={value!r},' for key, value in (options | prefix).items()]
             lines += ['    )', ')']
     return '\n'.join(lines) + '\n'

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from PIL import Image
@@ -413,14 +414,25 @@ class TestStatistics:
     def test_config(self, tmp_path):
         folder = write(tmp_path / 'images', a_npy=npy(BANDS))
         statistics = measure_images(folder, value_range=(0, 5000))
-        base = 'configs/downstream/folder/vit-base-p16_finetune.py'
+        base = ROOT / 'configs/downstream/channels/vit-small-p16_finetune.py'
         (tmp_path / 'own.py').write_text(config_text(statistics, base, tmp_path / 'own.py'))
         cfg = Config.fromfile(tmp_path / 'own.py')
-        assert cfg.model.backbone.in_channels == 13 and cfg.model.backbone.arch == 'base'
+        assert cfg.model.backbone.in_channels == 13 and cfg.model.backbone.arch == 'deit-small'
         assert cfg.model.data_preprocessor.mean == statistics.mean
-        assert 'bgr_to_rgb' not in cfg.model.data_preprocessor
+        assert cfg.model.data_preprocessor.to_rgb is False
         for loader in (cfg.train_dataloader, cfg.val_dataloader):
             assert loader.dataset.source == str(folder) and loader.dataset.with_label
             stated = PixelFormat(*(loader.dataset.get(key) for key in PixelFormat._fields[:3]))
             assert stated == PixelFormat(13, 'float32', (0, 5000))
         assert cfg.train_dataloader.dataset.prefix == 'train'
+        colours = statistics._replace(pixel_format=PixelFormat())
+        (tmp_path / 'rgb.py').write_text(config_text(colours, base, tmp_path / 'rgb.py'))
+        cfg = Config.fromfile(tmp_path / 'rgb.py')  # whose base states greyscale
+        assert cfg.model.data_preprocessor.to_rgb and cfg.model.backbone.in_channels == 3
+        assert PixelFormat(*(cfg.val_dataloader.dataset[k] for k in PixelFormat._fields)).is_plain
+        base = ROOT / 'configs/downstream/channels/vit-small-p16_knn.py'
+        (tmp_path / 'knn.py').write_text(config_text(statistics, base, tmp_path / 'knn.py'))
+        cfg = Config.fromfile(tmp_path / 'knn.py')
+        assert 'train_dataloader' not in cfg
+        for dataset in (cfg.test_dataloader.dataset, cfg.test_cfg.bank):
+            assert dataset.source == str(folder) and dataset.channels == 13
