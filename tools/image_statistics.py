@@ -79,7 +79,7 @@ def main() -> None:
             text = config_text(statistics, arguments.config, out)
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(text)
-            print(f'The config is in {out}: tools/train.py {out}')
+            print(f'The config is in {out}')
 
 
 if __name__ == '__main__':
