@@ -51,6 +51,7 @@ extras = {
         'export',
         'retrieval',
         'augment',
+        'tiff',
         'test',
         'dev',
     )

@@ -65,6 +65,8 @@ PACKAGES = (
     Package('sklearn', ('scikit-learn',), 'demo'),
     Package('matplotlib', ('matplotlib',), 'demo'),
     Package('kornia', ('kornia',), 'augment'),
+    Package('tifffile', ('tifffile',), 'tiff'),
+    Package('imagecodecs', ('imagecodecs',), 'tiff'),
     Package('tensorboard', ('tensorboard',), 'demo'),
 )
 BY_MODULE = {package.module: package for package in PACKAGES}

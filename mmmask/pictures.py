@@ -82,5 +82,5 @@ def normalization(model) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of a model's data preprocessor for pixels from 0 to 255."""
     preprocessor = model.data_preprocessor
     if not hasattr(preprocessor, 'mean'):
-        return [0.0] * 3, [1.0] * 3
+        return [0.0], [1.0]
     return preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()

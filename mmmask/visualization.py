@@ -25,8 +25,13 @@ class Group(NamedTuple):
 
 
 def to_pixels(images, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(B, 3, H, W) normalised images -> (B, H, W, 3) uint8 in the same channel order."""
+    """(B, C, H, W) normalised images -> (B, H, W, 3) uint8 in the same channel order.
+
+    The first three channels are shown, or the first alone, in grey, if there are less than three.
+    """
     pixels = _array(images).transpose(0, 2, 3, 1) * np.asarray(std) + np.asarray(mean)
+    shown = [0, 1, 2] if pixels.shape[-1] >= 3 else [0, 0, 0]
+    pixels = pixels[..., shown]
     return pixels.round().clip(0, 255).astype(np.uint8)
 
 

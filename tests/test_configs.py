@@ -181,7 +181,7 @@ def check_model(path):
         shape = (model.backbone.embed_dims, len(model.backbone.layers))
         assert shape == ARCHITECTURES[name['arch']]
 
-    images = torch.zeros(2, 3, side, side)
+    images = torch.zeros(2, getattr(model.backbone, 'in_channels', 3), side, side)
     losses = model([images, images], mode='loss')
     assert {loss.shape for name, loss in losses.items() if 'loss' in name} == {()}
     if isinstance(model, MaskedImageModel):

@@ -195,3 +195,11 @@ class TestReconstruction:
         sheet = draw_reconstruction(make(generator, (28, 28), 4), generator, MEAN, STD)
         Image.fromarray(sheet).save(tmp_path / 'sheet.png')
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / 'sheet.png')), sheet)
+
+
+@pytest.mark.parametrize(('channels', 'shown'), [(1, [0, 0, 0]), (2, [0, 0, 0]), (13, [0, 1, 2])])
+def test_pixels_of_other_numbers_of_channels(channels, shown):
+    values = np.random.default_rng(0).integers(0, 256, (2, 4, 5, channels))
+    mean, std = np.arange(channels) + 10.0, np.arange(channels) + 2.0
+    images = torch.from_numpy((values - mean) / std).permute(0, 3, 1, 2)
+    np.testing.assert_array_equal(to_pixels(images, mean, std), values[..., shown])

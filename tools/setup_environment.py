@@ -34,6 +34,7 @@ THEN = {
         'export',
         'retrieval',
         'augment',
+        'tiff',
         'detection',
         'segmentation',
         'test',

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from mmmask.datasets import ImageFolder
+from mmmask.datasets import ImageFolder, PixelFormat
 
-LISTING = ('source', 'prefix', 'extensions')  # options that decide which classes a folder has
+# Options that decide which classes a folder has.
+LISTING = ('source', 'prefix', 'extensions', *PixelFormat._fields)
 
 
 def share_classes(cfg: Config) -> None:

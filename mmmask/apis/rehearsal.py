@@ -231,7 +231,8 @@ def compare(runner: Runner, splits: list[Split]) -> Iterator[str]:
 
 def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     """Check that images, the subtracted mean and the first layer have equally many channels."""
-    mean = getattr(model.data_preprocessor, 'mean', None)
+    preprocessor = model.data_preprocessor
+    mean = getattr(preprocessor, 'mean', None)
     layer = next((m for m in model.backbone.modules() if isinstance(m, nn.Conv2d)), None)
     for split in splits:
         for channels in sorted({image.shape[-3] for image in images_of(split.samples)}):
@@ -239,6 +240,11 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
                 yield (
                     f'{split.name}: images have {channels} channels, but model.data_preprocessor.'
                     f'mean has {mean.numel()} values. Give mean and std one value per channel.'
+                )
+            elif channels != 3 and getattr(preprocessor, '_channel_conversion', False):
+                yield (
+                    f'{split.name}: images have {channels} channels, but model.data_preprocessor '
+                    'turns BGR into RGB, which is for three. Set its bgr_to_rgb=False.'
                 )
             elif layer is not None and layer.in_channels != channels:
                 yield (

@@ -17,7 +17,7 @@ from mmmask.checkpoints import (
     open_checkpoint,
     read_checkpoints_as_data,
 )
-from mmmask.datasets import ImageFolder, decode_image
+from mmmask.datasets import PLAIN, ImageFolder, PixelFormat, decode_image
 from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.pictures import (
     BoxStage,
@@ -76,19 +76,25 @@ def plain_pipeline(size: Sequence[int]) -> list[dict]:
     ]
 
 
-def load_images(images: Sequence[str | os.PathLike], pipeline: list[dict], num_images: int) -> dict:
+def load_images(
+    images: Sequence[str | os.PathLike],
+    pipeline: list[dict],
+    num_images: int,
+    pixel_format: PixelFormat = PLAIN,
+) -> dict:
     """A collated batch from one folder or zip archive, or from image files.
 
     Raises:
         ValueError: if a file is not a readable image. The message names it.
     """
     if len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith('.zip')):
-        return sample_batch(ImageFolder(images[0], pipeline=pipeline), num_images)
+        folder = ImageFolder(images[0], pipeline=pipeline, **pixel_format._asdict())
+        return sample_batch(folder, num_images)
     transform = Compose(pipeline)
     samples = []
     for path in images[:num_images]:
         try:
-            image = decode_image(Path(path).read_bytes())
+            image = decode_image(Path(path).read_bytes(), pixel_format=pixel_format)
         except FileNotFoundError:
             raise
         except Exception as error:  # Pillow raises many kinds of errors
@@ -240,10 +246,21 @@ def progress_of(checkpoint: str | os.PathLike, cfg: Config) -> float:
 def choose_images(
     cfg: Config, images: Sequence[str | os.PathLike] | None, pipeline: list[dict], num_images: int
 ) -> dict:
-    """A collated batch of the given images, or of the config's training images."""
+    """A collated batch of the given images, or of the config's training images.
+
+    Channels and range are those of the training images.
+    """
+    stated = cfg.train_dataloader.dataset
+    pixel_format = PixelFormat(**{key: stated[key] for key in PixelFormat._fields if key in stated})
+    if pixel_format[:2] != PLAIN[:2]:  # Pillow resizes 8-bit colours only
+        pipeline = [
+            {key: value for key, value in step.items() if key != 'backend'}
+            | dict(type=step['type'].replace('mmpretrain.Resize', 'mmmask.Resize'))
+            for step in pipeline
+        ]
     if images:
-        return load_images(images, pipeline, num_images)
-    dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
+        return load_images(images, pipeline, num_images, pixel_format)
+    dataset = ConfigDict(stated, pipeline=pipeline)
     return sample_batch(DATASETS.build(dataset), num_images)
 
 

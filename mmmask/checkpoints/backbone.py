@@ -11,6 +11,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
+from .channels import adapt_channels
 from .description import describe_backbone
 from .files import CONTAINERS, CheckpointError, container_of, find_tensors, open_checkpoint
 from .recognition import describe_names, parts, recognize
@@ -52,7 +53,8 @@ def load_backbone(
     The file is one of this project or of mmpretrain, or of a layout of ``LAYOUTS``, which is
     recognised and named in the log. Only the encoder in it is used. Position tables are
     interpolated to the network's grid, square or not, and tables of relative positions to its
-    windows. A network without class token ignores one.
+    windows. A first layer for RGB is adapted to another number of channels, see
+    :func:`adapt_channels`. A network without class token ignores one.
 
     Args:
         backbone: network to fill.
@@ -78,6 +80,7 @@ def load_backbone(
         print_log(f"{path}: using '{container}' rather than {', '.join(others)}", logger='current')
     whole = find_tensors(checkpoint, path)
     tensors = {n: t for n, t in find_encoder(whole, own, path).items() if not CONSTANT.search(n)}
+    tensors = adapt_channels(tensors, own, path)
     description = describe_backbone(checkpoint.get('meta') or {})
     tensors = _resize_tables(tensors, own, backbone, description)
     # In pre-training norms may follow the merging of patches, where maps are wider.

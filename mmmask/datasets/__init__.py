@@ -7,6 +7,7 @@ from .digits import Digits
 from .image_folder import ImageFolder
 from .label_maps import LabelMapFolder, LoadLabelMap
 from .parts import held_out
+from .pixel_format import PLAIN, MisfitError, PixelFormat
 from .resizing import resize_image, shrink_image
 from .sampling import (
     Draw,
@@ -17,7 +18,16 @@ from .sampling import (
     find_repeats,
 )
 from .shrinking import shrink_images
-from .transforms import ClippedResizedCrop, ContrastiveCrop, RandomResizedCrop, ShiftedCrop
+from .statistics import ImageStatistics, config_text, measure_images
+from .transforms import (
+    ClippedResizedCrop,
+    ContrastiveCrop,
+    IntensityJitter,
+    RandomResizedCrop,
+    Resize,
+    ResizeEdge,
+    ShiftedCrop,
+)
 
 __all__ = [
     'COPYDAYS_BLOCKS',
@@ -30,8 +40,15 @@ __all__ = [
     'ImageFolder',
     'LabelMapFolder',
     'LoadLabelMap',
+    'ImageStatistics',
+    'IntensityJitter',
+    'MisfitError',
+    'PLAIN',
     'PartialDuplicates',
+    'PixelFormat',
     'RandomResizedCrop',
+    'Resize',
+    'ResizeEdge',
     'ResumableBatchSampler',
     'ResumableInfiniteSampler',
     'ResumableSampler',
@@ -39,11 +56,13 @@ __all__ = [
     'ShiftedCrop',
     'are_full',
     'box_areas',
+    'config_text',
     'decode_image',
     'find_boxes',
     'find_repeats',
     'full_boxes',
     'held_out',
+    'measure_images',
     'partial_duplicate',
     'place_crop',
     'resize_image',

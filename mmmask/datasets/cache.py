@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import track
 
-FORMAT = 1  # enters the key, so a cache of another format is never opened
+from .pixel_format import MisfitError
+
+FORMAT = 2  # enters the key, so a cache of another format is never opened
 PROBES = 32  # images from which the size of a cache is estimated
 CHUNK = 1024  # images that are decoded ahead of the one that is written, at most
 FREE_BYTES = 1 << 30  # that a cache leaves on the disk
@@ -24,9 +26,9 @@ class CachedImages(NamedTuple):
     """Decoded images of any sizes, one after the other in a mapped file.
 
     Attributes:
-        pixels: (bytes,) uint8, mapped read-only.
+        pixels: the values of all images, mapped read-only.
         starts: (N + 1,) where each image begins in it; an unreadable one is empty.
-        shapes: (N, 2) heights and widths.
+        shapes: (N, 3) heights, widths and channels.
         failures: reason why an image could not be decoded, by its number.
     """
 
@@ -36,7 +38,7 @@ class CachedImages(NamedTuple):
     failures: dict[int, str]
 
     def load(self, index: int) -> np.ndarray:
-        """A copy of the index-th image, (H, W, 3) uint8.
+        """A copy of the index-th image, (H, W, C).
 
         Raises:
             CachedFailure: if it could not be decoded.
@@ -44,7 +46,7 @@ class CachedImages(NamedTuple):
         if index in self.failures:
             raise CachedFailure(self.failures[index])
         start, end = self.starts[index : index + 2].tolist()
-        return np.array(self.pixels[start:end]).reshape(*self.shapes[index].tolist(), 3)
+        return np.array(self.pixels[start:end]).reshape(self.shapes[index].tolist())
 
 
 class CachedFailure(ValueError):
@@ -73,11 +75,12 @@ def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], t
     Args:
         key: of :func:`cache_key`, the name of the folder.
         num_images: number of images.
-        decode: gives the (H, W, 3) uint8 pixels of an image by its number. What it raises is kept
-            in place of the image.
+        decode: gives the (H, W, C) pixels of an image by its number, all of one type. What it
+            raises is kept in place of the image, except for a :class:`MisfitError`.
         title: what is shown beside the progress bar.
 
     Raises:
+        MisfitError: what ``decode`` raises.
         OSError: if the disk has too little space for all images.
     """
     folder = cache_folder() / key
@@ -100,27 +103,30 @@ def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], t
 
 
 def _write(folder: Path, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> None:
-    shapes = np.zeros((num_images, 2), np.int64)
-    failures = {}
+    shapes = np.zeros((num_images, 3), np.int64)
+    failures, dtype = {}, np.dtype(np.uint8)
 
     def attempt(index: int) -> np.ndarray | str:
         try:
             return decode(index)
+        except MisfitError:
+            raise
         except Exception as error:  # the libraries know a dozen ways to refuse a file
             return explain(error)
 
     probes = np.unique(np.linspace(0, num_images - 1, PROBES, dtype=int)).tolist()
-    sizes = [getattr(attempt(index), 'size', 0) for index in probes]
+    sizes = [getattr(attempt(index), 'nbytes', 0) for index in probes]
     _check_space(folder, int(np.mean(sizes) * num_images), num_images)
     with open(folder / 'pixels', 'wb') as file:
         for index, image in enumerate(in_threads(attempt, num_images, title)):
             if isinstance(image, str):
                 failures[index] = image
             else:
-                shapes[index] = image.shape[:2]
+                shapes[index], dtype = image.shape, image.dtype
                 file.write(np.ascontiguousarray(image).data)
     np.save(folder / 'shapes.npy', shapes)
     (folder / 'failures.json').write_text(json.dumps(failures))
+    (folder / 'dtype').write_text(dtype.name)
 
 
 def in_threads(function: Callable[[int], object], num_items: int, title: str) -> Iterator:
@@ -161,12 +167,13 @@ def open_cache(folder: Path) -> CachedImages:
     try:
         shapes = np.load(folder / 'shapes.npy')
         failures = json.loads((folder / 'failures.json').read_text())
-        starts = np.concatenate([[0], np.cumsum(3 * shapes.prod(axis=1))])
-        is_whole = os.path.getsize(folder / 'pixels') == starts[-1]
-    except (OSError, ValueError):
+        dtype = np.dtype((folder / 'dtype').read_text())
+        starts = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
+        is_whole = os.path.getsize(folder / 'pixels') == starts[-1] * dtype.itemsize
+    except (OSError, TypeError, ValueError):
         is_whole = False
     if not is_whole:
         raise ValueError(f'{folder} is not a whole cache of decoded images: remove it.')
     # A file without a byte cannot be mapped.
-    mapped = np.memmap(folder / 'pixels', np.uint8, 'r') if starts[-1] else np.zeros(0, np.uint8)
+    mapped = np.memmap(folder / 'pixels', dtype, 'r') if starts[-1] else np.zeros(0, dtype)
     return CachedImages(mapped, starts, shapes, {int(i): reason for i, reason in failures.items()})

@@ -86,6 +86,8 @@ class PartialDuplicates(ImageFolder):
             raise ValueError(f"part={part!r} is not one of 'queries', 'database'.")
         self.part, self.num_queries, self.seed = part, num_queries, seed
         super().__init__(source, **kwargs)
+        if (self.pixel_format.channels, self.pixel_format.dtype) != (3, 'uint8'):
+            raise ValueError('queries are made of 8-bit colour images: leave out channels, dtype.')
 
     def load_data_list(self) -> list[dict]:
         """Queries in the order of their labels, or the database sorted by name."""

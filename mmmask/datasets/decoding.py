@@ -1,16 +1,23 @@
 """From the bytes of an image file to an array."""
 
 import io
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from .pixel_format import PLAIN, MisfitError, PixelFormat
+
 # The size from which Pillow warns of a decompression bomb. The largest photograph of ImageNet has
 # 15 million pixels.
 MAX_PIXELS = 89_478_485
 BIT_DEPTHS = 8, 10, 12, 14, 16  # of cameras, scanners and microscopes that write 16-bit files
+INSTALL_TIFF = "pip install 'mmmask[tiff]'"
+NPY_SIGNATURE = b'\x93NUMPY'
+TIFF_SIGNATURES = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'
+MODES = {1: 'L', 2: 'LA', 4: 'RGBA'}  # of Pillow, by the number of channels
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 PNG_TEXTS = b'tEXt', b'zTXt', b'iTXt', b'iCCP'  # metadata whose size Pillow limits
 UPRIGHT = {  # EXIF orientation -> how the pixels become upright
@@ -25,74 +32,125 @@ UPRIGHT = {  # EXIF orientation -> how the pixels become upright
 
 
 def decode_image(
-    content: bytes, least_side: int | None = None, bits: int | None = None
+    content: bytes,
+    least_side: int | None = None,
+    pixel_format: PixelFormat = PLAIN,
+    note_depth: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Bytes of an image file -> (H, W, 3) uint8, **BGR** as mmcv loads it.
+    """Bytes of an image file -> (H, W, C) from 0 to 255, three channels as **BGR** as in mmcv.
 
-    The content decides about the format, not the name. The image is turned upright by its EXIF tag.
-    Greyscale, palette and CMYK images become colour images, an alpha channel is dropped, 16-bit
-    images are scaled to 8 bits, and of an animation the first frame is taken.
+    The content decides about the format, not the name. The image is turned upright by its EXIF tag,
+    and of an animation the first frame is taken. Without a stated format the result is (H, W, 3)
+    uint8: greyscale, palette and CMYK images become colour images, an alpha channel is dropped, and
+    16-bit images are scaled to 8 bits. The range of a 16-bit image is the smallest of 8, 10, 12, 14
+    and 16 bits that holds its largest value.
 
     Pillow reads the header and decodes. The pixels of an intact JPEG come from simplejpeg, which is
     faster, gives the same values, and refuses every JPEG that libjpeg warns about; Pillow then
-    decides about that file. OpenCV does not decode, because it fills what a truncated file lacks
-    with grey without reporting it.
+    decides about that file. OpenCV does not decode 8-bit files, because it fills what a truncated
+    file lacks with grey without reporting it. tifffile decodes TIFFs of a stated format.
 
     Args:
         content: the file.
         least_side: a JPEG is decoded at a half, a quarter or an eighth of its size, which is
             faster, as long as both sides keep this many pixels.
-        bits: depth of the values in 16-bit files, from 8 to 16. By default it is the smallest of
-            8, 10, 12, 14 and 16 that holds the largest value of the image. State it for a data set
-            in which some images are much darker than others.
+        pixel_format: channels, range and type of the pixels.
+        note_depth: called with the bits that are taken as the range of a 16-bit image.
 
     Raises:
-        OSError, SyntaxError, ValueError: if the bytes are not one whole image, the image has more
-            than ``MAX_PIXELS``, or its values need more than ``bits``.
+        MisfitError: if the image has other channels or values than the format states.
+        OSError, SyntaxError, ValueError: if the bytes are not one whole image, or the image has
+            more than ``MAX_PIXELS``.
     """
     if not content:
         raise ValueError('the file is empty')
+    is_plain = pixel_format.is_plain
+    values, orientation = read_values(content, least_side, pixel_format.channels, is_plain)
+    if is_plain and values.dtype == np.uint16:
+        depth = next(depth for depth in BIT_DEPTHS if values.max() < 1 << depth)
+        values = (values >> (depth - 8)).astype(np.uint8)
+        if note_depth is not None:
+            note_depth(depth)
+    if orientation in UPRIGHT:
+        values = UPRIGHT[orientation](values)
+    return np.ascontiguousarray(pixel_format.scale(values))
+
+
+def read_values(
+    content: bytes,
+    least_side: int | None = None,
+    channels: int | None = None,
+    as_colours: bool = False,
+) -> tuple[np.ndarray, int]:
+    """Bytes of an image file -> its (H, W, C) values as they are, and its EXIF orientation.
+
+    Args:
+        content, least_side: as in :func:`decode_image`.
+        channels: number of channels. Three are BGR, others are in the order of the file. None
+            takes what the file has.
+        as_colours: read TIFFs by Pillow, which makes colours of some that are none.
+
+    Raises:
+        MisfitError: if the file has another number of channels.
+        OSError, SyntaxError, ValueError: as :func:`decode_image`.
+    """
+    if content.startswith(NPY_SIGNATURE):
+        return _arrange(np.load(io.BytesIO(content), allow_pickle=False), channels), 1
+    is_tiff = content.startswith(TIFF_SIGNATURES)
+    if is_tiff and not as_colours:
+        return _read_tiff(content, channels)
     try:
-        return _decode(content, least_side, bits)
+        return _read_image(content, least_side, channels)
+    except UnidentifiedImageError:
+        if is_tiff:
+            return _read_tiff(content, channels)
+        raise ValueError('the file is not an image of a known format') from None
     except ValueError:
         if not content.startswith(PNG_SIGNATURE):
             raise
-        return _decode(_without_texts(content), least_side, bits)
+        return _read_image(_without_texts(content), least_side, channels)
 
 
-def _decode(content: bytes, least_side: int | None, bits: int | None) -> np.ndarray:
+def _read_image(
+    content: bytes, least_side: int | None, channels: int | None
+) -> tuple[np.ndarray, int]:
+    """The values of a file that Pillow knows, and its orientation."""
     try:
         opened = Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise ValueError('the file is not an image of a known format') from None
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from None
     with opened as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(
-                f'the image has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}'
-            )
-        pixels = _read_pixels(image, content, least_side, bits)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation in UPRIGHT:
-        pixels = UPRIGHT[orientation](pixels)
-    return np.ascontiguousarray(pixels)
+        _check_size(image.height, image.width)
+        values = _read_pixels(image, content, least_side, channels)
+        return values, image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _check_size(height: int, width: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f'the image has {width} x {height} pixels, more than {MAX_PIXELS:,}')
 
 
 def _read_pixels(
-    image: Image.Image, content: bytes, least_side: int | None, bits: int | None
+    image: Image.Image, content: bytes, least_side: int | None, channels: int | None
 ) -> np.ndarray:
-    """The (H, W, 3) uint8 BGR pixels of an opened image, in the order of the file."""
+    """(H, W, C) uint8 or uint16 of an opened image, upright or not; BGR if C is 3."""
+    if channels is None:
+        is_grey = image.mode in ('1', 'L') or image.mode.startswith('I')
+        channels = 1 if is_grey else len(image.getbands()) if image.mode in ('LA', 'RGBA') else 3
     if image.format in ('JPEG', 'MPO'):
         shorter = min(image.size)
         fraction = next(
             f for f in (8, 4, 2, 1) if f == 1 or shorter // f >= (least_side or shorter)
         )
-        if image.mode in ('RGB', 'L'):
+        is_fast = image.mode in ('RGB', 'L') and channels == 3
+        if is_fast or (image.mode == 'L' and channels == 1):
             sides = [-(-side // fraction) for side in image.size]
             try:
                 return simplejpeg.decode_jpeg(
-                    content, 'BGR', min_width=sides[0], min_height=sides[1]
+                    content,
+                    'BGR' if channels == 3 else 'GRAY',
+                    min_width=sides[0],
+                    min_height=sides[1],
                 )
             except ValueError:
                 pass  # Pillow decides about a file that libjpeg warns about
@@ -103,25 +161,85 @@ def _read_pixels(
     if image.mode == 'F':
         raise ValueError('a floating-point image has no 8-bit range')
     if image.mode.startswith('I'):  # 'I;16' and its variants; 'I' is a 16-bit PNG in old Pillows
-        return np.repeat(_to_8_bits(np.asarray(image), bits)[..., None], 3, axis=-1)
+        values = np.asarray(image)
+        if values.max() > 0xFFFF or values.min() < 0:
+            raise ValueError('a 32-bit image has no 8-bit range')
+        return _arrange(values.astype(np.uint16), channels)
     if is_deep:  # of 16-bit colours Pillow keeps the upper 8 bits, which may hold nothing
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = flags if channels == 3 else cv2.IMREAD_UNCHANGED
         values = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if values is not None and values.dtype == np.uint16:
-            return _to_8_bits(values, bits)
-    if image.mode == 'P':  # a palette with transparency becomes RGB only by way of RGBA
-        image = image.convert('RGBA')
-    return np.asarray(image.convert('RGB'))[..., ::-1]
+            if channels == 3:
+                return values
+            return _arrange(values[..., [2, 1, 0, 3][: values.shape[-1]]], channels)  # from BGR
+    if channels == 3:
+        # A palette with transparency becomes RGB only by way of RGBA.
+        image = image.convert('RGBA') if image.mode == 'P' else image
+        return np.asarray(image.convert('RGB'))[..., ::-1]
+    if image.mode == '1':
+        image = image.convert('L')
+    if image.mode != MODES.get(channels):
+        raise _other_channels(
+            len(image.getbands()) if image.mode in MODES.values() else 3, channels
+        )
+    return np.atleast_3d(np.asarray(image))
 
 
-def _to_8_bits(values: np.ndarray, bits: int | None) -> np.ndarray:
-    largest = int(values.max())
-    if largest > 0xFFFF or values.min() < 0:
-        raise ValueError('a 32-bit image has no 8-bit range')
-    needed = next(depth for depth in BIT_DEPTHS if largest < 1 << depth)
-    if bits is not None and largest >= 1 << bits:
-        raise ValueError(f'the largest value is {largest}, but bits={bits} hold {(1 << bits) - 1}')
-    return (values >> ((bits or needed) - 8)).astype(np.uint8)
+def _read_tiff(content: bytes, channels: int | None) -> tuple[np.ndarray, int]:
+    """The values of a TIFF with any number of channels or pages, and its orientation."""
+    try:
+        import tifffile
+    except ImportError:
+        raise MisfitError(f'the file is a TIFF that only tifffile reads: {INSTALL_TIFF}') from None
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        series = file.series[0]
+        axes = series.axes
+        _check_size(*(series.shape[axes.index(axis)] for axis in 'YX'))
+        try:
+            values = series.asarray()
+        except (KeyError, ValueError, ImportError) as error:
+            if 'imagecodecs' not in str(error):
+                raise
+            raise MisfitError(f'tifffile cannot decompress it: {INSTALL_TIFF}') from None
+        orientation = file.pages.first.tags.valueof('Orientation', 1)
+    others = [number for number, axis in enumerate(axes) if axis not in 'YX']  # channels or pages
+    return _arrange(values, channels, *others[:1]), int(orientation)
+
+
+def _arrange(values: np.ndarray, channels: int | None, axis: int | None = None) -> np.ndarray:
+    """An array of numbers -> (H, W, C), BGR if C is 3.
+
+    Args:
+        values: with two axes, or with a third for the channels.
+        channels: as stated, or None for those of the array.
+        axis: of the channels. By default the last or the first: the one of that length, or else the
+            shorter one.
+
+    Raises:
+        MisfitError: for another number of channels.
+        ValueError: if this is not one image.
+    """
+    if values.dtype.kind not in 'uif' or values.ndim not in (2, 3) or not values.size:
+        raise ValueError(f'an array of {values.dtype} and shape {values.shape} is not one image')
+    if values.ndim == 2:
+        values = values[..., None]
+    elif axis is None:
+        fitting = [axis for axis in (-1, 0) if values.shape[axis] == channels]
+        axis = min(fitting or (-1, 0), key=lambda axis: values.shape[axis])
+    values = values if axis is None else np.moveaxis(values, axis, -1)
+    if channels == 3 and values.shape[-1] == 1:
+        values = np.repeat(values, 3, axis=-1)
+    if channels not in (None, values.shape[-1]):
+        raise _other_channels(values.shape[-1], channels)
+    return values[..., ::-1] if values.shape[-1] == 3 else values
+
+
+def _other_channels(found: int, stated: int) -> MisfitError:
+    return MisfitError(
+        f'the file has {found} channel{"s" * (found > 1)}, but channels={stated}: state '
+        f'channels={found}, or remove the file'
+    )
 
 
 def _without_texts(content: bytes) -> bytes:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmcv.transforms import RandomGrayscale
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from mmpretrain.datasets import transforms
 
 from mmmask.registry import DATASETS
 
@@ -18,16 +20,23 @@ from .cache import cache_key, explain, make_cache, open_cache
 from .decoding import decode_image
 from .listing import fingerprints, list_files, read_file
 from .parts import check_part, held_out_of_groups
+from .pixel_format import MisfitError, PixelFormat
 from .resizing import shrink_image
 
 EXTENSIONS = (
     *('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.avif'),
     *('.ppm', '.pgm'),
 )
+ARRAYS = ('.npy',)  # read only where channels or a range are stated: others may be features
 # Images all the same, which Pillow cannot read, or which have no 8-bit range.
 OTHER_IMAGES = (
-    *('.heic', '.heif', '.jp2', '.jxl', '.svg', '.psd', '.xcf', '.tga', '.exr', '.hdr', '.npy'),
+    *('.heic', '.heif', '.jp2', '.jxl', '.svg', '.psd', '.xcf', '.tga', '.exr', '.hdr'),
+    *ARRAYS,
     *('.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.rw2', '.raf', '.raw', '.dcm'),
+)
+EIGHT_BIT_COLOURS = (
+    *(transforms.BaseAugTransform, transforms.ColorJitter, transforms.Lighting),
+    *(transforms.Albumentations, transforms.RandAugment, RandomGrayscale),
 )
 UNSEEN, READABLE, UNREADABLE = range(3)
 ENOUGH_TO_JUDGE = 100  # files read before the unreadable ones are compared with these alone
@@ -41,6 +50,11 @@ class ImageFolder(BaseDataset):
     and starts with its augmentations, and the data preprocessor turns BGR into RGB, as everywhere
     in OpenMMLab. Hidden files and ``__MACOSX`` are skipped, and so are files with other extensions;
     a warning counts those that are images.
+
+    With ``channels``, ``dtype`` or ``value_range``, images may have any number of channels and any
+    range: greyscale or multispectral, PNG, TIFF (through tifffile) or NPY, with channels first or
+    last. A sample then holds (H, W, C) from 0 to 255, and a file that contradicts these options
+    stops the run.
 
     A file that cannot be decoded is reported once, with its path and the reason, and another image
     takes its place. That image depends on the file's index alone, so that evaluation repeats. What
@@ -66,8 +80,10 @@ class ImageFolder(BaseDataset):
             crops of S pixels from at least a fraction r of the area, S / √r loses nothing.
         least_side: decode large JPEGs at a fraction of their size, see :func:`decode_image`. By
             default what the first transform of the pipeline gives as ``least_side``.
-        bits: depth of the values in 16-bit files, see :func:`decode_image`.
-        extensions: file endings that count as images, in any case.
+        channels, dtype, value_range, clip: what the images hold and what the samples get, see
+            :class:`PixelFormat`. ``tools/image_statistics.py`` measures them.
+        extensions: file endings that count as images, in any case. ``.npy`` is one of them if
+            channels, dtype or value_range are stated.
         max_unreadable: above this fraction of unreadable files the run stops. They are compared
             with all files, and once a hundred have been read, with those.
         report_file: text file to which ``path <tab> reason`` of each unreadable file is appended.
@@ -77,8 +93,10 @@ class ImageFolder(BaseDataset):
     Raises:
         FileNotFoundError: if source, prefix or subset does not exist, or there is no image.
         OSError: if the disk has too little space for the cache.
+        MisfitError: on reading, if a file contradicts what is stated about channels or values.
         ValueError: if source is a file but no zip archive, an image has no class, two classes are
-            one folder, or subset is no fraction or names files that are missing or ambiguous.
+            one folder, subset is no fraction or names files that are missing or ambiguous, or a
+            transform takes 8-bit colours only and the images are others.
         RuntimeError: on reading, when more than ``max_unreadable`` of the files are unreadable.
     """
 
@@ -92,8 +110,11 @@ class ImageFolder(BaseDataset):
         repeats: int = 1,
         cache_side: int | None = None,
         least_side: int | None = None,
-        bits: int | None = None,
-        extensions: Sequence[str] = EXTENSIONS,
+        channels: int = 3,
+        dtype: str = 'uint8',
+        value_range: Sequence | None = None,
+        clip: bool = False,
+        extensions: Sequence[str] | None = None,
         max_unreadable: float = 0.5,
         report_file: str | None = None,
         **kwargs,
@@ -114,7 +135,10 @@ class ImageFolder(BaseDataset):
         self.repeats = repeats
         self.cache_side = cache_side
         self.least_side = least_side
-        self.bits = bits
+        self.pixel_format = PixelFormat(channels, dtype, value_range, clip)
+        self.pixel_format.check()
+        if extensions is None:
+            extensions = EXTENSIONS + (() if self.pixel_format.is_plain else ARRAYS)
         extensions = [extensions] if isinstance(extensions, str) else extensions
         self.extensions = tuple(extension.lower() for extension in extensions)
         self.max_unreadable = max_unreadable
@@ -122,6 +146,8 @@ class ImageFolder(BaseDataset):
         self._cache: Path | None = None
         self._last: tuple[int, np.ndarray] | None = None
         super().__init__(**kwargs)
+        if channels != 3 or dtype != 'uint8':
+            check_transforms(self.pipeline.transforms, channels)
         if self.least_side is None and self.pipeline.transforms:
             self.least_side = getattr(self.pipeline.transforms[0], 'least_side', None)
 
@@ -157,19 +183,19 @@ class ImageFolder(BaseDataset):
         for index, sample in enumerate(samples):
             sample['file_index'] = index
         self._state = torch.full((len(samples),), UNSEEN, dtype=torch.uint8).share_memory_()
+        self._depths = torch.zeros(17, dtype=torch.uint8).share_memory_()
         if self.cache_side:
             self._cache = self._make_cache([sample['name'] for sample in samples])
         return samples
 
     def _make_cache(self, names: list[str]) -> Path:
-        side, bits = self.cache_side, self.bits
+        side = self.cache_side
 
         def decode(index: int) -> np.ndarray:
-            content = read_file(self.source, self.prefix, names[index])
-            return shrink_image(decode_image(content, side, bits), side)
+            return shrink_image(self.read_image(names[index], side), side)
 
         prints = fingerprints(self.source, self.prefix, names)
-        key = cache_key(names, prints, side=side, bits=bits)
+        key = cache_key(names, prints, side=side, **self.pixel_format._asdict())
         return make_cache(key, len(names), decode, f'decoding {printable(self._path())}')
 
     def _choose(self, samples: list[dict]) -> list[dict]:
@@ -277,6 +303,8 @@ class ImageFolder(BaseDataset):
         hint = 'Point source at the images, or name their endings in extensions.'
         if others:
             hint = f'There are {others}, which are not read: convert them to JPEG or PNG.'
+            if set(ARRAYS) & {posixpath.splitext(other)[1] for other in others.split(', ')}:
+                hint = f'There are {others}: state channels and value_range to read arrays.'
         elif self.prefix:
             names, _ = list_files(self.source)
             inner = f'/{self.prefix}/'
@@ -318,6 +346,8 @@ class ImageFolder(BaseDataset):
             return False
         try:
             image = self._decode(name, index)
+        except MisfitError:
+            raise
         except Exception as error:  # Pillow and zipfile know a dozen ways to refuse a file
             state[index] = UNREADABLE
             self._report(self._path(name), error)
@@ -332,11 +362,39 @@ class ImageFolder(BaseDataset):
             return open_cache(self._cache).load(index)
         if self._last and self._last[0] == index:
             return self._last[1].copy()
-        content = read_file(self.source, self.prefix, name)
-        image = decode_image(content, self.least_side, self.bits)
+        image = self.read_image(name, self.least_side)
         if self.repeats > 1:
             self._last = index, image.copy()  # a transform may write into what it gets
         return image
+
+    def read_image(self, name: str, least_side: int | None = None) -> np.ndarray:
+        """Read and decode a file.
+
+        Raises:
+            MisfitError: if it contradicts what is stated, or nothing is stated and no image fits.
+        """
+        content = read_file(self.source, self.prefix, name)
+        try:
+            return decode_image(content, least_side, self.pixel_format, self._note_depth)
+        except MisfitError as error:
+            others_fit = self.cache_side or bool((self._state == READABLE).any())
+            if self.pixel_format.is_plain and others_fit:
+                raise ValueError(str(error)) from error  # one odd file among ordinary ones
+            raise MisfitError(f'{printable(self._path(name))}: {error}.') from error
+
+    def _note_depth(self, depth: int) -> None:
+        """Warn once, and in one process, if 16-bit images seem to have different ranges."""
+        known = self._depths.nonzero().flatten().tolist()
+        self._depths[depth] = 1
+        if len(known) == 1 and known != [depth]:
+            shallow, deep = sorted([*known, depth])
+            print_log(
+                f'{printable(self._path())}: some 16-bit images fill {shallow} bits, others {deep},'
+                ' and each is scaled by its own. If dark images are among them, state '
+                f'value_range=(0, {(1 << deep) - 1}), and all are scaled alike.',
+                logger='current',
+                level=logging.WARNING,
+            )
 
     def _report(self, path: str, error: Exception) -> None:
         tried = int((self._state != UNSEEN).sum())
@@ -359,6 +417,29 @@ class ImageFolder(BaseDataset):
                 f'more than max_unreadable={self.max_unreadable:.0%}; the last was {path} '
                 f'({reason}). Repair or remove them, or raise max_unreadable.'
             )
+
+
+def check_transforms(transforms: Sequence, channels: int) -> None:
+    """Raise ValueError if a transform, also a nested one, takes 8-bit images of three colours only.
+
+    What reads three colours or Pillow images fails on others, or treats them wrongly.
+    """
+    for transform in transforms:
+        backend, remedy = getattr(transform, 'backend', None), None
+        interpolation = getattr(transform, 'interpolation', None)
+        if isinstance(transform, EIGHT_BIT_COLOURS):
+            remedy = 'leave it out, or use mmmask.IntensityJitter'
+        elif backend == 'pillow':
+            remedy = "use mmmask.RandomResizedCrop, Resize or ResizeEdge, or backend='cv2'"
+        elif backend == 'cv2' and channels > 4 and interpolation in ('area', 'lanczos'):
+            remedy = "use interpolation='bilinear' or 'bicubic'"
+        if remedy:
+            raise ValueError(
+                f'{type(transform).__name__} in the pipeline does not take the images that '
+                f'channels={channels} and dtype describe: {remedy}.'
+            )
+        nested = getattr(transform, 'transforms', ())
+        check_transforms(getattr(nested, 'transforms', nested), channels)
 
 
 def is_hidden(name: str) -> bool:

@@ -28,7 +28,7 @@ from mmmask.evaluation import (
     unwrap,
 )
 from mmmask.registry import DATASETS, LOOPS
-from mmmask.visualization import draw_ranking
+from mmmask.visualization import draw_ranking, to_pixels
 
 NOBODY = -1  # label of distractors
 RECALLS = (1, 5)
@@ -306,7 +306,9 @@ def _relevant(labels: Tensor, bank_labels: Tensor, title: str) -> list[set[int]]
 
 def _pixels(sample: dict) -> np.ndarray:
     """A sample of a pipeline that ends in PackInputs -> (H, W, 3) uint8 RGB."""
-    return sample['inputs'].numpy()[::-1].transpose(1, 2, 0)
+    pixels = sample['inputs'].numpy()
+    pixels = pixels[::-1] if len(pixels) == 3 else pixels
+    return to_pixels(pixels[None], [0.0], [1.0])[0]
 
 
 def layer_names(backbone) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from .algorithms import (
 )
 from .augmentation import AugmentingDataPreprocessor
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
+from .data_preprocessor import DataPreprocessor
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
     ClassTokenProjector,
@@ -50,6 +51,7 @@ __all__ = [
     'CMAEMao',
     'ClassTokenProjector',
     'ContrastiveHead',
+    'DataPreprocessor',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from mmpretrain.models import SelfSupDataPreprocessor
 from torch import nn
 
 from mmmask.registry import MODELS
 
+from .data_preprocessor import DataPreprocessor
+
 
 @MODELS.register_module()
-class AugmentingDataPreprocessor(SelfSupDataPreprocessor):
+class AugmentingDataPreprocessor(DataPreprocessor):
     """Augment views of a batch on the device of the model, with separate parameters for each image.
 
     The data loader provides either one batch of images of equal size, from which all views are
@@ -23,11 +24,22 @@ class AugmentingDataPreprocessor(SelfSupDataPreprocessor):
     Args:
         views: arguments of :func:`view_augmentation` for each view.
         size: side of the crops of all views; None if the images are already cropped.
-        **kwargs: as in mmpretrain's ``SelfSupDataPreprocessor``.
+        **kwargs: as in :class:`DataPreprocessor`.
+
+    Raises:
+        ValueError: if colours change in images with another number of channels than three.
     """
 
     def __init__(self, views: Sequence[dict], size: int | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
+        channels = self.mean.numel() if self._enable_normalize else 3
+        for number, view in enumerate(views):
+            wrong = [name for name in ('jitter', 'grayscale') if view.get(name, 1)]
+            if channels not in (1, 3) and wrong:
+                raise ValueError(
+                    f'views.{number}.{wrong[0]} changes three colours, but mean has {channels} '
+                    f'values: set views.{number}.jitter=0 and grayscale=0.'
+                )
         self.views = nn.ModuleList(view_augmentation(size, **view) for view in views)
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -91,9 +103,10 @@ def view_augmentation(
         ) from error
     blur_range = (0.1, 2.0)
     radius = int(3 * blur_range[1] + 0.5)
+    color = augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter)
     steps = [
         augmentation.RandomHorizontalFlip(p=flip),
-        augmentation.ColorJitter(brightness, contrast, saturation, hue, p=jitter),
+        *([color] if jitter else []),  # which refuses other images than of three colours
         augmentation.RandomGrayscale(p=grayscale),
         augmentation.RandomGaussianBlur(2 * radius + 1, blur_range, 'replicate', p=blur),
         # The threshold of mmpretrain, 128 of 255.

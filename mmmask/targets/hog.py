@@ -28,11 +28,17 @@ class HOGTarget(nn.Module):
     scale. The pairs are sampled once and are part of the state dict as ``bias`` (number of scales,
     2), so a resumed run keeps its targets. Each scale then needs a binning of its own.
 
+    With ``strongest``, each pixel contributes its gradient in the channel where that is largest, as
+    in the original HOG (Dalal and Triggs, CVPR 2005, section 6.2). The length of the target then
+    does not depend on the number of channels, which suits images with many bands.
+
     Args:
         num_bins: orientations over 180 degrees.
         cell_sizes: sides of the cells in pixels, one for each scale; sizes may repeat. With an int
             the target is a single tensor instead of a tuple.
         bias: whether to add a random constant to the gradients.
+        strongest: whether to take the strongest gradient of all channels at each pixel instead of
+            one histogram for each channel.
     """
 
     def __init__(
@@ -40,11 +46,13 @@ class HOGTarget(nn.Module):
         num_bins: int = 9,
         cell_sizes: int | Sequence[int] = (4, 8, 16, 32),
         bias: bool = False,
+        strongest: bool = False,
     ) -> None:
         super().__init__()
         self.single_scale = isinstance(cell_sizes, int)
         self.cell_sizes = (cell_sizes,) if self.single_scale else tuple(cell_sizes)
         self.num_bins = num_bins
+        self.strongest = strongest
         if num_bins < 1 or not self.cell_sizes or min(self.cell_sizes) < 1:
             raise ValueError(
                 f'num_bins={num_bins} and cell_sizes={cell_sizes} must be positive, '
@@ -60,15 +68,19 @@ class HOGTarget(nn.Module):
         return self.cell_sizes
 
     def channels(self, in_channels: int) -> int | tuple[int, ...]:
-        """Length of the target vectors of images with C channels: C·bins, a tuple for scales."""
-        channels = in_channels * self.num_bins
+        """Length of the target vectors of images with C channels: C·bins, a tuple for scales.
+
+        With ``strongest`` it is the number of bins.
+        """
+        channels = self.num_bins * (1 if self.strongest else in_channels)
         return channels if self.single_scale else (channels,) * len(self.cell_sizes)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """(B, C, H, W) -> (B, (H/p)·(W/p), C·num_bins) fp32 for each cell size p.
 
-        Cells are in raster order, and the bins of the first channel come first.
+        Cells are in raster order, and the bins of the first channel come first. With ``strongest``
+        C is 1 in the result.
 
         Raises:
             ValueError: if a cell size does not divide the image.
@@ -82,9 +94,13 @@ class HOGTarget(nn.Module):
                 )
         # In half precision, angles near the border between two bins fall into the wrong one.
         with torch.autocast(images.device.type, enabled=False):
+            gradients = sobel_gradients(images.float())
+            if self.strongest:
+                channel = torch.hypot(*gradients).argmax(dim=1, keepdim=True)
+                gradients = tuple(gradient.gather(1, channel) for gradient in gradients)
             targets = tuple(
                 F.normalize(histograms, dim=-1).flatten(3).flatten(1, 2)
-                for histograms in self._histograms(*sobel_gradients(images.float()))
+                for histograms in self._histograms(*gradients)
             )
         return targets[0] if self.single_scale else targets
 

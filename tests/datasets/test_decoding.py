@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image, ImageOps, PngImagePlugin
 
-from mmmask.datasets import decode_image
+from mmmask.datasets import MisfitError, PixelFormat, decode_image
 
 RED = (250, 20, 30)
 PHOTOGRAPH = Image.fromarray(skimage.data.chelsea())  # 451 x 300
@@ -183,11 +183,12 @@ class TestDepth:
         content = encode(Image.fromarray(np.full((6, 8), 200, np.int32)), format='TIFF')
         assert (decode_image(content) == 200).all()
 
-    def test_a_stated_depth_holds(self):
-        dark = encode(self.GREY.astype(np.uint16))
-        np.testing.assert_array_equal(decode_image(dark, bits=10)[..., 0], self.GREY >> 2)
-        with pytest.raises(ValueError, match='largest value is 255, but bits=7 hold 127'):
-            decode_image(dark, bits=7)
+    def test_a_stated_range_holds(self):
+        dark, ten_bits = encode(self.GREY.astype(np.uint16)), PixelFormat(value_range=(0, 1023))
+        expected = np.rint(self.GREY * (255 / 1023))
+        np.testing.assert_array_equal(decode_image(dark, pixel_format=ten_bits)[..., 0], expected)
+        with pytest.raises(MisfitError, match=r'values from 0 to 255, .* value_range=\(0, 127\)'):
+            decode_image(dark, pixel_format=PixelFormat(value_range=(0, 127)))
 
 
 @pytest.mark.parametrize('name', ['XML:com.adobe.xmp', 'comment'])

@@ -253,3 +253,31 @@ def test_image_sizes_that_cells_do_not_divide_are_errors(size):
 def test_invalid_options_are_errors(wrong):
     with pytest.raises(ValueError, match='must be positive'):
         HOGTarget(**wrong)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 13])
+def test_the_strongest_gradient_of_all_channels(channels):
+    images = texture(2, channels, 32, 48)
+    generator = HOGTarget(9, (4, 8), strongest=True)
+    assert generator.channels(channels) == (9, 9) and HOGTarget(9, 4).channels(13) == 117
+    for target, cell in zip(generator(images), (4, 8), strict=True):
+        expected = [strongest_reference(image, 9, cell) for image in images.double().numpy()]
+        np.testing.assert_allclose(target.numpy(), expected, atol=1e-5)
+
+
+def strongest_reference(image: np.ndarray, num_bins: int, cell: int) -> np.ndarray:
+    """(C, H, W) in fp64 -> (N, num_bins)."""
+    sobel = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+    gx, gy = (
+        np.stack([correlate(channel, kernel, mode='mirror') for channel in image])
+        for kernel in (sobel, sobel.T)
+    )
+    histograms = np.zeros((image.shape[1] // cell, image.shape[2] // cell, num_bins))
+    for row, column in np.ndindex(image.shape[1:]):
+        x, y = max(
+            zip(gx[:, row, column], gy[:, row, column], strict=True), key=lambda g: math.hypot(*g)
+        )
+        bin_ = int(np.floor(np.arctan2(x, y) / np.pi * num_bins)) % num_bins
+        histograms[row // cell, column // cell, bin_] += math.hypot(x, y)
+    histograms = histograms.reshape(-1, num_bins)
+    return histograms / np.maximum(np.linalg.norm(histograms, axis=1, keepdims=True), 1e-12)

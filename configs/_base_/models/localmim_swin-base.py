@@ -4,7 +4,7 @@ layer_norm = dict(type='LN', eps=1e-6)
 model = dict(
     type='mmmask.LocalMIM',
     data_preprocessor=dict(
-        type='mmpretrain.SelfSupDataPreprocessor',
+        type='mmmask.DataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
