@@ -7,6 +7,7 @@ from .algorithms import (
     MAE,
     CMAEHuang,
     CMAEMao,
+    CrossMAE,
     EvolvedMIM,
     LinearDecoder,
     LocalMIM,
@@ -19,9 +20,11 @@ from .algorithms import (
 )
 from .augmentation import AugmentingDataPreprocessor
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
+from .feature_target import FeatureTarget
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
     ClassTokenProjector,
+    CrossAttentionDecoder,
     DeepMaskingNeck,
     FeaturePyramid,
     MultiScaleDecoder,
@@ -50,11 +53,14 @@ __all__ = [
     'CMAEMao',
     'ClassTokenProjector',
     'ContrastiveHead',
+    'CrossAttentionDecoder',
+    'CrossMAE',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',
     'EvolvedMIM',
     'FeaturePyramid',
+    'FeatureTarget',
     'LinearDecoder',
     'LocalMIM',
     'MAE',

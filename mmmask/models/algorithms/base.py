@@ -137,11 +137,23 @@ class MaskedImageModel(PretrainingModel):
             backbone=self.backbone,
             evidence_kind=Derived(evidence_kind, 'the evidence that model.masking needs'),
         )
-        self.target_generator = build(target_generator, patch_size=self.backbone.patch_size)
+        normalization = data_preprocessor if isinstance(data_preprocessor, dict) else {}
+        self.target_generator = build(
+            target_generator,
+            patch_size=self.backbone.patch_size,
+            **{
+                f'image_{key}': Derived(normalization.get(key), f'model.data_preprocessor.{key}')
+                for key in ('mean', 'std')
+            },
+        )
         self.neck = build(
             neck,
             in_channels=Derived(self.backbone.out_channels, 'the width of model.backbone'),
             out_channels=self.target_channels(),
+            tokens_have_positions=Derived(
+                getattr(self.backbone, 'pos_embed', None) is not None,
+                'whether model.backbone adds positions to its tokens',
+            ),
         )
         self.head = MODELS.build(head)
 
