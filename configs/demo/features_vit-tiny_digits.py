@@ -1,7 +1,7 @@
 _base_ = 'mae_vit-tiny_digits.py'
 
-# Without a network connection there are no weights, so the features are those of an untrained
-# network. weights='pretrained' takes those that timm publishes, for example of name='resnet18.a1_in1k'.
+# Features of an untrained network, because the demo needs no connection. With a connection,
+# name='resnet18.a1_in1k' and weights='pretrained' are those of a trained one.
 model = dict(
     target_generator=dict(
         _delete_=True, type='mmmask.FeatureTarget', name='resnet18', layers=2, weights='random'

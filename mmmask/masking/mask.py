@@ -104,7 +104,7 @@ def predict_part(mask: Mask, ratio: float) -> Mask:
     if not 0 < number <= num_hidden:
         raise ValueError(
             f'predict_ratio={ratio} predicts {number} of {num_patches} patches, of which '
-            f'{num_hidden} are hidden: at least one and at most the hidden patches can be predicted.'
+            f'{num_hidden} are hidden: choose at least one patch, and at most those.'
         )
     # Visible patches come last.
     scores = torch.rand(mask.hidden.shape, device=mask.hidden.device) + ~mask.hidden

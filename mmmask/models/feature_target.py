@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
@@ -56,23 +57,22 @@ class FeatureTarget(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = [layers] if isinstance(layers, int) else list(layers)
-        if not self.layers or self.layers != sorted({*self.layers}):
-            raise ValueError(f'layers={layers} must be different indices in rising order.')
+        rising = self.layers and self.layers == sorted({*self.layers})
+        if not rising or self.layers[0] < 0 <= self.layers[-1]:
+            raise ValueError(
+                f'layers={layers} must rise, and either all count from 0 or all from -1 backwards.'
+            )
         self.name, self.patch_size, self.weights = name, patch_size, weights
         self.single, self.normalize, self.options = isinstance(layers, int), normalize, options
         self.network = self._create().requires_grad_(False)
-        self.widths, self.strides = (
-            tuple(get()) for get in (self.network.feature_info.channels, self._reductions)
-        )
+        self.widths = tuple(self.network.feature_info.channels())
+        self.strides = self.network.feature_info.reduction()
         mean, std = (torch.tensor(self.network.pretrained_cfg[key]) for key in ('mean', 'std'))
         scale = torch.tensor(image_std) / 255 / std
         shift = (torch.tensor(image_mean) / 255 - mean) / std
         self.register_buffer('scale', scale.view(-1, 1, 1), persistent=False)
         self.register_buffer('shift', shift.view(-1, 1, 1), persistent=False)
         self.train()
-
-    def _reductions(self) -> list[int]:
-        return self.network.feature_info.reduction()
 
     def _create(self, pretrained: bool = False) -> nn.Module:
         try:
@@ -81,19 +81,25 @@ class FeatureTarget(nn.Module):
             raise ImportError(
                 'FeatureTarget needs timm, which is not installed: pip install "mmmask[export]".'
             ) from error
+        known = timm.list_models() + timm.list_pretrained()
+        if self.name not in known:
+            close = get_close_matches(self.name, known, n=1)
+            remedy = f'did you mean {close[0]!r}?' if close else 'see timm.list_models().'
+            raise ValueError(f'name={self.name!r} is no network of timm: {remedy}')
         chosen = dict(self.options or {}, pretrained=pretrained, out_indices=self.layers)
         for any_size in ANY_SIZE:
             try:
-                return timm.create_model(
+                network = timm.create_model(
                     self.name, features_only=True, feature_cls='getter', **any_size | chosen
                 )
+                has_fixed_size = network.pretrained_cfg['fixed_input_size'] and not any_size
+                self.fixed_size = has_fixed_size and [*network.pretrained_cfg['input_size'][1:]]
+                return network
             except TypeError:
                 if not any_size:
                     raise
-            except (RuntimeError, AssertionError, IndexError) as error:
-                raise ValueError(
-                    f'name={self.name!r} with layers={self.layers} is no network of timm: {error}'
-                ) from error
+            except (AssertionError, IndexError) as error:
+                raise ValueError(f'layers={self.layers} do not fit {self.name}: {error}') from error
 
     def init_weights(self) -> None:
         """Load the weights.
@@ -146,9 +152,15 @@ class FeatureTarget(nn.Module):
         """(B, 3, H, W) -> (B, N, D) fp32, or a tuple of these, one per layer.
 
         Raises:
-            ValueError: if the patch size does not divide the image.
+            ValueError: if the patch size does not divide the image, or the network reads images of
+                one size only and this is another.
         """
         size = [side * self.strides[-1] for side in patch_grid(images, self.patch_size)]
+        if self.fixed_size and size != self.fixed_size:
+            raise ValueError(
+                f'{self.name} reads images of {self.fixed_size} px only, but needs them at {size} '
+                'px to have one position for each patch: choose another network or image size.'
+            )
         images = images * self.scale + self.shift
         if [*images.shape[-2:]] != size:
             images = F.interpolate(images, size, mode='bicubic', antialias=True)

@@ -21,8 +21,8 @@ class CrossAttentionDecoder(TokenDecoder):
     The queries are the mask token with the positions of the patches to predict. Every block has
     cross-attention and an MLP, but no self-attention (Fu et al., 2401.14391, section 3). With
     several feature maps of the encoder, every block reads a weighted sum of its own ("inter-block
-    attention"). As in the reference, a LayerNorm of each block follows this sum, nothing changes the
-    width of the tokens before the keys and values, and the weights begin Xavier-uniform.
+    attention"). As in the reference, a LayerNorm of each block follows this sum, keys and values
+    are computed from the full width of the encoder, and the weights begin Xavier-uniform.
 
     Args:
         in_channels: width of the encoder's feature maps.
