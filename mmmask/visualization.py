@@ -105,6 +105,28 @@ def draw_reconstruction(
     return _compose([inputs, *groups], caption)
 
 
+def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """B normalised images, and groups of masks -> one labelled (H, W, 3) uint8 picture.
+
+    Each image has a row. Each mask has a column with the image, grey where it is hidden.
+
+    Args:
+        images: (B, 3, H, W).
+        groups: pairs of a title, and a dictionary of (B, h, w) hidden patches by title.
+        mean, std: what the images were normalised with, in 0 to 255.
+    """
+    images = _enlarge(to_pixels(images, mean, std))
+    drawn, fractions = [Group('', [('image', images)])], []
+    for title, masks in groups:
+        masks = {name: _array(hidden) for name, hidden in masks.items()}
+        fractions += [hidden.mean() for hidden in masks.values()]
+        columns = [(name, hide_patches(images, hidden)) for name, hidden in masks.items()]
+        drawn.append(Group(title, columns))
+    low, high = (f'{100 * value:.1f}' for value in (min(fractions), max(fractions)))
+    share = low if low == high else f'{low} to {high}'
+    return _compose(drawn, f'Grey patches are hidden: {share} %.')
+
+
 def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """B normalised images, and stages of a training -> one labelled (H, W, 3) uint8 picture.
 
