@@ -113,9 +113,16 @@ class MaskedImageModel(PretrainingModel):
         parser: reads the backbone for mask generators that need evidence, for example
             :class:`EncoderParser`.
 
+    Attributes:
+        encodes_hidden: whether the encoder returns the tokens of hidden patches, too. A decoder
+            that works with only one kind of encoder has ``reads_hidden``.
+
     Raises:
-        ValueError: if a config states another value than the derived one.
+        ValueError: if a config states another value than the derived one, or the decoder is for
+            another kind of encoder.
     """
+
+    encodes_hidden = False
 
     def __init__(
         self,
@@ -156,6 +163,21 @@ class MaskedImageModel(PretrainingModel):
             ),
         )
         self.head = MODELS.build(head)
+        self._require_fitting_decoder()
+
+    def _require_fitting_decoder(self) -> None:
+        decoder, method = type(self.neck).__name__, type(self).__name__
+        reads_hidden = getattr(self.neck, 'reads_hidden', self.encodes_hidden)
+        if reads_hidden and not self.encodes_hidden:
+            raise ValueError(
+                f'{decoder} predicts each patch from its own token, but {method} encodes visible '
+                'patches only: use a TokenDecoder as neck, or SimMIM as the method.'
+            )
+        if self.encodes_hidden and not reads_hidden:
+            raise ValueError(
+                f'{decoder} adds the tokens of hidden patches, but {method} encodes these patches: '
+                'use a LinearDecoder as neck, or MAE as the method.'
+            )
 
     def target_channels(self) -> Derived:
         """Length of the target vectors, an int or one for each scale."""
