@@ -118,12 +118,17 @@ class FeatureTarget(nn.Module):
         convert = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
         tensors = load_state_dict(self.weights)
         tensors = convert(tensors, model) if convert else tensors
-        missing = model.load_state_dict(tensors, strict=False).missing_keys
-        if missing:
+        lacking = [
+            name
+            for name, value in model.state_dict().items()
+            if name not in tensors or tensors[name].shape != value.shape
+        ]
+        if lacking:
             raise ValueError(
-                f'weights={self.weights!r} lacks {len(missing)} tensors of {self.name}, such as '
-                f'{missing[:3]}: give a file of this network.'
+                f'weights={self.weights!r} lacks {len(lacking)} tensors of {self.name}, such as '
+                f'{lacking[:3]}: give a file of this network.'
             )
+        model.load_state_dict(tensors, strict=False)  # a file may have more, such as a classifier
 
     def train(self, mode: bool = True) -> 'FeatureTarget':
         """Stay in evaluation mode."""
