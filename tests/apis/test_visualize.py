@@ -109,12 +109,10 @@ def test_masks_follow_the_seed_and_the_weights(photographs, tmp_path):
     assert (draw('ehm') != draw('ehm', tmp_path / 'ehm.pth')).any()
 
 
-def test_a_method_that_hides_nothing_has_no_masks():
-    cfg = Config.fromfile(ROOT / 'configs/demo/maskdeep_resnet-tiny_digits.py')
-    cfg.model.update(masking=None)
-    cfg.model.neck.update(fusion=None)
+def test_a_method_that_hides_nothing_has_no_masks(photographs):
+    config = ROOT / 'configs/demo/ladder/maskdeep-m0_resnet-18_tiny-imagenet.py'
     with pytest.raises(ValueError, match='MaskDeep hides nothing: model.masking is not set'):
-        visualize_masks(cfg)
+        visualize_masks(config, images=[photographs])
 
 
 def test_boxes_of_whole_images_in_the_order_of_epochs(photographs, tmp_path):
