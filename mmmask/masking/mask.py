@@ -29,7 +29,11 @@ class Mask(NamedTuple):
 
     def expand(self, num_images: int) -> 'Mask':
         """A mask of one image -> the same mask for B images, without copying."""
-        return Mask(*(part.expand(num_images, -1) for part in self[:3]), self.grid)
+        hidden, keep, restore, predict = (
+            part if part is None else part.expand(num_images, -1)
+            for part in (*self[:3], self.ids_predict)
+        )
+        return Mask(hidden, keep, restore, self.grid, predict)
 
     @property
     def predicted(self) -> Tensor:

@@ -17,8 +17,9 @@ class SharedMask(Mask):
     shared_ids: tuple[int, ...] | None = None
 
     def _replace(self, **parts) -> 'SharedMask':
-        mask = super()._replace(**parts)  # of a named tuple, which knows nothing of attributes
-        mask.shared_ids = self.shared_ids
+        mask = super()._replace(**parts)
+        if 'ids_keep' not in parts:
+            mask.shared_ids = self.shared_ids
         return mask
 
 

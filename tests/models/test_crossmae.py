@@ -60,6 +60,11 @@ def test_a_shared_mask_is_still_known_on_the_host():
     assert predict_part(mask, 0.25).shared_ids == mask.shared_ids == tuple(mask.ids_keep[0])
 
 
+def test_a_mask_for_more_images_predicts_the_same_patches():
+    mask = predict_part(RandomMask(0.75)(1, (4, 4)), 0.25)
+    assert torch.equal(mask.expand(3).predicted, mask.predicted.expand(3, -1))
+
+
 def test_tokens_are_put_in_their_places():
     tokens = torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]])
     placed = scatter_tokens(tokens, torch.tensor([[3, 0], [1, 2]]), 4)
