@@ -96,7 +96,7 @@ def variants() -> dict[str, dict[str, dict]]:
     several.update(decoders=[token, token])
     sizes = dict(PixelTarget='patch_size', HOGTarget='cell_sizes', FeatureTarget='layers')
     targets = {}
-    for name, key in sizes.items():
+    for name, key in sorted(sizes.items()):
         one, two = (1, [0, 1]) if key == 'layers' else (PATCH, (PATCH, PATCH))
         more = dict(name='test_vit', weights='random') if key == 'layers' else {}
         for label, size in ((name, one), (f'{name} at two scales', two)):

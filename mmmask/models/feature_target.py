@@ -24,8 +24,8 @@ class FeatureTarget(nn.Module):
     2022). The images are resized so that a position of the last layer is a patch of the backbone.
     Other layers may be finer, such as the stages of a ResNet, and are predicted on finer grids.
 
-    The network is frozen and in evaluation mode. Its weights are a part of checkpoints, which
-    therefore need no other file.
+    The network is frozen and in evaluation mode. Its weights are a part of checkpoints, so a
+    training that is resumed has the same targets.
 
     Args:
         name: a network of timm, such as ``'vit_base_patch16_clip_224.openai'``.
@@ -35,7 +35,6 @@ class FeatureTarget(nn.Module):
         weights: ``'pretrained'`` are the weights that timm publishes under this name, ``'random'``
             are none, and anything else is a file that timm can read.
         normalize: standardise each vector over its channels, as in MaskDistill.
-        options: other arguments of ``timm.create_model``.
         image_mean, image_std: what the images are normalised with, in 0 to 255; filled in by the
             algorithm. The network gets the images as it was trained with them.
 
@@ -51,7 +50,6 @@ class FeatureTarget(nn.Module):
         layers: int | Sequence[int] = -1,
         weights: str = 'pretrained',
         normalize: bool = True,
-        options: dict | None = None,
         image_mean: Sequence[float] = (0.0, 0.0, 0.0),
         image_std: Sequence[float] = (1.0, 1.0, 1.0),
     ) -> None:
@@ -63,7 +61,7 @@ class FeatureTarget(nn.Module):
                 f'layers={layers} must rise, and either all count from 0 or all from -1 backwards.'
             )
         self.name, self.patch_size, self.weights = name, patch_size, weights
-        self.single, self.normalize, self.options = isinstance(layers, int), normalize, options
+        self.single, self.normalize = isinstance(layers, int), normalize
         self.network = self._create().requires_grad_(False)
         self.widths = tuple(self.network.feature_info.channels())
         self.strides = self.network.feature_info.reduction()
@@ -86,12 +84,10 @@ class FeatureTarget(nn.Module):
             close = get_close_matches(self.name, known, n=1)
             remedy = f'did you mean {close[0]!r}?' if close else 'see timm.list_models().'
             raise ValueError(f'name={self.name!r} is no network of timm: {remedy}')
-        chosen = dict(self.options or {}, pretrained=pretrained, out_indices=self.layers)
+        chosen = dict(pretrained=pretrained, out_indices=self.layers, feature_cls='getter')
         for any_size in ANY_SIZE:
             try:
-                network = timm.create_model(
-                    self.name, features_only=True, feature_cls='getter', **any_size | chosen
-                )
+                network = timm.create_model(self.name, features_only=True, **chosen, **any_size)
                 has_fixed_size = network.pretrained_cfg['fixed_input_size'] and not any_size
                 self.fixed_size = has_fixed_size and [*network.pretrained_cfg['input_size'][1:]]
                 return network
