@@ -1,5 +1,6 @@
 """Pictures of a model's results for a batch of images, drawn by :mod:`mmmask.visualization`."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from mmmask.evaluation import observing
 from mmmask.random_state import preserve_random_state
-from mmmask.visualization import draw_boxes, draw_evolution, draw_reconstruction
+from mmmask.visualization import draw_boxes, draw_evolution, draw_masks, draw_reconstruction
 
 
 class Stage(NamedTuple):
@@ -18,6 +19,13 @@ class Stage(NamedTuple):
     title: str
     labels: Tensor
     hidden: Tensor
+
+
+class MaskSamples(NamedTuple):
+    """Masks of the same images: a title, and (B, h, w) hidden patches of each sample by title."""
+
+    title: str
+    hidden: dict[str, Tensor]
 
 
 class BoxStage(NamedTuple):
@@ -64,6 +72,45 @@ def divide_and_mask(model, batch: dict, mask_seed: int) -> Stage:
     parts = np.mean([len(one.unique()) for one in labels])
     labels, hidden = (tensor.unflatten(1, grid).cpu() for tensor in (labels, hidden))
     return Stage(f'{parts:.0f} parts', labels, hidden)
+
+
+def draw_mask_samples(
+    model, batch: dict, mask_seed: int, schedule: Sequence[float], num_samples: int = 4
+) -> np.ndarray:
+    """A batch -> (H, W, 3) uint8 picture of its masks: samples, or stages of their schedule.
+
+    Raises:
+        ValueError: if the model hides nothing.
+    """
+    masking = getattr(model, 'masking', None)
+    if masking is None:
+        raise ValueError(f'{type(model).__name__} hides nothing: model.masking is not set.')
+    with observing(model, batch) as (model, images):
+        torch.manual_seed(mask_seed)
+        if not hasattr(model, 'draw_mask'):
+            groups = _feature_groups(model.predict(images))
+        else:
+            evolves = hasattr(masking, 'set_progress')
+            hidden = {}
+            for stage in schedule if evolves else range(num_samples):
+                if evolves:
+                    masking.set_progress(stage)
+                mask = model.draw_mask(images)
+                title = f'progress {stage:.2f}' if evolves else f'sample {stage + 1}'
+                hidden[title] = mask.hidden.unflatten(1, mask.grid)
+            groups = [MaskSamples(type(masking).__name__, hidden)]
+        return draw_masks(images, groups, *normalization(model))
+
+
+def _feature_groups(features) -> list[MaskSamples]:
+    """The visible positions of each group, at each level of the feature maps."""
+    levels = []
+    for grid, groups in zip(features.grids, features.groups, strict=True):
+        hidden = torch.ones(*groups.shape[:2], grid[0] * grid[1], dtype=torch.bool)
+        hidden = hidden.to(groups.device).scatter(2, groups, False).unflatten(2, grid)
+        samples = {f'group {index + 1}': one for index, one in enumerate(hidden.unbind(1))}
+        levels.append(MaskSamples(f'{grid[0]} x {grid[1]} feature map', samples))
+    return levels
 
 
 def draw_stages(model, batch: dict, stages: list[Stage]) -> np.ndarray:

@@ -69,18 +69,20 @@ def draw_reconstruction(
     """A reconstruction of B images -> one labelled (H, W, 3) uint8 picture, one row per image.
 
     The columns are the image, the masked image, and the target and prediction of each scale. HOG is
-    drawn as glyphs. Predicted pixels are shown together with the visible part of the image.
+    drawn as glyphs, and features as the colours of their three principal components. Predicted
+    pixels are shown together with the visible part of the image.
 
     Args:
         reconstruction: named tuple ``images, mask, prediction, target``. The last two are tuples
             over scales.
         target_generator: a target generator. If it has ``num_bins`` and ``cell_sizes``, HOG is
-            drawn; if it has ``restore(values, images)``, pixels are drawn.
+            drawn; if it has ``restore(values, images)``, pixels are drawn; if it only has
+            ``sizes``, features are drawn.
         mean, std: what the images were normalised with, in 0 to 255.
         num_images: maximum number of rows.
 
     Raises:
-        TypeError: if the target generator has neither.
+        TypeError: if the target generator has none of these.
     """
     images = to_pixels(reconstruction.images[:num_images], mean, std)
     count, height, width = images.shape[:3]
@@ -102,12 +104,40 @@ def draw_reconstruction(
     elif hasattr(target_generator, 'restore'):
         groups = _pixel_groups(reconstruction, target_generator, hidden, size, mean, std, count)
         caption = 'Hidden patches are predicted; visible patches are copied from the image.'
+    elif hasattr(target_generator, 'sizes'):
+        groups = _feature_groups(reconstruction, target_generator, hidden, size)
+        caption = (
+            'Red, green and blue are the three principal components of the targets of these '
+            'images. Hidden patches are predicted; visible patches show the target.'
+        )
     else:
         raise TypeError(
             f'{type(target_generator).__name__} cannot be drawn: it needs num_bins and cell_sizes '
-            '(HOG), or restore(values, images) (pixels).'
+            '(HOG), restore(values, images) (pixels), or sizes (features).'
         )
     return _compose([inputs, *groups], caption)
+
+
+def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """B normalised images, and groups of masks -> one labelled (H, W, 3) uint8 picture.
+
+    Each image has a row. Each mask has a column with the image, grey where it is hidden.
+
+    Args:
+        images: (B, 3, H, W).
+        groups: pairs of a title, and a dictionary of (B, h, w) hidden patches by title.
+        mean, std: what the images were normalised with, in 0 to 255.
+    """
+    images = _enlarge(to_pixels(images, mean, std))
+    drawn, fractions = [Group('', [('image', images)])], []
+    for title, masks in groups:
+        masks = {name: _array(hidden) for name, hidden in masks.items()}
+        fractions += [hidden.mean() for hidden in masks.values()]
+        columns = [(name, hide_patches(images, hidden)) for name, hidden in masks.items()]
+        drawn.append(Group(title, columns))
+    low, high = (f'{100 * value:.1f}' for value in (min(fractions), max(fractions)))
+    share = low if low == high else f'{low} to {high}'
+    return _compose(drawn, f'Grey patches are hidden: {share} %.')
 
 
 def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -277,6 +307,37 @@ def _pixel_groups(
         pasted = np.where(is_hidden, prediction, original)
         columns = [('target', _resize(target, size)), ('prediction', _resize(pasted, size))]
         yield Group(f'pixels in patches of {patch} px', columns)
+
+
+def _feature_groups(
+    reconstruction, generator, hidden: np.ndarray, size: tuple[int, int]
+) -> Iterable[Group]:
+    height, width = reconstruction.images.shape[-2:]
+    scales = zip(generator.sizes, reconstruction.target, reconstruction.prediction, strict=True)
+    for side, target, prediction in scales:
+        grid = (round(height / side), round(width / side))
+        is_hidden = _to_grid(hidden, grid)[..., None] > 0
+        target, prediction = (
+            _array(values)[: len(hidden)].reshape(len(hidden), *grid, -1)
+            for values in (target, prediction)
+        )
+        pasted = np.where(is_hidden, prediction, target)
+        columns = zip(('target', 'prediction'), principal_colors(target, pasted), strict=True)
+        columns = [(name, _to_grid(colors, size).astype(np.uint8)) for name, colors in columns]
+        yield Group(f'features of {side:g} px', columns)
+
+
+def principal_colors(features: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """(B, h, w, D) features -> (B, h, w, 3) in 0 to 255, and others in the same colours.
+
+    The colours are the three strongest principal components of the features, from their mean minus
+    two standard deviations to their mean plus two.
+    """
+    flat = features.reshape(-1, features.shape[-1]).astype(np.float64)
+    mean = flat.mean(axis=0)
+    strength, axes = np.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
+    axes = axes[:, :-4:-1] / np.sqrt(np.maximum(strength[:-4:-1], 1e-12))
+    return [((one - mean) @ axes * 64 + 128).round().clip(0, 255) for one in (features, *others)]
 
 
 def _to_grid(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

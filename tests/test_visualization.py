@@ -15,6 +15,7 @@ from mmmask.visualization import (
     draw_hog,
     draw_reconstruction,
     hide_patches,
+    principal_colors,
     to_pixels,
 )
 
@@ -184,6 +185,29 @@ class TestReconstruction:
         row = panels(sheet, 1, 6, (256, 256))[0]
         for column in (2, 3, 4, 5):
             np.testing.assert_array_equal(row[column], row[0])
+
+    def test_features_are_colours_in_the_basis_of_the_target(self):
+        class Features:
+            sizes = (8,)
+
+        vectors = torch.randn(2, 16, 5) * torch.tensor([1.0, 2, 3, 4, 5])
+        mask = RandomMask(0.5)(2, (4, 4))
+        images = torch.zeros(2, 3, 32, 32)
+        wrong = torch.where(mask.hidden.unsqueeze(2), -vectors, 99 * vectors)
+        sheet = draw_reconstruction(
+            Reconstruction(images, mask, (wrong,), (vectors,)), Features(), MEAN, STD
+        )
+        for row, hidden in zip(panels(sheet, 2, 4, (256, 256)), mask.hidden, strict=True):
+            same = (row[2] == row[3]).all(axis=-1).reshape(4, 64, 4, 64).all(axis=(1, 3))
+            np.testing.assert_array_equal(same, ~hidden.view(4, 4))
+
+    def test_principal_colors(self):
+        values = np.array([-1.0, 1, -1, 1]), np.array([-1.0, -1, 1, 1]), np.array([1.0, -1, -1, 1])
+        features = np.stack([9 * values[0], values[1], 4 * values[2], 0 * values[0]], axis=-1)
+        (colors,) = principal_colors(features.reshape(1, 2, 2, 4) + 7)
+        for channel, value in enumerate((values[0], values[2], values[1])):
+            drawn = colors.reshape(4, 3)[:, channel]
+            np.testing.assert_array_equal(drawn, 128 + 64 * value * np.sign(drawn[3] - 128))
 
     def test_unknown_target(self):
         reconstruction = make(PixelTarget(8), (16, 16), 8)

@@ -23,6 +23,7 @@ from mmmask.pictures import (
     BoxStage,
     divide_and_mask,
     draw_box_stages,
+    draw_mask_samples,
     draw_stages,
     reconstruct_and_draw,
     sample_batch,
@@ -133,6 +134,31 @@ def visualize(
         )
     batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
     return write_picture(reconstruct_and_draw(model, batch, seed), out)
+
+
+def visualize_masks(
+    config: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike | None = None,
+    images: Sequence[str | os.PathLike] | None = None,
+    out: str | os.PathLike = 'masks.png',
+    num_images: int = 8,
+    seed: int = 0,
+) -> Path:
+    """Draw the masks that a config makes for images into a file and return its path.
+
+    Args:
+        checkpoint: weights for masks that depend on the model, by default the initial ones. At the
+            end of a training such masks look different from those of a new model.
+        config, images, out, num_images, seed: as in :func:`visualize`.
+
+    Raises:
+        ValueError: for a method that hides nothing.
+    """
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    model = build_model(cfg, checkpoint)
+    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    batch = choose_images(cfg, images, plain_pipeline(size), num_images)
+    return write_picture(draw_mask_samples(model, batch, seed, SCHEDULE), out)
 
 
 def visualize_evolution(

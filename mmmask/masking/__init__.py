@@ -6,11 +6,14 @@ from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
     Mask,
     gather_tokens,
+    ids_to_predict,
     keep_all,
     mask_from_scores,
     num_visible,
+    predict_part,
     rescale_hidden,
     restore_tokens,
+    scatter_tokens,
     units_to_raster,
 )
 from .parts import EvolvedPartMask
@@ -28,12 +31,15 @@ __all__ = [
     'SharedUnitMask',
     'difficulty',
     'gather_tokens',
+    'ids_to_predict',
     'keep_all',
     'mask_from_scores',
     'node_sizes',
     'num_visible',
+    'predict_part',
     'rescale_hidden',
     'restore_tokens',
+    'scatter_tokens',
     'shared_visible',
     'units_to_raster',
 ]

@@ -17,16 +17,30 @@ class Mask(NamedTuple):
         ids_restore: (B, N) inverse permutation of [kept, hidden]: row n of the restored sequence
             is row ``ids_restore[n]`` of the shuffled one.
         grid: (h, w), the patch grid; h·w = N.
+        ids_predict: (B, P) indices of the hidden patches that are predicted; None predicts all.
+            See :func:`predict_part`.
     """
 
     hidden: Tensor
     ids_keep: Tensor
     ids_restore: Tensor
     grid: tuple[int, int]
+    ids_predict: Tensor | None = None
 
     def expand(self, num_images: int) -> 'Mask':
         """A mask of one image -> the same mask for B images, without copying."""
-        return Mask(*(part.expand(num_images, -1) for part in self[:3]), self.grid)
+        hidden, keep, restore, predict = (
+            part if part is None else part.expand(num_images, -1)
+            for part in (*self[:3], self.ids_predict)
+        )
+        return Mask(hidden, keep, restore, self.grid, predict)
+
+    @property
+    def predicted(self) -> Tensor:
+        """(B, N) bool, True where a patch is hidden and predicted."""
+        if self.ids_predict is None:
+            return self.hidden
+        return torch.zeros_like(self.hidden).scatter(1, self.ids_predict, True)
 
 
 def num_visible(num_patches: int, ratio: float) -> int:
@@ -79,10 +93,45 @@ def keep_all(num_images: int, grid: tuple[int, int], device: torch.device | str 
     return Mask(torch.zeros_like(ids, dtype=torch.bool), ids, ids, grid)
 
 
+def predict_part(mask: Mask, ratio: float) -> Mask:
+    """Mask -> the same mask, with a random part of the hidden patches to be predicted.
+
+    Args:
+        mask: which patches are hidden.
+        ratio: number of predicted patches as a fraction of all N patches, rounded.
+
+    Raises:
+        ValueError: if there are fewer hidden patches, or none is predicted.
+    """
+    num_patches = mask.hidden.shape[1]
+    num_hidden, number = num_patches - mask.ids_keep.shape[1], round(ratio * num_patches)
+    if not 0 < number <= num_hidden:
+        raise ValueError(
+            f'predict_ratio={ratio} predicts {number} of {num_patches} patches, of which '
+            f'{num_hidden} are hidden: choose at least one patch, and at most those.'
+        )
+    # Visible patches come last.
+    scores = torch.rand(mask.hidden.shape, device=mask.hidden.device) + ~mask.hidden
+    return mask._replace(ids_predict=scores.argsort(dim=1)[:, :number])
+
+
+def ids_to_predict(mask: Mask) -> Tensor:
+    """Mask -> (B, P) indices of the patches that are predicted."""
+    if mask.ids_predict is not None:
+        return mask.ids_predict
+    return mask.ids_restore.argsort(dim=1)[:, mask.ids_keep.shape[1] :]
+
+
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
     """(B or 1, N, D) tokens and (B, K) indices -> (B, K, D) tokens in the order of the indices."""
     width = tokens.shape[-1]
     return tokens.expand(ids.shape[0], -1, -1).gather(1, ids.unsqueeze(-1).expand(-1, -1, width))
+
+
+def scatter_tokens(tokens: Tensor, ids: Tensor, num_patches: int) -> Tensor:
+    """(B, P, D) tokens and (B, P) indices -> (B, N, D), zero elsewhere; reverses the gathering."""
+    zeros = tokens.new_zeros(len(tokens), num_patches, tokens.shape[2])
+    return zeros.scatter(1, ids.unsqueeze(-1).expand_as(tokens), tokens)
 
 
 def restore_tokens(visible: Tensor, mask: Mask, mask_token: Tensor) -> Tensor:

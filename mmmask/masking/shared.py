@@ -16,6 +16,12 @@ class SharedMask(Mask):
 
     shared_ids: tuple[int, ...] | None = None
 
+    def _replace(self, **parts) -> 'SharedMask':
+        mask = super()._replace(**parts)
+        if 'ids_keep' not in parts:
+            mask.shared_ids = self.shared_ids
+        return mask
+
 
 def shared_visible(mask: Mask) -> tuple[int, ...]:
     """The K visible patches that all images have in common, in the order the encoder sees them.

@@ -7,6 +7,7 @@ from .algorithms import (
     MAE,
     CMAEHuang,
     CMAEMao,
+    CrossMAE,
     EvolvedMIM,
     LinearDecoder,
     LocalMIM,
@@ -20,9 +21,11 @@ from .algorithms import (
 from .augmentation import AugmentingDataPreprocessor
 from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
 from .data_preprocessor import DataPreprocessor
+from .feature_target import FeatureTarget
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
     ClassTokenProjector,
+    CrossAttentionDecoder,
     DeepMaskingNeck,
     FeaturePyramid,
     MultiScaleDecoder,
@@ -52,11 +55,14 @@ __all__ = [
     'ClassTokenProjector',
     'ContrastiveHead',
     'DataPreprocessor',
+    'CrossAttentionDecoder',
+    'CrossMAE',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',
     'EvolvedMIM',
     'FeaturePyramid',
+    'FeatureTarget',
     'LinearDecoder',
     'LocalMIM',
     'MAE',

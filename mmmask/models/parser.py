@@ -59,6 +59,11 @@ class EncoderParser(nn.Module):
             )
         if evidence_kind == 'features' and layers is not None:
             raise ValueError(f'layers={layers} chooses attention; features are of the last layer.')
+        if evidence_kind == 'attention' and not hasattr(backbone, 'layers'):
+            raise ValueError(
+                f'{type(backbone).__name__} has no attention between all patches: use a ViT, or '
+                "EvolvedHierarchyMask with affinity='feat_cos', which needs features."
+            )
         self.evidence_kind = evidence_kind
         self.online_patches = online_patches
         self.copy = None if momentum is None else MomentumCopy(momentum, encoder=backbone).eval()

@@ -16,9 +16,11 @@ from mmmask.apis.visualize import (
     plain_pipeline,
     visualize,
     visualize_boxes,
+    visualize_masks,
 )
 from mmmask.checkpoints import CheckpointError
 from mmmask.pictures import BoxStage, draw_box_stages, reconstruct_and_draw
+from mmmask.visualization import HIDDEN_PATCH
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
@@ -71,6 +73,46 @@ def test_picture(checkpoint, photographs, tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(out)), reconstruct_and_draw(model, batch, 5)
     )
+
+
+@pytest.mark.parametrize(
+    ('config', 'panels'),
+    [
+        ('mae_vit-tiny_digits', {48: 4}),
+        ('crossmae_vit-tiny_digits', {48: 4}),
+        ('localmim_swin-tiny_digits', {49: 4}),
+        ('epm_vit-tiny_digits', {48: 5}),
+        # Two groups at each level: 48 of 64, 8 of 16 and 2 of 4 positions are hidden.
+        ('maskdeep_resnet-tiny_digits', {48: 2, 32: 4}),
+    ],
+)
+def test_masks_before_a_training(config, panels, photographs, tmp_path):
+    """Without a checkpoint: panels of 256 px, grey where one of 64 patches is hidden."""
+    path = ROOT / 'configs' / 'demo' / f'{config}.py'
+    out = visualize_masks(path, images=[photographs], out=tmp_path / 'masks.png')
+    grey = (np.asarray(Image.open(out)) == HIDDEN_PATCH).all(axis=-1).sum()
+    expected = 2 * 32**2 * sum(hidden * number for hidden, number in panels.items())
+    assert grey == pytest.approx(expected, abs=50)  # pixels of the images can have this colour
+
+
+def test_masks_follow_the_seed_and_the_weights(photographs, tmp_path):
+    def draw(config, checkpoint=None, **options):
+        path = ROOT / 'configs' / 'demo' / f'{config}_vit-tiny_digits.py'
+        out = visualize_masks(path, checkpoint, [photographs], tmp_path / 'x.png', **options)
+        return np.asarray(Image.open(out))
+
+    first, again, other = draw('mae'), draw('mae'), draw('mae', seed=1)
+    assert (first == again).all()
+    assert (first != other).any()
+    model = build_model(Config.fromfile(ROOT / 'configs/demo/ehm_vit-tiny_digits.py'), seed=7)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'ehm.pth')
+    assert (draw('ehm') != draw('ehm', tmp_path / 'ehm.pth')).any()
+
+
+def test_a_method_that_hides_nothing_has_no_masks(photographs):
+    config = ROOT / 'configs/demo/ladder/maskdeep-m0_resnet-18_tiny-imagenet.py'
+    with pytest.raises(ValueError, match='MaskDeep hides nothing: model.masking is not set'):
+        visualize_masks(config, images=[photographs])
 
 
 def test_boxes_of_whole_images_in_the_order_of_epochs(photographs, tmp_path):
@@ -139,6 +181,13 @@ def test_command_line(checkpoint, tmp_path):
     assert run.returncode == 0, run.stderr
     assert f'The picture is in {out}' in run.stdout
     assert Image.open(out).size[0] > 2000
+
+    masks = [*command[:-1], '--masks', '--num', '2', '--out', tmp_path / 'masks.png']
+    run = subprocess.run(masks, capture_output=True, text=True, cwd=ROOT)
+    assert f'The picture is in {tmp_path / "masks.png"}' in run.stdout, run.stderr
+    run = subprocess.run(command[:-1], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 2
+    assert 'give a checkpoint, or --masks' in run.stderr
 
     run = subprocess.run([*command[:-1], 'none.pth'], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 2

@@ -3,6 +3,7 @@
 from .base import MaskedImageModel, PretrainingModel, Reconstruction
 from .cmae_huang import CMAEHuang
 from .cmae_mao import CMAEMao
+from .crossmae import CrossMAE
 from .evolved import EvolvedMIM
 from .localmim import LocalMIM
 from .mae import MAE
@@ -12,6 +13,7 @@ from .simmim import LinearDecoder, SimMIM
 __all__ = [
     'CMAEHuang',
     'CMAEMao',
+    'CrossMAE',
     'EvolvedMIM',
     'LinearDecoder',
     'LocalMIM',

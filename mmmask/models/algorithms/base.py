@@ -113,9 +113,16 @@ class MaskedImageModel(PretrainingModel):
         parser: reads the backbone for mask generators that need evidence, for example
             :class:`EncoderParser`.
 
+    Attributes:
+        encodes_hidden: whether the encoder returns the tokens of hidden patches, too. A decoder
+            that works with only one kind of encoder has ``reads_hidden``.
+
     Raises:
-        ValueError: if a config states another value than the derived one.
+        ValueError: if a config states another value than the derived one, or the decoder is for
+            another kind of encoder.
     """
+
+    encodes_hidden = False
 
     def __init__(
         self,
@@ -137,13 +144,40 @@ class MaskedImageModel(PretrainingModel):
             backbone=self.backbone,
             evidence_kind=Derived(evidence_kind, 'the evidence that model.masking needs'),
         )
-        self.target_generator = build(target_generator, patch_size=self.backbone.patch_size)
+        normalization = data_preprocessor if isinstance(data_preprocessor, dict) else {}
+        self.target_generator = build(
+            target_generator,
+            patch_size=self.backbone.patch_size,
+            **{
+                f'image_{key}': Derived(normalization.get(key), f'model.data_preprocessor.{key}')
+                for key in ('mean', 'std')
+            },
+        )
         self.neck = build(
             neck,
             in_channels=Derived(self.backbone.out_channels, 'the width of model.backbone'),
             out_channels=self.target_channels(),
+            tokens_have_positions=Derived(
+                getattr(self.backbone, 'pos_embed', None) is not None,
+                'whether model.backbone adds positions to its tokens',
+            ),
         )
         self.head = MODELS.build(head)
+        self._require_fitting_decoder()
+
+    def _require_fitting_decoder(self) -> None:
+        decoder, method = type(self.neck).__name__, type(self).__name__
+        reads_hidden = getattr(self.neck, 'reads_hidden', self.encodes_hidden)
+        if reads_hidden and not self.encodes_hidden:
+            raise ValueError(
+                f'{decoder} predicts each patch from its own token, but {method} encodes visible '
+                'patches only: use a TokenDecoder as neck, or SimMIM as the method.'
+            )
+        if self.encodes_hidden and not reads_hidden:
+            raise ValueError(
+                f'{decoder} adds the tokens of hidden patches, but {method} encodes these patches: '
+                'use a LinearDecoder as neck, or MAE as the method.'
+            )
 
     def target_channels(self) -> Derived:
         """Length of the target vectors, an int or one for each scale."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmmask.layers import initialize_transformer
 from mmmask.masking import Mask, rescale_hidden, units_to_raster
+from mmmask.models.necks.token_decoder import require_one_scale
 from mmmask.registry import MODELS
 
 from .base import MaskedImageModel
@@ -25,6 +26,8 @@ class SimMIM(MaskedImageModel):
 
     The mask token belongs to the method, so the state-dict names of the encoder stay mmpretrain's.
     """
+
+    encodes_hidden = True
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -58,13 +61,26 @@ class LinearDecoder(BaseModule):
     """A linear layer from the last feature map to the vectors of each patch.
 
     Args:
-        in_channels: width of the feature map.
+        in_channels: width of the encoder's tokens; of several feature maps, the last is read.
         out_channels: length of the predicted vectors.
         scale: vectors along a side of a patch, such as cells of a histogram.
+
+    Raises:
+        ValueError: if the target has several scales.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, scale: int = 1, init_cfg=None) -> None:
+    reads_hidden = True
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        out_channels: int,
+        scale: int = 1,
+        init_cfg=None,
+    ) -> None:
         super().__init__(init_cfg)
+        require_one_scale(self, out_channels)
+        in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
         self.scale = scale
         self.projection = nn.Linear(in_channels, scale**2 * out_channels)
 

@@ -14,7 +14,7 @@ DISTANCES = dict(squared=masked_mean_squared_error, absolute=masked_mean_absolut
 
 @MODELS.register_module()
 class MaskedRegressionHead(BaseModule):
-    """Mean error on hidden positions, summed over scales with weight 1.
+    """Mean error on the hidden positions that are predicted, summed over scales with weight 1.
 
     For scales with another grid than the patch grid, the mask is rescaled to that grid (see
     :func:`mmmask.masking.rescale_hidden`).
@@ -61,5 +61,5 @@ class MaskedRegressionHead(BaseModule):
                 'decoder fit the patch or cell size of the target generator.'
             )
         factor = (prediction.shape[1] / mask.hidden.shape[1]) ** 0.5
-        weight = rescale_hidden(mask.hidden, mask.grid, factor)
+        weight = rescale_hidden(mask.predicted, mask.grid, factor)
         return self.distance(prediction, target, weight)

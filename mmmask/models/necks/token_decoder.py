@@ -34,6 +34,7 @@ class TokenDecoder(BaseModule):
         ValueError: if ``embed_dims`` is not divisible, or the target has several scales.
     """
 
+    reads_hidden = False
     scale = 1  # side of the output grid over the side of the patch grid
 
     def __init__(
@@ -50,12 +51,7 @@ class TokenDecoder(BaseModule):
             raise ValueError(
                 f'embed_dims={embed_dims} must be divisible by num_heads={num_heads} and by 4.'
             )
-        if not isinstance(out_channels, int):
-            raise ValueError(
-                f'out_channels={out_channels} are those of several scales, but '
-                f'{type(self).__name__} predicts one: use a MultiScaleDecoder, or a target '
-                'generator with a single size.'
-            )
+        require_one_scale(self, out_channels)
         in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
         self.embed_dims = embed_dims
         self.embed = nn.Linear(in_channels, embed_dims)
@@ -194,6 +190,11 @@ class MultiScaleDecoder(BaseModule):
             for decoder, width, channels in zip(decoders, taps, scales, strict=True)
         )
 
+    @property
+    def reads_hidden(self) -> bool:
+        """Whether the decoders need tokens of hidden patches."""
+        return self.decoders[0].reads_hidden
+
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> tuple[Tensor, ...]:
         """Feature maps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
 
@@ -207,6 +208,16 @@ class MultiScaleDecoder(BaseModule):
             )
         return tuple(
             decoder((tap,), mask) for decoder, tap in zip(self.decoders, taps, strict=True)
+        )
+
+
+def require_one_scale(decoder: nn.Module, out_channels: int | Sequence[int]) -> None:
+    """Raise ValueError if the target of a decoder has several scales."""
+    if not isinstance(out_channels, int):
+        raise ValueError(
+            f'out_channels={out_channels} are those of several scales, but '
+            f'{type(decoder).__name__} predicts one: use a MultiScaleDecoder, or a target '
+            'generator with a single size.'
         )
 
 

@@ -1,0 +1,226 @@
+"""Mask generators, encoders, decoders and targets combine freely, or one sentence says why not.
+
+The components are those of the registry. For two kinds of components, each pair is completed by
+components that fit and trains two steps, which gives the tables of docs/combinations.md. Random
+combinations of four then do what the tables say. After a change, write the page again by
+
+    python tests/test_combinations.py
+"""
+
+import inspect
+import random
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations, product
+
+import pytest
+import torch
+from conftest import ROOT
+
+from mmmask import masking, models
+from mmmask.models import LinearDecoder
+from mmmask.registry import MODELS
+
+PAGE = ROOT / 'docs' / 'combinations.md'
+SIDE, PATCH = 64, 8
+WIDTHS = dict(embed_dims=16, num_heads=2)
+VIT = dict(
+    type='mmmask.MaskedVisionTransformer',
+    arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=SIDE,
+    patch_size=PATCH,
+    out_indices=[0, 1],
+)
+# Both feature maps have one token for each unit of 8 px.
+SWIN = dict(
+    type='mmmask.MaskedSwinTransformer',
+    arch=dict(embed_dims=8, depths=[1, 1, 1], num_heads=[1, 2, 4]),
+    img_size=SIDE,
+    patch_size=2,
+    window_size=4,
+    out_indices=(1, 2),
+    out_after_downsample=True,
+)
+EXPLANATION = """# What combines with what
+
+Mask generators, encoders, decoders and target generators are chosen independently. This page is
+written by `python tests/test_combinations.py`, which trains each pair for two steps together with
+components that fit both. The test suite compares the page with the code, and tries random
+combinations of four. A number stands for the error message below the table, which appears before a
+training starts or in its rehearsal.
+
+An encoder with *visible* patches gets no others, as in MAE. With *mask tokens* it gets a learnt
+token for each hidden patch, as in SimMIM. Both return two feature maps here, of which decoders for
+a single one read the last. In a target *at two scales*, each feature map has a target of its own.
+`FeatureGroupMask` is not listed: it hides positions of feature maps, in MaskDeep only.
+"""
+
+
+def registered(method: str, *names: str) -> list[str]:
+    """Classes of mmmask with a method that takes these arguments, by name."""
+    return sorted(
+        name
+        for name, built in MODELS.module_dict.items()
+        if inspect.isclass(built)
+        and built.__module__.startswith('mmmask.')
+        and not built.__name__.startswith('_')
+        and hasattr(built, method)
+        and [*inspect.signature(getattr(built, method)).parameters][1 : 1 + len(names)] == [*names]
+    )
+
+
+def variants() -> dict[str, dict[str, dict]]:
+    """Kind -> name -> config of every component, with the smallest arguments."""
+    masks = {
+        name: dict(type=f'mmmask.{name}')
+        for name in registered('forward', 'num_images', 'grid', 'device', 'evidence')
+    }
+    masks['EvolvedHierarchyMask, shared, of features'] = dict(
+        type='mmmask.EvolvedHierarchyMask', shared=True, affinity='feat_cos'
+    )
+    encoders = {
+        f'{name}, {kind}': dict(type=f'mmmask.{method}', backbone=backbone)
+        for name, backbone in (('ViT', VIT), ('Swin', SWIN))
+        for kind, method in (('visible', 'MaskedImageModel'), ('mask tokens', 'SimMIM'))
+    }
+    decoders = {name: dict(type=f'mmmask.{name}') for name in registered('forward', 'taps', 'mask')}
+    for config in decoders.values():
+        built = MODELS.get(config['type'])
+        if 'decoders' in inspect.signature(built).parameters:
+            several, token = config, dict(type='mmmask.TokenDecoder', depth=1, **WIDTHS)
+        elif not issubclass(built, LinearDecoder):
+            config.update(depth=1, **WIDTHS)
+    linear = dict(type='mmmask.LinearDecoder')
+    decoders['MultiScaleDecoder of LinearDecoders'] = several | dict(decoders=[linear, linear])
+    several.update(decoders=[token, token])
+    sizes = dict(PixelTarget='patch_size', HOGTarget='cell_sizes', FeatureTarget='layers')
+    targets = {}
+    for name, key in sorted(sizes.items()):
+        one, two = (1, [0, 1]) if key == 'layers' else (PATCH, (PATCH, PATCH))
+        more = dict(name='test_vit', weights='random') if key == 'layers' else {}
+        for label, size in ((name, one), (f'{name} at two scales', two)):
+            targets[label] = {'type': f'mmmask.{name}', key: size, **more}
+    return dict(mask=masks, encoder=encoders, decoder=decoders, target=targets)
+
+
+VARIANTS = variants()
+KINDS = tuple(VARIANTS)
+
+
+@cache
+def outcome(*chosen: str) -> str | None:
+    """None if a mask, an encoder, a decoder and a target train two steps; else the message."""
+    mask, encoder, decoder, target = (
+        VARIANTS[kind][name] for kind, name in zip(KINDS, chosen, strict=True)
+    )
+    torch.manual_seed(0)
+    config = dict(
+        masking=mask, neck=decoder, target_generator=target, head=dict(type='MaskedRegressionHead')
+    )
+    if MODELS.get(mask['type']).needs_evidence:
+        config.update(parser=dict(type='mmmask.EncoderParser'))
+    try:
+        model = MODELS.build({**config, **encoder, '_scope_': 'mmmask'})
+        for module in model.modules():
+            if hasattr(module, 'set_progress'):
+                module.set_progress(0.9)  # the masks follow evidence
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        for _ in range(2):
+            losses = model(torch.randn(2, 3, SIDE, SIDE), mode='loss')
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+        assert all(p.isfinite().all() for p in model.parameters())
+    except ValueError as error:
+        return str(error)
+
+
+def fillings(chosen: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The chosen components with all choices of the others."""
+    others = [kind for kind in KINDS if kind not in chosen]
+    for rest in product(*(VARIANTS[kind] for kind in others)):
+        yield chosen | dict(zip(others, rest, strict=True))
+
+
+@cache
+def works(*pair: tuple[str, str]) -> bool:
+    """Whether two components, (kind, name) each, combine in any company."""
+    return any(outcome(*(full[kind] for kind in KINDS)) is None for full in fillings(dict(pair)))
+
+
+def explain(*pair: tuple[str, str]) -> str | None:
+    """Why two components do not combine: the message where nothing else is wrong."""
+    if works(*pair):
+        return None
+    for full in fillings(dict(pair)):
+        other_pairs = [one for one in combinations(full.items(), 2) if {*one} != {*pair}]
+        if all(works(*sorted(one, key=lambda item: KINDS.index(item[0]))) for one in other_pairs):
+            message = outcome(*(full[kind] for kind in KINDS))
+            return generalise(message, *pair)
+    raise AssertionError(f'{pair} never fail alone')
+
+
+def generalise(message: str, *components: tuple[str, str]) -> str:
+    """A message without numbers in brackets, and with kinds instead of what it complains about."""
+    complaint, colon, remedy = message.partition(': ')
+    for kind, name in components:
+        complaint = re.sub(rf'\b{name.split()[0]}\b', f'*{kind}*', complaint)
+    return re.sub(r'=\([\d, ]+\)', '', complaint) + colon + remedy
+
+
+def table(kinds: tuple[str, str]) -> str:
+    """The Markdown table of two kinds, with the messages below it."""
+    rows, columns = (VARIANTS[kind] for kind in kinds)
+    cells = {
+        (row, column): explain((kinds[0], row), (kinds[1], column))
+        for row in rows
+        for column in columns
+    }
+    messages = list(dict.fromkeys(message for message in cells.values() if message))
+    if not messages:
+        return f'Every {kinds[0]} combines with every {kinds[1]}.\n'
+    lines = [[f'{kinds[0]} \\ {kinds[1]}', *columns], ['---'] * (1 + len(columns))]
+    for row in rows:
+        marks = [cells[row, column] for column in columns]
+        lines.append([row, *(f'({messages.index(m) + 1})' if m else 'yes' for m in marks)])
+    text = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    notes = '\n'.join(f'{index}. {message}' for index, message in enumerate(messages, 1))
+    return f'{text}\n\n{notes}\n'
+
+
+def page() -> str:
+    sections = [
+        f'## {first.capitalize()} and {second}\n\n{table((first, second))}'
+        for first, second in combinations(KINDS, 2)
+    ]
+    return '\n'.join([EXPLANATION, *sections])
+
+
+def test_the_page_is_what_the_code_does():
+    assert PAGE.read_text() == page(), 'write it again: python tests/test_combinations.py'
+
+
+def test_every_component_takes_part():
+    """Components that hide, decode or compare patches; the rest belongs to other methods."""
+    exported = {name for name in dir(models) if re.search('Decoder$|Target$', name)}
+    targets = {f'{name}Target' for name in ('HOG', 'Pixel')}
+    taking_part = {name.split()[0] for kind in ('decoder', 'target') for name in VARIANTS[kind]}
+    assert exported | targets == taking_part >= {*registered('channels', 'in_channels')}
+    generators = {name for name in dir(masking) if name.endswith('Mask')}
+    others = {'Mask', 'SharedMask', 'FeatureGroupMask'}
+    assert generators - others == {re.split(r'\W', name)[0] for name in VARIANTS['mask']}
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_random_combinations_do_what_the_tables_say(seed):
+    chance = random.Random(seed)
+    chosen = [(kind, chance.choice([*VARIANTS[kind]])) for kind in KINDS]
+    reasons = {pair: explain(*pair) for pair in combinations(chosen, 2) if not works(*pair)}
+    message = outcome(*(name for _, name in chosen))
+    assert (message is None) == (not reasons)
+    assert not reasons or any(generalise(message, *pair) == why for pair, why in reasons.items())
+
+
+if __name__ == '__main__':
+    PAGE.write_text(page())
