@@ -5,12 +5,15 @@ from .groups import FeatureGroupMask
 from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
     Mask,
+    gather_positions,
     gather_tokens,
+    hide_positions,
     keep_all,
     mask_from_scores,
     num_visible,
     rescale_hidden,
     restore_tokens,
+    scatter_positions,
     units_to_raster,
 )
 from .parts import EvolvedPartMask
@@ -27,13 +30,16 @@ __all__ = [
     'SharedMask',
     'SharedUnitMask',
     'difficulty',
+    'gather_positions',
     'gather_tokens',
+    'hide_positions',
     'keep_all',
     'mask_from_scores',
     'node_sizes',
     'num_visible',
     'rescale_hidden',
     'restore_tokens',
+    'scatter_positions',
     'shared_visible',
     'units_to_raster',
 ]

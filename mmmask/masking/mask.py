@@ -109,6 +109,46 @@ def units_to_raster(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     return maps.transpose(2, 3).flatten(1, 4)
 
 
+def hide_positions(maps: Tensor, mask: Mask, filler: Tensor | float = 0.0) -> Tensor:
+    """(B, C, H, W) maps of s × s positions for each patch -> the same, hidden ones filled.
+
+    Args:
+        maps: feature maps, or the images themselves.
+        mask: on a grid that divides the maps.
+        filler: a number, or (1, C, 1, 1).
+    """
+    hidden = mask.hidden.unflatten(1, mask.grid).unsqueeze(1)
+    side = maps.shape[-1] // mask.grid[1]
+    hidden = hidden.repeat_interleave(side, 2).repeat_interleave(side, 3)
+    if isinstance(filler, Tensor):
+        return torch.where(hidden, filler.to(maps.dtype), maps)
+    return maps.masked_fill(hidden, filler)
+
+
+def gather_positions(maps: Tensor, mask: Mask) -> Tensor:
+    """(B, C, h·s, w·s) maps -> (B, C, K·s², 1), the positions of the visible patches."""
+    places = _visible_places(mask, maps.shape[-1] // mask.grid[1])
+    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unsqueeze(3)
+
+
+def scatter_positions(visible: Tensor, mask: Mask) -> Tensor:
+    """(B, C, K·s², 1) -> (B, C, h·s, w·s) maps that are 0 at the hidden positions."""
+    side = isqrt(visible.shape[2] // mask.ids_keep.shape[1])
+    places = _visible_places(mask, side)
+    height, width = (length * side for length in mask.grid)
+    maps = visible.new_zeros(*visible.shape[:2], height * width)
+    places = places.expand(-1, visible.shape[1], -1)
+    return maps.scatter(2, places, visible.squeeze(3)).unflatten(2, (height, width))
+
+
+def _visible_places(mask: Mask, side: int) -> Tensor:
+    """(B, 1, K·s²) raster indices of the visible positions on a grid that is s times as fine."""
+    width, inner = mask.grid[1], torch.arange(side, device=mask.ids_keep.device)
+    rows = (mask.ids_keep // width * side).unsqueeze(2) + inner
+    columns = (mask.ids_keep % width * side).unsqueeze(2) + inner
+    return (rows.unsqueeze(3) * (width * side) + columns.unsqueeze(2)).flatten(1).unsqueeze(1)
+
+
 def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:
     """(B, h·w) bool -> (B, h·w·factor²) fp32 loss weights on a finer or coarser grid.
 

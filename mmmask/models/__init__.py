@@ -18,10 +18,17 @@ from .algorithms import (
     SimMIM,
 )
 from .augmentation import AugmentingDataPreprocessor
-from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
+from .backbones import (
+    MaskedConvNeXt,
+    MaskedResNet,
+    MaskedSwinTransformer,
+    MaskedVisionTransformer,
+    WindowVisionTransformer,
+)
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
     ClassTokenProjector,
+    ConvDecoder,
     DeepMaskingNeck,
     FeaturePyramid,
     MultiScaleDecoder,
@@ -50,6 +57,7 @@ __all__ = [
     'CMAEMao',
     'ClassTokenProjector',
     'ContrastiveHead',
+    'ConvDecoder',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',
@@ -59,9 +67,11 @@ __all__ = [
     'LocalMIM',
     'MAE',
     'MaskDeep',
+    'MaskedConvNeXt',
     'MaskedFeatures',
     'MaskedImageModel',
     'MaskedRegressionHead',
+    'MaskedResNet',
     'MaskedSwinTransformer',
     'MaskedVisionTransformer',
     'MultiScaleDecoder',

@@ -1,6 +1,7 @@
 """Necks: from feature maps of the encoder (taps) to predictions."""
 
 from .class_token_projector import ClassTokenProjector
+from .conv_decoder import ConvDecoder
 from .deep_masking import DeepMaskingNeck
 from .feature_pyramid import SimpleFeaturePyramid, average_pool_pyramid
 from .normed_pyramid import FeaturePyramid
@@ -9,6 +10,7 @@ from .token_decoder import MultiScaleDecoder, ScaleDecoder, TokenDecoder
 
 __all__ = [
     'ClassTokenProjector',
+    'ConvDecoder',
     'DeepMaskingNeck',
     'FeaturePyramid',
     'MultiScaleDecoder',

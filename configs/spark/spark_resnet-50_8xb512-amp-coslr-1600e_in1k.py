@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/spark_resnet-50.py',
+    '../_base_/datasets/imagenet_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# peak lr = 2e-4 * (8 GPUs * 512) / 256 = 3.2e-3
+train_dataloader = dict(batch_size=512)
+crop = _base_.train_dataloader.dataset.pipeline[0]
+crop.crop_ratio_range = (0.67, 1.0)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='mmpretrain.Lamb', lr=2e-4, weight_decay=0.04),
+    clip_grad=dict(max_norm=5.0),
+)
+train_cfg = dict(max_epochs=1600)
+custom_hooks = [dict(type='mmmask.NonFiniteLossHook'), dict(type='mmmask.ChannelsLastHook')]
