@@ -6,9 +6,20 @@ _base_ = [
 ]
 
 # peak lr = 2e-4 * (8 GPUs * 512) / 256 = 3.2e-3
-train_dataloader = dict(batch_size=512)
-crop = _base_.train_dataloader.dataset.pipeline[0]
-crop.crop_ratio_range = (0.67, 1.0)
+train_dataloader = dict(
+    batch_size=512,
+    dataset=dict(
+        pipeline=[
+            dict(
+                type='mmmask.RandomResizedCrop',
+                scale=224,
+                crop_ratio_range=(0.67, 1.0),
+                flip_prob=0.5,
+            ),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+    ),
+)
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='mmpretrain.Lamb', lr=2e-4, weight_decay=0.04),
     clip_grad=dict(max_norm=5.0),

@@ -1,6 +1,6 @@
 """Masks and the generators that sample them. PyTorch only."""
 
-from .block import BlockMask
+from .block import BlockMask, InverseBlockMask, TargetBlockMask
 from .groups import FeatureGroupMask
 from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
@@ -25,10 +25,12 @@ __all__ = [
     'EvolvedHierarchyMask',
     'EvolvedPartMask',
     'FeatureGroupMask',
+    'InverseBlockMask',
     'Mask',
     'RandomMask',
     'SharedMask',
     'SharedUnitMask',
+    'TargetBlockMask',
     'difficulty',
     'gather_positions',
     'gather_tokens',

@@ -17,16 +17,28 @@ class Mask(NamedTuple):
         ids_restore: (B, N) inverse permutation of [kept, hidden]: row n of the restored sequence
             is row ``ids_restore[n]`` of the shuffled one.
         grid: (h, w), the patch grid; h·w = N.
+        targets: (B, M, T) indices of the T patches of each of M target blocks, which are hidden and
+            may overlap; None if all hidden patches are predicted together.
     """
 
     hidden: Tensor
     ids_keep: Tensor
     ids_restore: Tensor
     grid: tuple[int, int]
+    targets: Tensor | None = None
+
+    @property
+    def blocks(self) -> Tensor:
+        """(B, M, T): the target blocks, or (B, 1, N − K): all hidden patches as one."""
+        if self.targets is not None:
+            return self.targets
+        return self.ids_restore.argsort(dim=1)[:, self.ids_keep.shape[1] :].unsqueeze(1)
 
     def expand(self, num_images: int) -> 'Mask':
         """A mask of one image -> the same mask for B images, without copying."""
-        return Mask(*(part.expand(num_images, -1) for part in self[:3]), self.grid)
+        parts = (part.expand(num_images, -1) for part in self[:3])
+        targets = None if self.targets is None else self.targets.expand(num_images, -1, -1)
+        return Mask(*parts, self.grid, targets)
 
 
 def num_visible(num_patches: int, ratio: float) -> int:

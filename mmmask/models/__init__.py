@@ -4,9 +4,11 @@ from mmmask import masking, targets
 from mmmask.registry import MODELS
 
 from .algorithms import (
+    IJEPA,
     MAE,
     CMAEHuang,
     CMAEMao,
+    Data2Vec2,
     EvolvedMIM,
     LinearDecoder,
     LocalMIM,
@@ -27,6 +29,7 @@ from .backbones import (
 )
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
 from .necks import (
+    BlockPredictor,
     ClassTokenProjector,
     ConvDecoder,
     DeepMaskingNeck,
@@ -37,11 +40,14 @@ from .necks import (
     SimpleFeaturePyramid,
     TokenDecoder,
 )
+from .momentum_target import MomentumTarget
 from .parser import EncoderParser
 
 for _class in (
     masking.RandomMask,
     masking.BlockMask,
+    masking.InverseBlockMask,
+    masking.TargetBlockMask,
     masking.SharedUnitMask,
     masking.EvolvedHierarchyMask,
     masking.EvolvedPartMask,
@@ -53,16 +59,19 @@ for _class in (
 
 __all__ = [
     'AugmentingDataPreprocessor',
+    'BlockPredictor',
     'CMAEHuang',
     'CMAEMao',
     'ClassTokenProjector',
     'ContrastiveHead',
     'ConvDecoder',
+    'Data2Vec2',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',
     'EvolvedMIM',
     'FeaturePyramid',
+    'IJEPA',
     'LinearDecoder',
     'LocalMIM',
     'MAE',
@@ -74,6 +83,7 @@ __all__ = [
     'MaskedResNet',
     'MaskedSwinTransformer',
     'MaskedVisionTransformer',
+    'MomentumTarget',
     'MultiScaleDecoder',
     'PooledNorm',
     'PositionHead',

@@ -3,7 +3,9 @@
 from .base import MaskedImageModel, PretrainingModel, Reconstruction
 from .cmae_huang import CMAEHuang
 from .cmae_mao import CMAEMao
+from .data2vec2 import Data2Vec2
 from .evolved import EvolvedMIM
+from .ijepa import IJEPA
 from .localmim import LocalMIM
 from .mae import MAE
 from .maskdeep import MaskDeep, MaskedFeatures
@@ -12,7 +14,9 @@ from .simmim import LinearDecoder, SimMIM
 __all__ = [
     'CMAEHuang',
     'CMAEMao',
+    'Data2Vec2',
     'EvolvedMIM',
+    'IJEPA',
     'LinearDecoder',
     'LocalMIM',
     'MAE',

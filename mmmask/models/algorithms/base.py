@@ -100,7 +100,8 @@ class MaskedImageModel(PretrainingModel):
     Every component is built from its config and is an attribute, so mask generators, decoders and
     targets can be combined freely. A config does not state what follows from another component:
     decoders get ``in_channels`` from the backbone and ``out_channels`` from the target generator,
-    and the ``patch_size`` of a target is by default that of the backbone.
+    and the ``patch_size`` of a target is by default that of the backbone. Targets that are features
+    of a momentum copy get the ``backbone`` itself.
 
     Args:
         backbone: masked backbone, ``forward(images, mask=None) -> taps``. The taps are the feature
@@ -137,7 +138,9 @@ class MaskedImageModel(PretrainingModel):
             backbone=self.backbone,
             evidence_kind=Derived(evidence_kind, 'the evidence that model.masking needs'),
         )
-        self.target_generator = build(target_generator, patch_size=self.backbone.patch_size)
+        self.target_generator = build(
+            target_generator, patch_size=self.backbone.patch_size, backbone=self.backbone
+        )
         self.neck = build(
             neck,
             in_channels=Derived(self.backbone.out_channels, 'the width of model.backbone'),

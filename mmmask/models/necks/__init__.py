@@ -1,5 +1,6 @@
 """Necks: from feature maps of the encoder (taps) to predictions."""
 
+from .block_predictor import BlockPredictor
 from .class_token_projector import ClassTokenProjector
 from .conv_decoder import ConvDecoder
 from .deep_masking import DeepMaskingNeck
@@ -9,6 +10,7 @@ from .pooled_norm import PooledNorm
 from .token_decoder import MultiScaleDecoder, ScaleDecoder, TokenDecoder
 
 __all__ = [
+    'BlockPredictor',
     'ClassTokenProjector',
     'ConvDecoder',
     'DeepMaskingNeck',
