@@ -24,5 +24,16 @@ optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='mmpretrain.Lamb', lr=2e-4, weight_decay=0.04),
     clip_grad=dict(max_norm=5.0),
 )
+param_scheduler = [
+    dict(type='mmmask.WarmupCosineLR', warmup_epochs=40, convert_to_iter_based=True),
+    # The weight decay rises to 0.2.
+    dict(
+        type='CosineAnnealingParamScheduler',
+        param_name='weight_decay',
+        eta_min_ratio=5.0,
+        end=1600,
+        convert_to_iter_based=True,
+    ),
+]
 train_cfg = dict(max_epochs=1600)
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook'), dict(type='mmmask.ChannelsLastHook')]

@@ -96,7 +96,7 @@ class InverseBlockMask(RandomMask):
 
 
 class TargetBlockMask(RandomMask):
-    """Hide several target blocks, which are predicted one by one (Assran et al., I-JEPA, CVPR 2023).
+    """Hide several blocks, which are predicted one by one (Assran et al., I-JEPA, CVPR 2023).
 
     Every block has T = int(scale · N) patches: those that are nearest to a random point, where the
     distance is the larger one of the distances in rows and in columns, scaled by a random aspect

@@ -28,6 +28,7 @@ from .backbones import (
     WindowVisionTransformer,
 )
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
+from .momentum_target import MomentumTarget
 from .necks import (
     BlockPredictor,
     ClassTokenProjector,
@@ -40,7 +41,6 @@ from .necks import (
     SimpleFeaturePyramid,
     TokenDecoder,
 )
-from .momentum_target import MomentumTarget
 from .parser import EncoderParser
 
 for _class in (

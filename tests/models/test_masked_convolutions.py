@@ -86,7 +86,9 @@ def test_nothing_hidden_equals_mmpretrain(name):
     maps = ours(IMAGES, everything)
     for one, other in zip(maps, plain(IMAGES), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    for (key, one), other in zip(ours.state_dict().items(), plain.state_dict().values()):
+    for (key, one), other in zip(
+        ours.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5, msg=key)
 
 

@@ -10,9 +10,7 @@ model = dict(
         scale=0.175,
         aspect_ratios=(0.75, 1.5),
     ),
-    neck=dict(
-        _delete_=True, type='mmmask.BlockPredictor', embed_dims=384, depth=6, num_heads=12
-    ),
+    neck=dict(_delete_=True, type='mmmask.BlockPredictor', embed_dims=384, depth=6, num_heads=12),
     target_generator=dict(
         _delete_=True, type='mmmask.MomentumTarget', momentum=0.996, final_momentum=1.0
     ),

@@ -1,4 +1,4 @@
-# SparK with a ResNet-50 at 224 px: 19 of 49 units of 32 px are visible (the reference rounds to 20).
+# SparK with a ResNet-50 at 224 px: 19 of 49 units of 32 px are visible (20 in the reference).
 model = dict(
     type='mmmask.MaskedImageModel',
     data_preprocessor=dict(

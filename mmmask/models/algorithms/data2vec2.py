@@ -18,7 +18,7 @@ class Data2Vec2(MaskedImageModel):
     ``configs/_base_/models/data2vec2_vit-base-p16.py``::
 
         target     = MomentumTarget(num_layers=10)(images)            # (B, 196, 768), once
-        mask       = InverseBlockMask(ratio=0.8)(16 copies of images) # 39 of 196 patches are visible
+        mask       = InverseBlockMask(ratio=0.8)(16 copies of images) # 39 of 196 are visible
         tokens     = MaskedVisionTransformer(16 copies, mask)[-1]     # (16·B, 1+39, 768)
         prediction = ConvDecoder(depth=6)(tokens, mask)               # (16·B, 196, 768)
         loss       = MaskedRegressionHead(prediction, target, mask)   # mean over hidden patches
