@@ -55,7 +55,7 @@ class TestTargetBlocks:
         targets = TargetBlockMask()(64, (14, 14)).targets  # 34 patches each
         sides = extents(targets, (14, 14))
         assert (sides.prod(-1) - 34 < sides.max(-1)).all()
-        assert (sides.min(), sides.max()) == (5, 7)
+        assert (sides.min(), sides.max()) == (5, 8)
 
     def test_blocks_without_targets_are_all_hidden_patches(self):
         mask = RandomMask(0.75)(3, (4, 4))
