@@ -23,6 +23,16 @@ def masked_mean_absolute_error(prediction: Tensor, target: Tensor, weight: Tenso
     return _masked_mean((prediction.float() - target.float()).abs(), weight)
 
 
+def masked_mean_smooth_error(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """(B, N, D) prediction and target, (B, N) weight -> scalar, in fp32.
+
+    As :func:`masked_mean_squared_error`, with half the squared error below 1 and the absolute error
+    minus 1/2 above it.
+    """
+    errors = F.smooth_l1_loss(prediction.float(), target.float(), reduction='none')
+    return _masked_mean(errors, weight)
+
+
 def _masked_mean(errors: Tensor, weight: Tensor) -> Tensor:
     """(B, N, D) errors and (B, N) weight -> their mean over D, averaged with the weights."""
     return (errors.mean(dim=-1) * weight).sum() / weight.sum()

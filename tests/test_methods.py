@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 from conftest import DEMOS, build_model
-from mmpretrain.models import ResNet, SwinTransformer, VisionTransformer
+from mmpretrain.models import ConvNeXt, ResNet, SwinTransformer, VisionTransformer
 
 from mmmask.masking import BlockMask, Mask
 from mmmask.models import MaskDeep, MaskedImageModel, MaskedSwinTransformer, Reconstruction
@@ -102,13 +102,14 @@ def test_the_backbone_loads_into_plain_mmpretrain(config, images):
     """The state dict loads strictly, and features are equal."""
     model = build_model(config).eval()
     backbone = model.backbone
-    plain_class = next(
-        cls for cls in type(backbone).__mro__ if cls in (VisionTransformer, SwinTransformer, ResNet)
-    )
+    families = VisionTransformer, SwinTransformer, ResNet, ConvNeXt
+    plain_class = next(cls for cls in type(backbone).__mro__ if cls in families)
     arguments = copy.deepcopy(config_of(config).model.backbone)
     arguments.pop('type')
     if plain_class is VisionTransformer:
         arguments.setdefault('out_type', 'raw')
+    if plain_class is ConvNeXt:
+        arguments.setdefault('gap_before_final_norm', False)
     plain = plain_class(**arguments)
     plain.load_state_dict(backbone.state_dict(), strict=True)
     plain.eval()

@@ -1,11 +1,13 @@
 """Masks and the generators that sample them. PyTorch only."""
 
-from .block import BlockMask
+from .block import BlockMask, InverseBlockMask, TargetBlockMask
 from .groups import FeatureGroupMask
 from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
 from .mask import (
     Mask,
+    gather_positions,
     gather_tokens,
+    hide_positions,
     ids_to_predict,
     keep_all,
     mask_from_scores,
@@ -13,6 +15,7 @@ from .mask import (
     predict_part,
     rescale_hidden,
     restore_tokens,
+    scatter_positions,
     scatter_tokens,
     units_to_raster,
 )
@@ -25,13 +28,17 @@ __all__ = [
     'EvolvedHierarchyMask',
     'EvolvedPartMask',
     'FeatureGroupMask',
+    'InverseBlockMask',
     'Mask',
     'RandomMask',
     'SharedMask',
     'SharedUnitMask',
+    'TargetBlockMask',
     'difficulty',
+    'gather_positions',
     'gather_tokens',
     'ids_to_predict',
+    'hide_positions',
     'keep_all',
     'mask_from_scores',
     'node_sizes',
@@ -40,6 +47,7 @@ __all__ = [
     'rescale_hidden',
     'restore_tokens',
     'scatter_tokens',
+    'scatter_positions',
     'shared_visible',
     'units_to_raster',
 ]

@@ -19,6 +19,8 @@ class Mask(NamedTuple):
         grid: (h, w), the patch grid; h·w = N.
         ids_predict: (B, P) indices of the hidden patches that are predicted; None predicts all.
             See :func:`predict_part`.
+        targets: (B, M, T) indices of the T patches of each of M target blocks, which are hidden and
+            may overlap; None if all hidden patches are predicted together.
     """
 
     hidden: Tensor
@@ -26,14 +28,15 @@ class Mask(NamedTuple):
     ids_restore: Tensor
     grid: tuple[int, int]
     ids_predict: Tensor | None = None
+    targets: Tensor | None = None
 
     def expand(self, num_images: int) -> 'Mask':
         """A mask of one image -> the same mask for B images, without copying."""
-        hidden, keep, restore, predict = (
-            part if part is None else part.expand(num_images, -1)
-            for part in (*self[:3], self.ids_predict)
+        hidden, keep, restore, predict, targets = (
+            part if part is None else part.expand(num_images, *part.shape[1:])
+            for part in (*self[:3], self.ids_predict, self.targets)
         )
-        return Mask(hidden, keep, restore, self.grid, predict)
+        return Mask(hidden, keep, restore, self.grid, predict, targets)
 
     @property
     def predicted(self) -> Tensor:
@@ -41,6 +44,13 @@ class Mask(NamedTuple):
         if self.ids_predict is None:
             return self.hidden
         return torch.zeros_like(self.hidden).scatter(1, self.ids_predict, True)
+
+    @property
+    def blocks(self) -> Tensor:
+        """(B, M, T): the target blocks, or (B, 1, N − K): all hidden patches as one."""
+        if self.targets is not None:
+            return self.targets
+        return self.ids_restore.argsort(dim=1)[:, self.ids_keep.shape[1] :].unsqueeze(1)
 
 
 def num_visible(num_patches: int, ratio: float) -> int:
@@ -156,6 +166,46 @@ def units_to_raster(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return tokens
     maps = tokens.unflatten(1, (*grid, side, side))
     return maps.transpose(2, 3).flatten(1, 4)
+
+
+def hide_positions(maps: Tensor, mask: Mask, filler: Tensor | float = 0.0) -> Tensor:
+    """(B, C, H, W) maps of s × s positions for each patch -> the same, hidden ones filled.
+
+    Args:
+        maps: feature maps, or the images themselves.
+        mask: on a grid that divides the maps.
+        filler: a number, or (1, C, 1, 1).
+    """
+    hidden = mask.hidden.unflatten(1, mask.grid).unsqueeze(1)
+    side = maps.shape[-1] // mask.grid[1]
+    hidden = hidden.repeat_interleave(side, 2).repeat_interleave(side, 3)
+    if isinstance(filler, Tensor):
+        return torch.where(hidden, filler.to(maps.dtype), maps)
+    return maps.masked_fill(hidden, filler)
+
+
+def gather_positions(maps: Tensor, mask: Mask) -> Tensor:
+    """(B, C, h·s, w·s) maps -> (B, C, K·s², 1), the positions of the visible patches."""
+    places = _visible_places(mask, maps.shape[-1] // mask.grid[1])
+    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unsqueeze(3)
+
+
+def scatter_positions(visible: Tensor, mask: Mask) -> Tensor:
+    """(B, C, K·s², 1) -> (B, C, h·s, w·s) maps that are 0 at the hidden positions."""
+    side = isqrt(visible.shape[2] // mask.ids_keep.shape[1])
+    places = _visible_places(mask, side)
+    height, width = (length * side for length in mask.grid)
+    maps = visible.new_zeros(*visible.shape[:2], height * width)
+    places = places.expand(-1, visible.shape[1], -1)
+    return maps.scatter(2, places, visible.squeeze(3)).unflatten(2, (height, width))
+
+
+def _visible_places(mask: Mask, side: int) -> Tensor:
+    """(B, 1, K·s²) raster indices of the visible positions on a grid that is s times as fine."""
+    width, inner = mask.grid[1], torch.arange(side, device=mask.ids_keep.device)
+    rows = (mask.ids_keep // width * side).unsqueeze(2) + inner
+    columns = (mask.ids_keep % width * side).unsqueeze(2) + inner
+    return (rows.unsqueeze(3) * (width * side) + columns.unsqueeze(2)).flatten(1).unsqueeze(1)
 
 
 def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:

@@ -4,10 +4,12 @@ from mmmask import masking, targets
 from mmmask.registry import MODELS
 
 from .algorithms import (
+    IJEPA,
     MAE,
     CMAEHuang,
     CMAEMao,
     CrossMAE,
+    Data2Vec2,
     EvolvedMIM,
     LinearDecoder,
     LocalMIM,
@@ -19,12 +21,21 @@ from .algorithms import (
     SimMIM,
 )
 from .augmentation import AugmentingDataPreprocessor
-from .backbones import MaskedSwinTransformer, MaskedVisionTransformer, WindowVisionTransformer
+from .backbones import (
+    MaskedConvNeXt,
+    MaskedResNet,
+    MaskedSwinTransformer,
+    MaskedVisionTransformer,
+    WindowVisionTransformer,
+)
 from .data_preprocessor import DataPreprocessor
 from .feature_target import FeatureTarget
 from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
+from .momentum_target import MomentumTarget
 from .necks import (
+    BlockPredictor,
     ClassTokenProjector,
+    ConvDecoder,
     CrossAttentionDecoder,
     DeepMaskingNeck,
     FeaturePyramid,
@@ -39,6 +50,8 @@ from .parser import EncoderParser
 for _class in (
     masking.RandomMask,
     masking.BlockMask,
+    masking.InverseBlockMask,
+    masking.TargetBlockMask,
     masking.SharedUnitMask,
     masking.EvolvedHierarchyMask,
     masking.EvolvedPartMask,
@@ -50,6 +63,7 @@ for _class in (
 
 __all__ = [
     'AugmentingDataPreprocessor',
+    'BlockPredictor',
     'CMAEHuang',
     'CMAEMao',
     'ClassTokenProjector',
@@ -57,21 +71,27 @@ __all__ = [
     'DataPreprocessor',
     'CrossAttentionDecoder',
     'CrossMAE',
+    'ConvDecoder',
+    'Data2Vec2',
     'DeepMaskingNeck',
     'EmbeddingPredictionHead',
     'EncoderParser',
     'EvolvedMIM',
     'FeaturePyramid',
     'FeatureTarget',
+    'IJEPA',
     'LinearDecoder',
     'LocalMIM',
     'MAE',
     'MaskDeep',
+    'MaskedConvNeXt',
     'MaskedFeatures',
     'MaskedImageModel',
     'MaskedRegressionHead',
+    'MaskedResNet',
     'MaskedSwinTransformer',
     'MaskedVisionTransformer',
+    'MomentumTarget',
     'MultiScaleDecoder',
     'PooledNorm',
     'PositionHead',

@@ -280,7 +280,7 @@ def without(tensors, *names):
             'timm-swin',
             'None of the layouts localmim-vit, mae, timm, huggingface, huggingface-dinov2, localmim'
             '-swin, localmim-swin-swapped, localmim-swin-finetuned, timm-swin, huggingface-swin, re'
-            'snet, huggingface-resnet fits these names.',
+            'snet, huggingface-resnet, timm-convnext, huggingface-convnext fits these names.',
         ),
         (
             lambda: timm_swin(window_size=(4, 8)).state_dict(),

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from ..files import CheckpointError, find_tensors, open_checkpoint
 from ..recognition import recognize
+from .convnext import ConvNeXtFamily
 from .family import OPENMMLAB, PREFIX, Export, Family, Plan
 from .resnet import ResNetFamily
 from .swin import SwinFamily
 from .vit import ViTFamily
 
 __all__ = ['FAMILIES', 'TARGETS', 'Export', 'Family', 'Plan', 'export_backbone']
-FAMILIES: tuple[Family, ...] = (ViTFamily(), SwinFamily(), ResNetFamily())
+FAMILIES: tuple[Family, ...] = (
+    ViTFamily(),
+    SwinFamily(),
+    ResNetFamily(),
+    ConvNeXtFamily(),
+)
 TARGETS = tuple(dict.fromkeys(target for family in FAMILIES for target in family.targets))
 
 

@@ -5,7 +5,7 @@ of its encoder; conversion in both directions, the accounting of every key and t
 follow.
 """
 
-from . import resnet, swin, vit
+from . import convnext, resnet, swin, vit
 from .rules import Fixed, Layout, Rule
 
 __all__ = ['KINDS', 'LAYOUTS', 'WHOLE_MODELS', 'Fixed', 'Layout', 'Rule']
@@ -13,6 +13,7 @@ KINDS = {
     'vision transformer': vit.LAYOUTS,
     'Swin transformer': swin.LAYOUTS,
     'ResNet': resnet.LAYOUTS,
+    'ConvNeXt': convnext.LAYOUTS,
 }
 LAYOUTS = {name: layout for layouts in KINDS.values() for name, layout in layouts.items()}
 # The layouts that have more than an encoder, so that files of them can be written.

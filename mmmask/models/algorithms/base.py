@@ -100,7 +100,8 @@ class MaskedImageModel(PretrainingModel):
     Every component is built from its config and is an attribute, so mask generators, decoders and
     targets can be combined freely. A config does not state what follows from another component:
     decoders get ``in_channels`` from the backbone and ``out_channels`` from the target generator,
-    and the ``patch_size`` of a target is by default that of the backbone.
+    and the ``patch_size`` of a target is by default that of the backbone. Targets that are features
+    of a momentum copy get the ``backbone`` itself.
 
     Args:
         backbone: masked backbone, ``forward(images, mask=None) -> taps``. The taps are the feature
@@ -148,6 +149,7 @@ class MaskedImageModel(PretrainingModel):
         self.target_generator = build(
             target_generator,
             patch_size=self.backbone.patch_size,
+            backbone=self.backbone,
             **{
                 f'image_{key}': Derived(normalization.get(key), f'model.data_preprocessor.{key}')
                 for key in ('mean', 'std')

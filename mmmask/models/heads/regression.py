@@ -5,11 +5,19 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmmask.losses import masked_mean_absolute_error, masked_mean_squared_error
+from mmmask.losses import (
+    masked_mean_absolute_error,
+    masked_mean_smooth_error,
+    masked_mean_squared_error,
+)
 from mmmask.masking import Mask, rescale_hidden
 from mmmask.registry import MODELS
 
-DISTANCES = dict(squared=masked_mean_squared_error, absolute=masked_mean_absolute_error)
+DISTANCES = dict(
+    squared=masked_mean_squared_error,
+    absolute=masked_mean_absolute_error,
+    smooth=masked_mean_smooth_error,
+)
 
 
 @MODELS.register_module()
@@ -20,7 +28,8 @@ class MaskedRegressionHead(BaseModule):
     :func:`mmmask.masking.rescale_hidden`).
 
     Args:
-        distance: ``'squared'`` or ``'absolute'`` error.
+        distance: ``'squared'`` or ``'absolute'`` error, or ``'smooth'`` (squared below 1, absolute
+            above).
 
     Raises:
         ValueError: for another distance.

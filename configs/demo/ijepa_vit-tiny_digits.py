@@ -1,0 +1,39 @@
+_base_ = [
+    '../_base_/models/ijepa_vit-base-p16.py',
+    '../_base_/datasets/digits_mim.py',
+    '../_base_/schedules/adamw_coslr.py',
+    '../_base_/runtime/default.py',
+]
+
+# Six blocks of width 128 on 64 patches of 8 px: 19 are visible, and 4 blocks of 11 are predicted.
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
+        ),
+        img_size=64,
+        patch_size=8,
+    ),
+    neck=dict(embed_dims=64, depth=2, num_heads=4),
+    target_generator=dict(momentum=0.99),  # a half-life of one epoch
+)
+
+# peak lr = 6e-3 * 64 / 256 = 1.5e-3
+train_dataloader = dict(batch_size=64, num_workers=1)
+optim_wrapper = dict(
+    optimizer=dict(lr=6e-3), paramwise_cfg=dict(no_decay=('cls_token', 'mask_token'))
+)
+param_scheduler = dict(warmup_epochs=1)
+train_cfg = dict(max_epochs=12)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))
+
+custom_hooks = [
+    dict(type='mmmask.MomentumUpdateHook'),
+    dict(type='mmmask.NonFiniteLossHook'),
+    dict(
+        type='mmmask.OnlineKNNHook',
+        interval=4,
+        bank=_base_.labelled_train,
+        query=_base_.labelled_val,
+    ),
+]

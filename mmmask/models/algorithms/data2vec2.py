@@ -1,0 +1,60 @@
+"""data2vec 2.0: several masks of an image share the features that they must predict."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmask.registry import MODELS
+
+from .base import MaskedImageModel, require_weights
+
+
+@MODELS.register_module()
+class Data2Vec2(MaskedImageModel):
+    """Baevski et al., *Efficient Self-supervised Learning with Contextualized Target
+    Representations for Vision, Speech and Language*, arXiv 2212.07525.
+
+    A momentum copy of the encoder computes the target of an image once, and the encoder sees the
+    image under ``num_masks`` masks. The components are those of
+    ``configs/_base_/models/data2vec2_vit-base-p16.py``::
+
+        target     = MomentumTarget(num_layers=10)(images)            # (B, 196, 768), once
+        mask       = InverseBlockMask(ratio=0.8)(16 copies of images) # 39 of 196 are visible
+        tokens     = MaskedVisionTransformer(16 copies, mask)[-1]     # (16·B, 1+39, 768)
+        prediction = ConvDecoder(depth=6)(tokens, mask)               # (16·B, 196, 768)
+        loss       = MaskedRegressionHead(prediction, target, mask)   # mean over hidden patches
+        loss_class = squared error of the class token and the mean target
+
+    Args:
+        num_masks: masks of an image in a step.
+        class_weight: weight of ``loss_class``; 0 turns it off.
+        **kwargs: as in :class:`MaskedImageModel`.
+
+    Raises:
+        ValueError: for less than one mask, a negative weight, or a loss of the class token of an
+            encoder that has none.
+    """
+
+    def __init__(self, num_masks: int = 16, class_weight: float = 0.01, **kwargs) -> None:
+        super().__init__(**kwargs)
+        require_weights(class_weight=class_weight)
+        if num_masks < 1:
+            raise ValueError(f'num_masks={num_masks} must be at least 1.')
+        if class_weight and not getattr(self.backbone, 'num_extra_tokens', 0):
+            raise ValueError(
+                f'class_weight={class_weight} needs a class token, which '
+                f'{type(self.backbone).__name__} does not have: set it to 0.'
+            )
+        self.num_masks = num_masks
+        self.class_weight = class_weight
+
+    def loss(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) -> losses, averaged over images and masks."""
+        target = self.target_generator(images).repeat_interleave(self.num_masks, 0)
+        images = images.repeat_interleave(self.num_masks, 0)
+        mask = self.draw_mask(images)
+        taps = self.backbone(images, mask)
+        losses = self.head(self.neck(taps, mask), target, mask)
+        if self.class_weight:
+            errors = F.mse_loss(taps[-1][:, 0].float(), target.mean(dim=1))
+            losses['loss_class'] = self.class_weight * errors
+        return losses
