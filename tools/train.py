@@ -48,7 +48,8 @@ def parse_arguments() -> argparse.Namespace:
         const='auto',
         default='auto',
         choices=AMP_CHOICES,
-        help='mixed precision; auto (default) is bf16 where the GPU has it, and off elsewhere',
+        help='mixed precision; auto (default) is bf16 where the GPU, or without one the processor, '
+        'multiplies it, and off elsewhere',
     )
     parser.add_argument('--seed', type=int, help="replaces the config's seed")
     parser.add_argument(
