@@ -5,7 +5,14 @@ import argparse
 import os
 from functools import partial
 
-from mmmask.command_line import AMP_CHOICES, ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import (
+    AMP_CHOICES,
+    COMPILE_CHOICES,
+    ConfigOptions,
+    Parser,
+    user_errors,
+    user_path,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,6 +58,15 @@ def parse_arguments() -> argparse.Namespace:
         help='mixed precision; auto (default) is bf16 where the GPU, or without one the processor, '
         'multiplies it, and off elsewhere',
     )
+    parser.add_argument(
+        '--compile',
+        nargs='?',
+        const='on',
+        default='auto',
+        choices=COMPILE_CHOICES,
+        help='compile the transformer blocks; auto (default) does so on GPUs, except for detectors '
+        'and segmentors',
+    )
     parser.add_argument('--seed', type=int, help="replaces the config's seed")
     parser.add_argument(
         '--dry-run',
@@ -90,6 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
             work_dir=arguments.work_dir,
             seed=arguments.seed,
             amp=arguments.amp,
+            compiling=arguments.compile,
             pretrained=arguments.pretrained,
             allow_missing=arguments.allow_missing,
             resume=arguments.resume or ('auto' if restarted() else None),

@@ -32,6 +32,7 @@ def load_config(
     work_dir: str | None = None,
     seed: int | None = None,
     amp: str = 'auto',
+    compiling: str = 'off',
     pretrained: str | None = None,
     allow_missing: bool = False,
     resume: str | None = None,
@@ -45,6 +46,7 @@ def load_config(
         work_dir: where logs and checkpoints go; ``work_dirs/<config name>`` by default.
         seed: replaces the config's.
         amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'``, see :func:`set_precision`.
+        compiling: ``'on'``, ``'off'`` or ``'auto'``, see :func:`set_compilation`.
         pretrained: checkpoint from which the backbone is loaded; any layout that mmmask recognises.
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
@@ -73,6 +75,7 @@ def load_config(
     validate_config(cfg)
     if cfg.get('optim_wrapper'):
         set_precision(cfg, amp)
+        set_compilation(cfg, compiling)
     share_cores(cfg, options or {})
     set_defaults(cfg)
     return cfg
@@ -129,6 +132,20 @@ def set_precision(cfg: Config, amp: str) -> None:
     cfg.optim_wrapper.dtype = 'bfloat16' if amp == 'bf16' else 'float16'
     if amp == 'fp16':
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_compilation(cfg: Config, compiling: str) -> None:
+    """Compile the transformer blocks before the training, if asked to or, for auto, on GPUs.
+
+    ``'auto'`` leaves CPUs eager: compiled blocks save a tenth of a step at most there
+    (docs/performance.md). It leaves detectors and segmentors, whose images vary in size, and
+    configs with mmengine's key ``compile``.
+    """
+    varies = cfg.get('default_scope') in ('mmdet', 'mmseg')
+    auto = torch.cuda.is_available() and not varies and not cfg.get('compile')
+    if compiling == 'on' or (compiling == 'auto' and auto):
+        hook = dict(type='mmmask.CompileBlocksHook', required=compiling == 'on')
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def share_cores(cfg: Config, options: Collection[str]) -> None:
