@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 PRECISIONS = ('off', 'bf16', 'fp16')
 AMP_CHOICES = ('auto', *PRECISIONS)
+COMPILE_CHOICES = ('auto', 'on', 'off')
 COMPONENTS = (
     *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'loader', 'maskdeep', 'step', 'swin'),
 )

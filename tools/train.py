@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from mmmask.command_line import (
     AMP_CHOICES,
+    COMPILE_CHOICES,
     ConfigOptions,
     Parser,
     add_data_options,
@@ -64,7 +65,17 @@ def parse_arguments() -> argparse.Namespace:
         const='auto',
         default='auto',
         choices=AMP_CHOICES,
-        help='mixed precision; auto (default) is bf16 where the GPU has it, and off elsewhere',
+        help='mixed precision; auto (default) is bf16 where the GPU, or without one the processor, '
+        'multiplies it, and off elsewhere',
+    )
+    parser.add_argument(
+        '--compile',
+        nargs='?',
+        const='on',
+        default='auto',
+        choices=COMPILE_CHOICES,
+        help='compile the transformer blocks; auto (default) does so on GPUs, except for detectors '
+        'and segmentors',
     )
     parser.add_argument('--seed', type=int, help="replaces the config's seed")
     parser.add_argument(
@@ -108,6 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
                 work_dir=work_dir,
                 seed=arguments.seed,
                 amp=arguments.amp,
+                compiling=arguments.compile,
                 pretrained=arguments.pretrained,
                 allow_missing=arguments.allow_missing,
                 resume=arguments.resume or ('auto' if restarted() else None),

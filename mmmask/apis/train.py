@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
+from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 
 from .classes import share_classes
 from .data_checks import check_data
@@ -36,6 +37,7 @@ def load_config(
     work_dir: str | None = None,
     seed: int | None = None,
     amp: str = 'auto',
+    compiling: str = 'off',
     pretrained: str | None = None,
     allow_missing: bool = False,
     resume: str | None = None,
@@ -53,7 +55,8 @@ def load_config(
         options: dotted keys and values that override the config's.
         work_dir: where logs and checkpoints go; ``work_dirs/<config name>`` by default.
         seed: replaces the config's.
-        amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'`` for bf16 where the GPU has it.
+        amp: ``'bf16'``, ``'fp16'``, ``'off'``, or ``'auto'``, see :func:`set_precision`.
+        compiling: ``'on'``, ``'off'`` or ``'auto'``, see :func:`set_compilation`.
         pretrained: checkpoint from which the backbone is loaded, of any layout that mmmask
             recognises; see :func:`mmmask.checkpoints.find_pretrained`.
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
@@ -87,6 +90,8 @@ def load_config(
     validate_config(cfg)
     if cfg.get('optim_wrapper'):
         set_precision(cfg, amp)
+        set_compilation(cfg, compiling)
+    share_cores(cfg, options or {})
     set_defaults(cfg)
     return cfg
 
@@ -109,18 +114,20 @@ def drop_other_weights(model: dict | None) -> None:
 def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
-    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` leaves detectors as their configs
-    are, as mmcv's operators do not support bf16.
+    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU, or without
+    a GPU the processor, multiplies it. It leaves detectors as their configs are, as mmcv's
+    operators do not support bf16.
 
     Raises:
-        ValueError: if ``amp`` is not one of ``AMP_CHOICES``.
+        ValueError: if ``amp`` is not one of ``AMP_CHOICES``, or is fp16 without a GPU.
     """
+    has_gpu = torch.cuda.is_available()
     if amp not in AMP_CHOICES:
         raise ValueError(f'amp={amp!r} is not one of {AMP_CHOICES}.')
     if amp == 'auto':
-        if not torch.cuda.is_available() and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
-            return set_precision(cfg, 'off')
-        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if not has_gpu and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+            set_precision(cfg, 'off')
+        has_bf16 = torch.cuda.is_bf16_supported() if has_gpu else multiplies_bf16()
         has_bf16 = has_bf16 and cfg.get('default_scope') != 'mmdet'
         if not has_bf16 or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
             return
@@ -130,10 +137,47 @@ def set_precision(cfg: Config, amp: str) -> None:
         cfg.optim_wrapper.pop('dtype', None)
         cfg.optim_wrapper.pop('loss_scale', None)
         return
+    if not has_gpu:
+        if amp == 'fp16':
+            raise ValueError("amp='fp16' needs a GPU: choose 'bf16' or 'off' on a CPU.")
+        set_precision(cfg, 'off')
+        cfg.optim_wrapper.type = 'mmmask.ProcessorAmpOptimWrapper'
+        return
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.dtype = 'bfloat16' if amp == 'bf16' else 'float16'
     if amp == 'fp16':
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_compilation(cfg: Config, compiling: str) -> None:
+    """Compile the transformer blocks before the training, if asked to or, for auto, on GPUs.
+
+    ``'auto'`` leaves CPUs eager: compiled blocks save a tenth of a step at most there
+    (docs/performance.md). It leaves detectors and segmentors, whose images vary in size, and
+    configs with mmengine's key ``compile``.
+    """
+    varies = cfg.get('default_scope') in ('mmdet', 'mmseg')
+    auto = torch.cuda.is_available() and not varies and not cfg.get('compile')
+    if compiling == 'on' or (compiling == 'auto' and auto):
+        hook = dict(type='mmmask.CompileBlocksHook', required=compiling == 'on')
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def share_cores(cfg: Config, options: Collection[str]) -> None:
+    """Without a GPU, use all cores that this process may use, and not more workers than cores.
+
+    Samples do not depend on the number of workers. ``OMP_NUM_THREADS`` and the numbers of workers
+    among ``options``, the keys that the user gave, stay as they are.
+    """
+    if torch.cuda.is_available():
+        return
+    cores = available_cores()
+    if 'OMP_NUM_THREADS' not in os.environ:
+        torch.set_num_threads(cores)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader and f'{name}.num_workers' not in options:
+            loader.num_workers = min(loader.get('num_workers', 0), cores)
 
 
 def set_defaults(cfg: Config) -> None:

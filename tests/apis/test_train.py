@@ -14,6 +14,7 @@ import torch
 from conftest import ROOT, signals_taken_back
 from mmengine.config import Config
 
+from mmmask.apis import train as train_module
 from mmmask.apis.train import (
     die_with_the_launcher,
     load_config,
@@ -62,18 +63,29 @@ def test_the_arithmetic_of_the_learning_rate_is_spelt_out():
     assert scale_learning_rate(cfg, 2).endswith('learning rate 0.0006 (absolute)')
 
 
-def test_precision():
+@pytest.mark.parametrize('has_bf16', [True, False])
+@pytest.mark.parametrize('has_gpu', [True, False])
+def test_precision(monkeypatch, has_gpu, has_bf16):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: has_bf16)
+    monkeypatch.setattr(train_module, 'multiplies_bf16', lambda: has_bf16)
+
     def wrapper(amp, **existing):
         cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper', **existing)))
         set_precision(cfg, amp)
         return cfg.optim_wrapper.to_dict()
 
-    assert wrapper('bf16') == dict(type='AmpOptimWrapper', dtype='bfloat16')
-    assert wrapper('fp16') == dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+    bf16 = dict(type='mmmask.ProcessorAmpOptimWrapper')
+    if has_gpu:
+        bf16 = dict(type='AmpOptimWrapper', dtype='bfloat16')
+        half = dict(type='AmpOptimWrapper', dtype='float16', loss_scale='dynamic')
+        assert wrapper('fp16') == half
+    else:
+        with pytest.raises(ValueError, match="amp='fp16' needs a GPU: choose 'bf16' or 'off'"):
+            wrapper('fp16')
+    assert wrapper('bf16') == bf16
     assert wrapper('off', dtype='float16') == dict(type='OptimWrapper')
-    has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    expected = dict(type='AmpOptimWrapper', dtype='bfloat16') if has_bf16 else {}
-    assert wrapper('auto') == dict(type='OptimWrapper') | expected
+    assert wrapper('auto') == (bf16 if has_bf16 else dict(type='OptimWrapper'))
     with pytest.raises(ValueError, match="amp='fp8' is not one of"):
         wrapper('fp8')
 

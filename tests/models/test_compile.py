@@ -1,15 +1,21 @@
 """The loss of every method compiles without graph breaks and equals the eager loss."""
 
 import copy
+import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import DEMOS, build_model
+from conftest import DEMOS, ROOT, build_model
+from mmengine.config import Config
 from torch._dynamo import lookup_backend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmmask import losses
+from mmmask.apis.train import set_compilation
 from mmmask.engine.compiling import compile_blocks
+from mmmask.engine.hooks import CompileBlocksHook
+from mmmask.engine.optimizers.processor import processor_autocast
 from mmmask.masking import EvolvedHierarchyMask, SharedUnitMask
 from mmmask.models import MaskedImageModel, MaskedSwinTransformer
 
@@ -105,6 +111,56 @@ def test_blocks_are_compiled_in_place():
     assert list(model.state_dict()) == names
     for actual, wanted in zip(result, expected, strict=True):
         torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('compiling', 'has_gpu', 'scope', 'expected'),
+    [
+        ('auto', True, 'mmmask', [False]),
+        ('auto', False, 'mmmask', []),
+        ('auto', True, 'mmdet', []),
+        ('off', True, 'mmmask', []),
+        ('on', False, 'mmseg', [True]),
+    ],
+)
+def test_when_blocks_are_compiled(monkeypatch, compiling, has_gpu, scope, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_gpu)
+    cfg = Config(dict(default_scope=scope))
+    set_compilation(cfg, compiling)
+    assert [hook['required'] for hook in cfg.get('custom_hooks', [])] == expected
+
+
+def test_a_model_without_blocks_cannot_be_compiled():
+    runner = SimpleNamespace(model=torch.nn.Linear(2, 2), logger=logging.getLogger())
+    CompileBlocksHook().before_train(runner)
+    with pytest.raises(ValueError, match="compile='on' needs transformer blocks"):
+        CompileBlocksHook(required=True).before_train(runner)
+
+
+def test_bf16_on_processors_compiles():
+    """The mode that computes attention in fp32 is part of the graph."""
+    model, views = late('demo/mae_vit-tiny_digits.py')
+    with processor_autocast():
+        expected = run(model, model.loss, views)
+    expected = expected[0], {name: grad.clone() for name, grad in expected[1].items()}
+    model.zero_grad()
+    compile_blocks(model, backend='aot_eager', fullgraph=True)
+    with processor_autocast():
+        result = run(model, model.loss, views)
+    for actual, wanted in zip(result, expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=1e-2, atol=1e-3)
+
+
+def test_checkpointed_blocks_have_the_same_loss_and_gradients():
+    config, results = 'demo/mae_vit-tiny_digits.py', []
+    backbone = Config.fromfile(ROOT / 'configs' / config).model.backbone.to_dict()
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        model, views = late(config, backbone=backbone | dict(with_cp=with_cp))
+        results.append(run(model, model.loss, views))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+    copied = copy.deepcopy(model.backbone)
+    assert copied.layers[0].forward.args[0].__self__ is copied.layers[0]
 
 
 # Operators that wait for the device: they give the host a value, or a shape that depends on one.

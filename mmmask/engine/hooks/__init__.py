@@ -2,6 +2,7 @@
 
 from .channels_last import ChannelsLastHook
 from .collapse import CollapseHook
+from .compile_blocks import CompileBlocksHook
 from .dead_masks import DeadMaskHook
 from .durable_checkpoint import DurableCheckpointHook
 from .load_backbone import LoadBackboneHook
@@ -18,6 +19,7 @@ from .refresh_crops import RefreshCropsHook
 __all__ = [
     'ChannelsLastHook',
     'CollapseHook',
+    'CompileBlocksHook',
     'DeadMaskHook',
     'DurableCheckpointHook',
     'EvolutionHook',

@@ -22,6 +22,7 @@ from mmmask.apis.config_nodes import find_nodes
 from mmmask.apis.train import set_defaults, set_precision
 from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.command_line import MMPRETRAIN_MAE
+from mmmask.engine.optimizers.processor import processor_autocast
 from mmmask.registry import MODELS
 
 from ..replay import PRECISIONS
@@ -68,9 +69,12 @@ class TrainingStep:
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
         self.batch = synthetic_batch(self.model, images)
         self.device = images.device
-        self.autocast = partial(
-            torch.autocast, images.device.type, PRECISIONS[amp], enabled=amp != 'off'
-        )
+        if amp != 'off' and images.device.type == 'cpu':
+            self.autocast = processor_autocast
+        else:
+            self.autocast = partial(
+                torch.autocast, images.device.type, PRECISIONS[amp], enabled=amp != 'off'
+            )
 
     def loss(self, batch: dict) -> Tensor:
         """Preprocessed batch -> scalar loss."""

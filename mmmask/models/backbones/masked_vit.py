@@ -1,7 +1,10 @@
 """The vision transformer of mmpretrain, applied to visible patches only."""
 
+from functools import partial
+
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmmask.layers import initialize_transformer, patch_grid, sincos_position_embedding
 from mmmask.masking import Mask
@@ -23,19 +26,26 @@ class MaskedVisionTransformer(VisionTransformer):
         arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Images may have another
             size than ``img_size``; the position table is then interpolated.
         out_type: ``'raw'`` returns all tokens. With a mask, outputs are always raw.
+        with_cp: compute the activations within the blocks again in the backward pass instead of
+            storing them: less memory, more time, the same gradients.
         **kwargs: other arguments of ``mmpretrain.VisionTransformer``.
 
     Raises:
         ValueError: for an invalid architecture, image size or ``out_indices``.
     """
 
-    def __init__(self, arch='base', img_size=224, patch_size=16, out_type='raw', **kwargs) -> None:
+    def __init__(
+        self, arch='base', img_size=224, patch_size=16, out_type='raw', with_cp=False, **kwargs
+    ) -> None:
         check_out_indices(kwargs.get('out_indices', -1), find_depth(arch, self.arch_zoo))
         check_image_size(img_size, patch_size)
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_type=out_type, **kwargs
         )
         make_drop_rates_plain(self)
+        if with_cp:
+            for layer in self.layers:
+                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
         self.patch_size = patch_size
         self.pos_embed.requires_grad_(False)
         self._fill_position_embedding()
