@@ -5,7 +5,7 @@ import argparse
 import os
 from functools import partial
 
-from mmmask.command_line import AMP_CHOICES, ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import AMP_CHOICES, SHARDS, ConfigOptions, Parser, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,6 +50,13 @@ def parse_arguments() -> argparse.Namespace:
         choices=AMP_CHOICES,
         help='mixed precision; auto (default) is bf16 where the GPU has it, and off elsewhere',
     )
+    parser.add_argument(
+        '--shard',
+        choices=SHARDS,
+        default='none',
+        help='what is divided among processes: the state of the optimizer, or in full also weights '
+        'and gradients, for models that one GPU cannot hold (default: none)',
+    )
     parser.add_argument('--seed', type=int, help="replaces the config's seed")
     parser.add_argument(
         '--dry-run',
@@ -93,6 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
             allow_missing=arguments.allow_missing,
             resume=arguments.resume or ('auto' if restarted() else None),
             launcher=arguments.launcher,
+            shard=arguments.shard,
         )
     with net(code=1, kinds=(CheckpointError,)), net(kinds=(RehearsalError,)):
         (rehearse if arguments.dry_run else train)(cfg)

@@ -13,11 +13,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmask.checkpoints import read_checkpoints_as_data
-from mmmask.command_line import AMP_CHOICES
+from mmmask.command_line import AMP_CHOICES, SHARDS
 
 from .classes import share_classes
 from .rehearsal import RehearsalEnd, RehearsalHook
@@ -34,6 +34,7 @@ def load_config(
     allow_missing: bool = False,
     resume: str | None = None,
     launcher: str = 'none',
+    shard: str = 'none',
 ) -> Config:
     """Read a config, apply the command line to it and fill in what depends on the machine.
 
@@ -47,6 +48,8 @@ def load_config(
         allow_missing: accept a ``pretrained`` file that does not fill the whole backbone.
         resume: ``'auto'`` for the latest checkpoint of the work directory, or a checkpoint.
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        shard: what is divided among processes: ``'none'``, the ``'optimizer'``'s state, or
+            ``'full'`` for weights and gradients too; see :mod:`mmmask.engine.sharding`.
 
     Raises:
         mmmask.apis.validate.ConfigError: naming every error of the config.
@@ -68,6 +71,8 @@ def load_config(
         )
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
         drop_other_weights(cfg.get('model'))
+    if SHARDS[shard]:
+        cfg.runner_type = SHARDS[shard]
     validate_config(cfg)
     if cfg.get('optim_wrapper'):
         set_precision(cfg, amp)
@@ -172,7 +177,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'
     if cfg.launcher == 'pytorch':
         join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
             f'{get_world_size()} processes run, but the launcher announced {world_size}.'
