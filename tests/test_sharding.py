@@ -1,0 +1,133 @@
+"""Trainings whose state is divided among processes equal those whose state is not."""
+
+import os
+
+import pytest
+import torch
+from conftest import DEMOS, build_model
+from mmengine.registry import OPTIMIZERS
+from test_resume import photographs_folder, train  # noqa: F401  a fixture
+
+from mmmask.engine.hooks.non_finite_loss import skip_non_finite_steps
+from mmmask.engine.sharding import collect, shard_model
+from mmmask.lab.soak import compare, compare_values, read_run
+
+DEMO = {path.stem.split('_')[0]: path for path in DEMOS if path.stem.endswith('digits')}
+RUNNERS = dict(
+    none='Runner',
+    optimizer='mmmask.OptimizerShardingRunner',
+    full='mmmask.FullyShardingRunner',
+)
+DIGITS = dict(type='mmmask.Digits', pipeline=[dict(type='mmpretrain.PackInputs')])
+SMALL = {'model.backbone.arch.num_layers': 1, 'model.neck.depth': 1}
+# Norms of divided gradients, groups of parameters, a hook that calls the backbone a different number
+# of times in each process, and one that draws.
+OPTIONS = {
+    'optim_wrapper.clip_grad': dict(max_norm=0.5),
+    'optim_wrapper.paramwise_cfg': dict(layer_decay_rate=0.7),
+    'custom_hooks': [
+        dict(type='mmmask.NonFiniteLossHook'),
+        dict(
+            type='mmmask.OnlineKNNHook',
+            bank=dict(**DIGITS, indices=24),
+            query=dict(**DIGITS, indices=9),
+            k=3,
+            batch_size=4,
+        ),
+        dict(type='mmmask.ReconstructionHook', dataset=dict(**DIGITS, indices=4), num_images=2),
+    ],
+}
+
+
+def in_processes(number, function, *args):
+    torch.multiprocessing.start_processes(
+        join, args=(number, function, *args), nprocs=number, start_method='fork'
+    )
+
+
+def join(rank, number, function, folder, *args):
+    torch.set_num_threads(1)  # the threads of the parent process do not survive the fork
+    store = f'file://{folder}/rendezvous_of_{number}'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=number)
+    os.environ['LOCAL_RANK'] = str(rank)
+    function(folder, *args)
+
+
+def weights_differ_by(first, second):
+    first, second = (run['checkpoint']['state_dict'] for run in (first, second))
+    assert first.keys() == second.keys()
+    return max((first[name] - second[name]).abs().max().item() for name in first)
+
+
+def train_momentum(folder, images):
+    for shard, runner in RUNNERS.items():
+        for name, stop_at in (('whole', None), ('stopped', 2), ('stopped', None)):
+            if shard != 'none' or name == 'whole':
+                work_dir = folder / f'{shard}_{name}'
+                options = SMALL | dict(runner_type=runner, launcher='pytorch', batch_size=2)
+                train(DEMO['cmae-huang'], images, work_dir, stop_at, **options)
+    for shard, runner in RUNNERS.items():
+        options = SMALL | dict(runner_type=runner, launcher='pytorch', batch_size=2)
+        train(DEMO['mae'], images, folder / f'{shard}_options', **options, **OPTIONS)
+
+
+def resume(folder, images):
+    for shard, runner in RUNNERS.items():
+        options = SMALL | dict(runner_type=runner, launcher='pytorch', batch_size=1)
+        path = str(folder / 'full_stopped' / 'epoch_1.pth')
+        work_dir = folder / f'{shard}_resumed'
+        train(DEMO['cmae-huang'], images, work_dir, load_from=path, **options)
+
+
+@pytest.fixture(scope='module')
+def folder(photographs_folder, tmp_path_factory):  # noqa: F811
+    """Work directories of runs with two processes, and of four that resume one of them."""
+    folder = tmp_path_factory.mktemp('sharding')
+    in_processes(2, train_momentum, folder, photographs_folder)
+    in_processes(4, resume, folder, photographs_folder)
+    return folder
+
+
+def test_a_sharded_optimizer_changes_nothing(folder):
+    whole, sharded = (read_run(folder / f'{name}_whole') for name in ('none', 'optimizer'))
+    for run in (whole, sharded):  # mmengine's record of options, which are those of the config
+        run['checkpoint']['optimizer'].pop('base_param_settings')
+    assert compare(whole, sharded, 'optimizer') == []
+
+
+def test_sharded_weights_are_those_of_whole_ones(folder):
+    whole, sharded = (read_run(folder / f'{name}_whole') for name in ('none', 'full'))
+    assert weights_differ_by(whole, sharded) < 1e-5
+    states = [run['checkpoint']['optimizer']['state'] for run in (whole, sharded)]
+    assert states[0].keys() == states[1].keys() and len(states[0]) > 20
+    for number, state in states[0].items():
+        for key, value in state.items():
+            torch.testing.assert_close(states[1][number][key], value, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize('shard', ['optimizer', 'full'])
+def test_a_stopped_run_resumes_bit_by_bit(folder, shard):
+    whole, stopped = (read_run(folder / f'{shard}_{name}') for name in ('whole', 'stopped'))
+    assert compare(whole, stopped, shard) == []
+
+
+@pytest.mark.parametrize('shard', ['optimizer', 'full'])
+def test_another_number_of_processes_resumes(folder, shard):
+    """Four processes resume a checkpoint of two; with any sharding they go on as without."""
+    whole, sharded = (read_run(folder / f'{name}_resumed') for name in ('none', shard))
+    assert sorted(whole['log']) == [5, 6, 7, 8]
+    assert weights_differ_by(whole, sharded) < (1e-5 if shard == 'full' else 1e-30)
+    for step, lines in whole['log'].items():
+        assert sharded['log'][step][0]['loss'] == pytest.approx(lines[0]['loss'], rel=1e-5)
+
+
+@pytest.mark.parametrize('shard', ['optimizer', 'full'])
+def test_options_of_the_optimizer_and_hooks_that_observe(folder, shard):
+    whole, sharded = (read_run(folder / f'{name}_options') for name in ('none', shard))
+    for step, lines in whole['log'].items():
+        for line, other in zip(lines, sharded['log'][step], strict=True):
+            for key in {'loss', 'grad_norm', 'knn_top1'} & line.keys():
+                assert other[key] == pytest.approx(line[key], rel=1e-3), (step, key)
+    assert {'loss', 'grad_norm', 'knn_top1'} <= {key for lines in whole['log'].values() for line in lines for key in line}
+    pictures = [sorted(path.name for path in (folder / f'{name}_options').glob('*/vis_data/vis_image/*')) for name in ('none', shard)]
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 2
