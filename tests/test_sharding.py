@@ -4,13 +4,16 @@ import os
 
 import pytest
 import torch
-from conftest import DEMOS, build_model
-from mmengine.registry import OPTIMIZERS
+from conftest import DEMOS
+from mmengine.runner import Runner
+from mmpretrain.engine.optimizers import LARS
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from test_resume import photographs_folder, train  # noqa: F401  a fixture
+from torch import nn
 
 from mmmask.engine.hooks.non_finite_loss import skip_non_finite_steps
 from mmmask.engine.sharding import collect, shard_model
-from mmmask.lab.soak import compare, compare_values, read_run
+from mmmask.lab.soak import compare, read_run
 
 DEMO = {path.stem.split('_')[0]: path for path in DEMOS if path.stem.endswith('digits')}
 RUNNERS = dict(
@@ -56,6 +59,7 @@ def join(rank, number, function, folder, *args):
     store = f'file://{folder}/rendezvous_of_{number}'
     torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=number)
     os.environ['LOCAL_RANK'] = str(rank)
+    Runner._log_env = lambda *args: None  # which starts compilers to ask for their versions
     function(folder, *args)
 
 
@@ -76,9 +80,34 @@ def train_in_two(folder, images):
     ):
         options = SMALL | dict(runner_type=RUNNERS[shard], launcher='pytorch', batch_size=4)
         train(DEMO['cmae-huang'], images, folder / f'{shard}_{name}', stop_at, **options)
-    for shard, runner in RUNNERS.items():
-        options = SMALL | OPTIONS | dict(runner_type=runner, launcher='pytorch', batch_size=4)
+    for shard in ('none', 'full'):
+        options = (
+            SMALL | OPTIONS | dict(runner_type=RUNNERS[shard], launcher='pytorch', batch_size=4)
+        )
         train(DEMO['mae'], images, folder / f'{shard}_options', **options)
+
+
+def skip_a_step(folder, images):
+    """Process 1 alone has a gradient that is not finite; no process makes the step."""
+    for fused in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(TransformerEncoderLayer(8, 2, 16), nn.Linear(8, 1))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, fused=fused)
+        shard_model(model, optimizer)
+        skip_non_finite_steps(optimizer)
+        before = collect(model.state_dict())
+        for broken in (True, False):
+            model(torch.ones(2, 3, 8)).sum().backward()
+            if broken and torch.distributed.get_rank() == 1:
+                optimizer.param_groups[0]['params'][0].grad.to_local().fill_(torch.inf)
+            optimizer.step()
+            optimizer.zero_grad()
+            after = collect(model.state_dict())
+            assert all(torch.equal(before[name], after[name]) for name in before) == broken
+    with pytest.raises(ValueError, match='--shard full divides a model at its .* Linear has none'):
+        shard_model(nn.Linear(2, 2), optimizer)
+    with pytest.raises(ValueError, match="optimizer.type='LARS' does not work with --shard full"):
+        shard_model(model, LARS(model.parameters(), lr=1.0))
 
 
 def resume_in_four(folder, images):
@@ -102,6 +131,15 @@ def test_a_sharded_optimizer_changes_nothing_and_resumes_bit_by_bit(folder):
     for run in (whole, sharded):  # mmengine's record of options, which are those of the config
         run['checkpoint']['optimizer'].pop('base_param_settings')
     assert compare(whole, sharded, 'optimizer') == []
+
+
+def test_no_process_makes_a_step_that_is_not_finite_in_one(tmp_path):
+    in_processes(2, skip_a_step, tmp_path, None)
+
+
+def test_a_single_process_is_refused(photographs_folder, tmp_path):  # noqa: F811
+    with pytest.raises(ValueError, match='--shard divides a training among processes'):
+        train(DEMO['mae'], photographs_folder, tmp_path, runner_type=RUNNERS['full'])
 
 
 def test_divided_weights_resume_bit_by_bit(folder):
@@ -129,9 +167,8 @@ def test_another_number_of_processes_resumes(folder, shard):
     assert other == pytest.approx(loss, rel=1e-5)
 
 
-@pytest.mark.parametrize('shard', ['optimizer', 'full'])
-def test_options_of_the_optimizer_and_hooks_that_observe(folder, shard):
-    whole, divided = (read_run(folder / f'{name}_options')['log'] for name in ('none', shard))
+def test_options_of_the_optimizer_and_hooks_that_observe(folder):
+    whole, divided = (read_run(folder / f'{name}_options')['log'] for name in ('none', 'full'))
     measured = {'loss', 'grad_norm', 'knn_top1'}
     assert measured <= {key for lines in whole.values() for line in lines for key in line}
     for step, lines in whole.items():
@@ -140,6 +177,6 @@ def test_options_of_the_optimizer_and_hooks_that_observe(folder, shard):
                 assert other[key] == pytest.approx(line[key], rel=1e-4), (step, key)
     pictures = [
         {path.name: path.read_bytes() for path in (folder / f'{name}_options').rglob('*.png')}
-        for name in ('none', shard)
+        for name in ('none', 'full')
     ]
     assert pictures[0].keys() == pictures[1].keys() and len(pictures[0]) == 2

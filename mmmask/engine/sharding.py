@@ -94,7 +94,7 @@ class FullyShardingRunner(ShardingRunner):
     also momentum copies, whose layers a parser calls one by one.
 
     Raises:
-        ValueError: for fp16 with a dynamic loss scale, and for models without transformer blocks.
+        ValueError: for fp16 with a dynamic loss scale, and as :func:`shard_model` does.
     """
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -107,7 +107,7 @@ class FullyShardingRunner(ShardingRunner):
             self.hooks.remove(hook)
         if getattr(self.optim_wrapper, 'loss_scaler', None) is not None:
             raise ValueError(
-                "optim_wrapper.loss_scale of fp16 does not work with --shard full: use --amp bf16 "
+                'optim_wrapper.loss_scale of fp16 does not work with --shard full: use --amp bf16 '
                 'or --shard optimizer.'
             )
         shard_model(self.model, self.optim_wrapper.optimizer)
@@ -118,17 +118,30 @@ class FullyShardingRunner(ShardingRunner):
         return dict(state_dict=collect(self.model.state_dict()), optimizer=state)
 
 
+def trained_blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of a model outside of its momentum copies."""
+    copies = [module for module in model.modules() if isinstance(module, MomentumCopy)]
+    copied = {id(module) for copy in copies for module in copy.modules()}
+    return [block for block in transformer_blocks(model) if id(block) not in copied]
+
+
 def shard_model(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Divide a model and the state of its optimizer among all processes, in place.
 
     Raises:
-        ValueError: for a model without transformer blocks.
+        ValueError: for a model without transformer blocks, and for optimizers that are not
+            PyTorch's.
     """
     from torch.distributed.fsdp import fully_shard  # takes half a second
 
     names = {parameter: name for name, parameter in model.named_parameters()}
-    copies = {id(m) for copy in model.modules() if isinstance(copy, MomentumCopy) for m in copy.modules()}
-    blocks = [block for block in transformer_blocks(model) if id(block) not in copies]
+    blocks = trained_blocks(model)
+    kind = type(optimizer)
+    if not kind.__module__.startswith('torch.optim'):  # may need norms of whole parameters
+        raise ValueError(
+            f'optim_wrapper.optimizer.type={kind.__name__!r} does not work with --shard full: use '
+            'an optimizer of PyTorch, or --shard optimizer.'
+        )
     if not blocks:
         raise ValueError(
             f'--shard full divides a model at its transformer blocks, but {type(model).__name__} '
