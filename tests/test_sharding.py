@@ -29,8 +29,8 @@ SMALL = {
     'model.backbone.arch.num_layers': 1,
     'model.neck.depth': 1,
 }
-# Norms of divided gradients, groups of parameters, a hook that calls the backbone a different number
-# of times in each process, and one that draws.
+# Norms of divided gradients, groups of parameters, a hook that calls the backbone a different
+# number of times in each process, and one that draws.
 OPTIONS = {
     'optim_wrapper.clip_grad': dict(max_norm=0.5),
     'optim_wrapper.paramwise_cfg': dict(layer_decay_rate=0.7),

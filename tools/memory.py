@@ -29,8 +29,6 @@ def main() -> None:
     with user_errors(arguments.debug, arguments.config):
         from mmengine.registry import MODELS, init_default_scope
 
-        import mmmask.engine
-        import mmmask.models
         from mmmask.apis.config_trial import on_meta
         from mmmask.apis.validate import read_config
         from mmmask.lab.memory import training_memory
