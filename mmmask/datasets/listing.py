@@ -1,4 +1,4 @@
-"""The files of a folder, or of a zip or tar archive: their names, their bytes, and what identifies them."""
+"""The files of a folder or of an archive: their names, their bytes, and what identifies them."""
 
 import functools
 import os

@@ -41,7 +41,7 @@ class TarArchive:
                 for member in archive
                 if member.isreg() and not member.issparse()
             }
-        self._file = open(path, 'rb', buffering=0)
+        self._file = open(path, 'rb', buffering=0)  # noqa: SIM115  closed with the process
 
     def read(self, member: TarMember) -> bytes:
         """The bytes of a member.
