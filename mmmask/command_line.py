@@ -14,6 +14,11 @@ from contextlib import contextmanager
 PRECISIONS = ('off', 'bf16', 'fp16')
 AMP_CHOICES = ('auto', *PRECISIONS)
 COMPILE_CHOICES = ('auto', 'on', 'off')
+SHARDS = {  # runners that divide the state of a training among processes
+    'none': None,
+    'optimizer': 'mmmask.OptimizerShardingRunner',
+    'full': 'mmmask.FullyShardingRunner',
+}
 COMPONENTS = (
     *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'loader', 'maskdeep', 'step', 'swin'),
 )

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -111,6 +113,28 @@ def test_wrong_use_of_dist_train(launch, arguments, complaint):
     assert process.stdout == ''
     assert process.stderr.startswith(complaint)
     assert 'usage: tools/dist_train.sh CONFIG GPUS' in process.stderr
+
+
+@pytest.mark.parametrize(
+    ('variables', 'complaint'),
+    [
+        (dict(NNODES='2'), 'NNODES=2 needs MASTER_ADDR: set it to the address of machine 0'),
+        (dict(NNODES='two'), "NNODES='two' is not a positive number."),
+        (dict(NNODES='2', NODE_RANK='2', MASTER_ADDR='a'), "NODE_RANK='2' is not a number from 0"),
+        (dict(PORT='70000', PYTHON=sys.executable), 'PORT=70000 is in use or not allowed'),
+        (dict(PORT='used', PYTHON=sys.executable), ''),
+    ],
+)
+def test_wrong_variables_of_dist_train(launch, variables, complaint):
+    with socket.socket() as listener:
+        if variables.get('PORT') == 'used':
+            listener.bind(('', 0))
+            listener.listen()
+            variables = variables | dict(PORT=str(listener.getsockname()[1]))
+            complaint = f'PORT={variables["PORT"]} is in use'
+        process = launch('dist_train.sh', CONFIG, '1', **variables)
+    assert (process.returncode, process.stdout) == (2, '')
+    assert process.stderr.startswith(complaint) and process.stderr.count('\n') == 1
 
 
 def test_slurm(launch, tmp_path):

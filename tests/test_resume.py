@@ -16,7 +16,7 @@ import torch
 from conftest import DEMOS, ROOT, signals_taken_back
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import DATA_SAMPLERS
+from mmengine.registry import DATA_SAMPLERS, RUNNERS
 from mmengine.runner import Runner
 from PIL import Image
 from torch.utils.data import BatchSampler
@@ -105,7 +105,7 @@ def train(path, folder, work_dir, stop_at=None, batch_size=4, workers=0, **optio
     cfg.experiment_name = f'resume-{random.Random().getrandbits(60)}'
     cfg.merge_from_dict(copy.deepcopy(options))
     set_defaults(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     if not stop_at:
         runner.train()
         return runner

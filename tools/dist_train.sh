@@ -14,7 +14,7 @@ usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
 On several machines, run it on each with these variables; PORT must be the same on all.
   NNODES       number of machines             (default 1)
   NODE_RANK    number of this machine, from 0 (default 0)
-  MASTER_ADDR  address of machine 0           (default 127.0.0.1)
+  MASTER_ADDR  address of machine 0           (default 127.0.0.1; required for several machines)
   PORT         port on machine 0              (default: a free one; 29500 for several machines)
   MAX_RESTARTS maximum number of restarts of all processes after one has died; they
                resume from the newest intact checkpoint (default 0)
@@ -35,9 +35,31 @@ if [[ -z ${PYTHON:-} ]]; then
     [[ -z ${VIRTUAL_ENV:-}${CONDA_PREFIX:-} && -x $PYTHON ]] || PYTHON=python
 fi
 nodes=${NNODES:-1}
-if [[ -z ${PORT:-} ]]; then
-    free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-    if [[ $nodes -gt 1 ]]; then PORT=29500; else PORT=$("$PYTHON" -c "$free"); fi
+rank=${NODE_RANK:-0}
+refuse() {
+    echo "$1" >&2
+    exit 2
+}
+[[ $nodes =~ ^[1-9][0-9]*$ ]] || refuse "NNODES='$nodes' is not a positive number."
+[[ $rank =~ ^[0-9]+$ && $rank -lt $nodes ]] ||
+    refuse "NODE_RANK='$rank' is not a number from 0 to $((nodes - 1)), which NNODES=$nodes asks for."
+[[ $nodes -eq 1 || -n ${MASTER_ADDR:-} ]] ||
+    refuse "NNODES=$nodes needs MASTER_ADDR: set it to the address of machine 0, the same on all."
+# Prints a port that is free, or "busy".
+try_port='import socket, sys
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    listener.bind(("", int(sys.argv[1])))
+    print(listener.getsockname()[1])
+except (OSError, OverflowError, ValueError):
+    print("busy")'
+[[ $nodes -eq 1 || -n ${PORT:-} ]] || PORT=29500
+if [[ $rank -eq 0 ]]; then
+    found=$("$PYTHON" -c "$try_port" "${PORT:-0}" || true)
+    [[ $found != busy ]] ||
+        refuse "PORT=$PORT is in use or not allowed on this machine: set another, the same on all."
+    PORT=${PORT:-$found}
 fi
 export PYTHONPATH=$tools/..${PYTHONPATH:+:$PYTHONPATH}
 # torchrun would give each process one thread, and leave cores of a CPU idle.
@@ -67,7 +89,7 @@ trap 'stop "$on_usr1"' USR1
 
 "$PYTHON" -m torch.distributed.run \
     --nnodes "$nodes" \
-    --node_rank "${NODE_RANK:-0}" \
+    --node_rank "$rank" \
     --master_addr "${MASTER_ADDR:-127.0.0.1}" \
     --master_port "$PORT" \
     --nproc_per_node "$gpus" \

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from mmmask.command_line import (
     AMP_CHOICES,
     COMPILE_CHOICES,
+    SHARDS,
     ConfigOptions,
     Parser,
     add_data_options,
@@ -77,6 +78,13 @@ def parse_arguments() -> argparse.Namespace:
         help='compile the transformer blocks; auto (default) does so on GPUs, except for detectors '
         'and segmentors',
     )
+    parser.add_argument(
+        '--shard',
+        choices=SHARDS,
+        default='none',
+        help='what is divided among processes: the state of the optimizer, or in full also weights '
+        'and gradients, for models that one GPU cannot hold (default: none)',
+    )
     parser.add_argument('--seed', type=int, help="replaces the config's seed")
     parser.add_argument(
         '--dry-run',
@@ -124,6 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
                 allow_missing=arguments.allow_missing,
                 resume=arguments.resume or ('auto' if restarted() else None),
                 launcher=arguments.launcher,
+                shard=arguments.shard,
                 data=arguments.data,
                 val_data=arguments.val_data,
                 epochs=arguments.epochs,

@@ -15,11 +15,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoints_as_data
-from mmmask.command_line import AMP_CHOICES
+from mmmask.command_line import AMP_CHOICES, SHARDS
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 
@@ -47,6 +47,7 @@ def load_config(
     epochs: int | None = None,
     iters: int | None = None,
     test_only: bool = False,
+    shard: str = 'none',
 ) -> Config:
     """Read a config, apply the command line to it and fill in what depends on the machine.
 
@@ -64,6 +65,8 @@ def load_config(
         launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         data, val_data, test_only: the user's data, see :func:`mmmask.apis.own_data.name_data`.
         epochs, iters: length of the run, see :func:`mmmask.apis.length.set_length`.
+        shard: what is divided among processes: ``'none'``, the ``'optimizer'``'s state, or
+            ``'full'`` for weights and gradients too; see :mod:`mmmask.engine.sharding`.
 
     Raises:
         mmmask.apis.validate.ConfigError: naming every error of the config.
@@ -87,6 +90,8 @@ def load_config(
         )
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
         drop_other_weights(cfg.get('model'))
+    if SHARDS[shard]:
+        cfg.runner_type = SHARDS[shard]
     validate_config(cfg)
     if cfg.get('optim_wrapper'):
         set_precision(cfg, amp)
@@ -233,7 +238,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'
     if cfg.launcher == 'pytorch':
         join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
-    runner = Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
             f'{get_world_size()} processes run, but the launcher announced {world_size}.'

@@ -63,7 +63,7 @@ class ImageFolder(BaseDataset):
     a row find nothing readable, for example because a disk is gone, the run stops.
 
     Args:
-        source: a folder or a ``.zip`` file.
+        source: a folder, a ``.zip`` file, or an uncompressed ``.tar`` file.
         prefix: take only files below this sub-folder.
         subset: take only a part of the images: a fraction of each class, such as 0.01, always the
             same one; or a text file with the path of an image below ``prefix``, or its bare file

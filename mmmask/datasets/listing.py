@@ -1,15 +1,18 @@
-"""The files of a folder or of a zip archive: their names, their bytes, and what identifies them."""
+"""The files of a folder or of an archive: their names, their bytes, and what identifies them."""
 
 import functools
 import os
+import tarfile
 import zipfile
 from collections.abc import Sequence
+
+from .sources import TarArchive, TarMember
 
 MAX_BYTES = 1 << 28  # of a file; what an archive unpacks to is known before it does
 
 
 def list_files(source: str, prefix: str = '') -> tuple[list[str], dict[str, str]]:
-    """Names of the files below a folder or in a zip archive, and links to folders seen before.
+    """Names of the files below a folder or in an archive, and links to folders seen before.
 
     Names are relative to the prefix. Links to folders are followed, and every folder is listed
     once: by its own name rather than by that of a link, and otherwise by the first name in sorted
@@ -79,23 +82,23 @@ def _check_size(num_bytes: int) -> None:
 
 
 @functools.lru_cache(maxsize=8)
-def open_archive(path: str, process: int) -> zipfile.ZipFile:
-    """An open zip archive; one per process, because forked workers would share a file offset.
+def open_archive(path: str, process: int) -> zipfile.ZipFile | TarArchive:
+    """An open archive; one per process, because forked workers would share a file offset.
 
     Raises:
-        ValueError: if the file is not a zip archive.
+        ValueError: if the file is neither a zip archive nor an uncompressed tar archive.
     """
     try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+        return TarArchive(path) if tarfile.is_tarfile(path) else zipfile.ZipFile(path)
+    except (tarfile.ReadError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f'source={path!r} is neither a folder nor a zip archive ({error}): unpack it into a '
-            'folder, or give a .zip file.'
+            f'source={path!r} is neither a folder nor a zip archive, nor an uncompressed tar '
+            f'archive ({error}): unpack it into a folder, or give a .zip or .tar file.'
         ) from error
 
 
 @functools.lru_cache(maxsize=8)
-def archive_members(path: str, process: int) -> dict[str, zipfile.ZipInfo]:
+def archive_members(path: str, process: int) -> dict[str, zipfile.ZipInfo | TarMember]:
     """The members of an archive by their names with forward slashes and without ``./``."""
     members = open_archive(path, process).NameToInfo
     if not any('\\' in name or name.startswith('./') or '/./' in name for name in members):

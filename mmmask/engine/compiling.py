@@ -20,11 +20,7 @@ def compile_blocks(model: nn.Module, **options) -> int:
     Returns:
         Number of blocks that were compiled.
     """
-    blocks = [
-        module
-        for module in model.modules()
-        if isinstance(module, TransformerEncoderLayer | SwinBlock)
-    ]
+    blocks = transformer_blocks(model)
     # All blocks share the code of nn.Module, for which the compiler keeps 8 graphs by default.
     # Stages of several widths need more, and blocks beyond the limit would remain eager.
     config = _dynamo.config
@@ -32,3 +28,8 @@ def compile_blocks(model: nn.Module, **options) -> int:
     for block in blocks:
         block.compile(**options)
     return len(blocks)
+
+
+def transformer_blocks(model: nn.Module) -> list[nn.Module]:
+    """The transformer blocks of encoders, decoders and momentum copies."""
+    return [m for m in model.modules() if isinstance(m, TransformerEncoderLayer | SwinBlock)]

@@ -62,7 +62,7 @@ class Resumption:
         self._check_loop()
         self._check_position()
         self._check_total_steps()
-        self.former_rate = largest_rate(checkpoint['optimizer'])
+        self.former_rate = largest_rate(checkpoint['optimizer']['param_groups'])
         self.groups = [
             {key: copy.copy(group[key]) for key in group if key not in OF_THE_STATE}
             for group in runner.optim_wrapper.param_groups
@@ -93,7 +93,7 @@ class Resumption:
             for scheduler, planned in zip(schedulers, self.schedules, strict=True):
                 scheduler.load_state_dict(planned)
             replay(schedulers, runner.iter, runner.epoch, len(runner.train_dataloader))
-            rate = largest_rate(runner.optim_wrapper.optimizer.state_dict())
+            rate = largest_rate(runner.optim_wrapper.param_groups)
             line += (
                 f' The learning rate continues at {rate:g} ({self.former_rate:g} in the '
                 f'checkpoint), as planned for {self._length} {UNITS[self._unit]}.'
@@ -347,9 +347,9 @@ def describe_loader(runner) -> dict[str, int]:
     )
 
 
-def largest_rate(optimizer_state: dict) -> float:
+def largest_rate(param_groups: Sequence[dict]) -> float:
     """The largest learning rate of all groups."""
-    return max(float(group['lr']) for group in optimizer_state['param_groups'])
+    return max(float(group['lr']) for group in param_groups)
 
 
 def read_command_line(config: str) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from mmmask.layers import gathered
 from mmmask.random_state import preserve_random_state
 
 
@@ -21,7 +22,8 @@ def observing(
 ) -> Iterator[tuple[nn.Module, Tensor | None]]:
     """Use a model in evaluation mode without gradients, then restore its modes and random states.
 
-    A training is the same with and without such a block::
+    If the weights are divided among processes, all processes enter the block together. A training
+    is the same with and without such a block::
 
         with observing(runner.model, data_batch) as (model, images):
             features = model.backbone(images)
@@ -37,7 +39,7 @@ def observing(
     """
     model = unwrap(model)
     modes = {module: module.training for module in model.modules()}
-    with preserve_random_state(), torch.no_grad():
+    with preserve_random_state(), torch.no_grad(), gathered(model):
         model.eval()
         try:
             images = None

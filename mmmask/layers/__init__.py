@@ -1,6 +1,6 @@
 """Layers and functions that several packages share. PyTorch only."""
 
-from .distributed import gather_rows
+from .distributed import gather_rows, gathered
 from .initialize import initialize_transformer
 from .momentum import MomentumCopy
 from .patches import patch_grid, patchify, unpatchify
@@ -15,6 +15,7 @@ __all__ = [
     'WindowGroups',
     'check_windows',
     'gather_rows',
+    'gathered',
     'group_windows',
     'initialize_transformer',
     'patch_grid',

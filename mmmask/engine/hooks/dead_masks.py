@@ -1,6 +1,5 @@
 """A check that masks still hide patches at random."""
 
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch import Tensor
 
@@ -36,7 +35,6 @@ class DeadMaskHook(Hook):
         if has_masks and self.every_n_train_iters(runner, self.interval):
             self._check(runner, data_batch)
 
-    @master_only
     def _check(self, runner, data_batch: dict) -> None:
         with observing(runner.model, data_batch) as (model, images):
             change, hidden = compare_masks(model, images[: self.num_images])

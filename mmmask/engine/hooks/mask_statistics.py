@@ -4,7 +4,6 @@ from math import log2
 from time import perf_counter
 
 import torch
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from torch import Tensor
 
@@ -34,7 +33,6 @@ class MaskStatisticsHook(Hook):
         if has_parser and self.every_n_inner_iters(batch_idx, self.interval):
             self._log(runner, data_batch)
 
-    @master_only
     def _log(self, runner, data_batch: dict) -> None:
         with observing(runner.model, data_batch) as (model, images):
             statistics = describe_masks(model, images[: self.num_images])

@@ -143,6 +143,8 @@ class NonFiniteLossHook(Hook):
     def _save(self, runner, model, step: Step, losses: dict[str, float]) -> str:
         if self._saved >= self.max_saved:
             return f'No file was written: there are {self._saved} already.'
+        if hasattr(runner, 'collect'):  # which all processes would have to call
+            return 'No file was written, because the state is divided among processes.'
         self._saved += 1
         rank = get_rank()
         suffix = f'_rank_{rank}' if rank else ''
@@ -175,8 +177,13 @@ def skip_non_finite_steps(optimizer: torch.optim.Optimizer) -> None:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group['params']]
         gradients = [gradient for gradient in gradients if gradient is not None]
-        norms = torch.stack(torch._foreach_norm(gradients))
+        parts = [g.to_local() if hasattr(g, 'to_local') else g for g in gradients]
+        norms = torch.stack(torch._foreach_norm(parts))
         broken = ~norms.isfinite().all()
+        if parts[0] is not gradients[0]:  # divided gradients must be finite in all processes
+            broken = broken.float()
+            torch.distributed.all_reduce(broken, torch.distributed.ReduceOp.MAX)
+            broken = broken.bool()
         if scales:
             optimizer.found_inf, check.is_ours = broken.float(), True
         elif broken:

@@ -1,6 +1,5 @@
 """Pictures of the same images in the course of training."""
 
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from mmmask.pictures import (
@@ -17,7 +16,8 @@ class PictureHook(Hook):
     """Draw the same images at intervals and after the last epoch.
 
     Pictures go through ``Visualizer.add_image`` to files, TensorBoard or any other backend of the
-    config. Only the first process draws. The hook does not change the training.
+    config. All processes draw, as their weights may be divided, and the first one writes. The hook
+    does not change the training.
 
     Args:
         dataset: config of the data set, with a pipeline that does not augment. The images are
@@ -35,7 +35,6 @@ class PictureHook(Hook):
         self.num_images = num_images
         self.mask_seed = mask_seed
 
-    @master_only
     def before_train(self, runner) -> None:
         self.batch = sample_batch(DATASETS.build(self.dataset), self.num_images)
 
@@ -54,7 +53,6 @@ class PictureHook(Hook):
 class ReconstructionHook(PictureHook):
     """Draw images, masks, targets and predictions; see :class:`PictureHook`."""
 
-    @master_only
     def draw(self, runner) -> None:
         picture = reconstruct_and_draw(runner.model, self.batch, self.mask_seed)
         runner.visualizer.add_image('reconstruction', picture, step=runner.iter)
@@ -86,7 +84,6 @@ class EvolutionHook(PictureHook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self.stages = [Stage(*stage) for stage in checkpoint.get('evolution', [])]
 
-    @master_only
     def draw(self, runner) -> None:
         stage = divide_and_mask(runner.model, self.batch, self.mask_seed)
         title = f'epoch {runner.epoch + 1}, {stage.title}'

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from mmengine import dist
 from mmengine.dataset import BaseDataset, Compose
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 from torch import Tensor
@@ -213,7 +212,6 @@ class RefreshCropsHook(Hook):
                 f'({self.threshold}), or choose another heat_map ({self.heat_map!r}).'
             )
 
-    @master_only
     def _draw(self, runner, model) -> None:
         """Add a column to the picture of boxes."""
         one = self.datasets[0]
