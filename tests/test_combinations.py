@@ -19,7 +19,6 @@ import torch
 from conftest import ROOT
 
 from mmmask import masking, models
-from mmmask.models import LinearDecoder
 from mmmask.registry import MODELS
 
 PAGE = ROOT / 'docs' / 'combinations.md'
@@ -42,6 +41,8 @@ SWIN = dict(
     out_indices=(1, 2),
     out_after_downsample=True,
 )
+# Decoders of target blocks, and of maps that each halve the resolution of the one before.
+OF_OTHER_ENCODERS = ('BlockPredictor', 'ConvDecoder')
 EXPLANATION = """# What combines with what
 
 Mask generators, encoders, decoders and target generators are chosen independently. This page is
@@ -53,7 +54,9 @@ training starts or in its rehearsal.
 An encoder with *visible* patches gets no others, as in MAE. With *mask tokens* it gets a learnt
 token for each hidden patch, as in SimMIM. Both return two feature maps here, of which decoders for
 a single one read the last. In a target *at two scales*, each feature map has a target of its own.
-`FeatureGroupMask` is not listed: it hides positions of feature maps, in MaskDeep only.
+Three components are not listed: `FeatureGroupMask` hides positions of feature maps, in MaskDeep,
+`BlockPredictor` predicts target blocks, in I-JEPA, and `ConvDecoder` reads maps that each halve the
+resolution, as those of [masked convolutional encoders](../configs/spark/README.md).
 """
 
 
@@ -85,12 +88,15 @@ def variants() -> dict[str, dict[str, dict]]:
         for kind, method in (('visible', 'MaskedImageModel'), ('mask tokens', 'SimMIM'))
     }
     decoders = {name: dict(type=f'mmmask.{name}') for name in registered('forward', 'taps', 'mask')}
+    for name in OF_OTHER_ENCODERS:
+        del decoders[name]
+    small = dict(depth=1, **WIDTHS)
     for config in decoders.values():
-        built = MODELS.get(config['type'])
-        if 'decoders' in inspect.signature(built).parameters:
-            several, token = config, dict(type='mmmask.TokenDecoder', depth=1, **WIDTHS)
-        elif not issubclass(built, LinearDecoder):
-            config.update(depth=1, **WIDTHS)
+        takes = inspect.signature(MODELS.get(config['type'])).parameters
+        if 'decoders' in takes:
+            several, token = config, dict(type='mmmask.TokenDecoder', **small)
+        else:
+            config.update({key: value for key, value in small.items() if key in takes})
     linear = dict(type='mmmask.LinearDecoder')
     decoders['MultiScaleDecoder of LinearDecoders'] = several | dict(decoders=[linear, linear])
     several.update(decoders=[token, token])
@@ -101,6 +107,7 @@ def variants() -> dict[str, dict[str, dict]]:
         more = dict(name='test_vit', weights='random') if key == 'layers' else {}
         for label, size in ((name, one), (f'{name} at two scales', two)):
             targets[label] = {'type': f'mmmask.{name}', key: size, **more}
+    targets['MomentumTarget'] = dict(type='mmmask.MomentumTarget')
     return dict(mask=masks, encoder=encoders, decoder=decoders, target=targets)
 
 
@@ -206,7 +213,7 @@ def test_every_component_takes_part():
     exported = {name for name in dir(models) if re.search('Decoder$|Target$', name)}
     targets = {f'{name}Target' for name in ('HOG', 'Pixel')}
     taking_part = {name.split()[0] for kind in ('decoder', 'target') for name in VARIANTS[kind]}
-    assert exported | targets == taking_part >= {*registered('channels', 'in_channels')}
+    assert (exported | targets) - {*OF_OTHER_ENCODERS} == taking_part >= {*registered('channels', 'in_channels')}
     generators = {name for name in dir(masking) if name.endswith('Mask')}
     others = {'Mask', 'SharedMask', 'FeatureGroupMask'}
     assert generators - others == {re.split(r'\W', name)[0] for name in VARIANTS['mask']}
