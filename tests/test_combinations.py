@@ -213,7 +213,11 @@ def test_every_component_takes_part():
     exported = {name for name in dir(models) if re.search('Decoder$|Target$', name)}
     targets = {f'{name}Target' for name in ('HOG', 'Pixel')}
     taking_part = {name.split()[0] for kind in ('decoder', 'target') for name in VARIANTS[kind]}
-    assert (exported | targets) - {*OF_OTHER_ENCODERS} == taking_part >= {*registered('channels', 'in_channels')}
+    assert (
+        (exported | targets) - {*OF_OTHER_ENCODERS}
+        == taking_part
+        >= {*registered('channels', 'in_channels')}
+    )
     generators = {name for name in dir(masking) if name.endswith('Mask')}
     others = {'Mask', 'SharedMask', 'FeatureGroupMask'}
     assert generators - others == {re.split(r'\W', name)[0] for name in VARIANTS['mask']}

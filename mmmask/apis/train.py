@@ -119,9 +119,9 @@ def drop_other_weights(model: dict | None) -> None:
 def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
-    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU, or without
-    a GPU the processor, multiplies it. It leaves detectors as their configs are, as mmcv's
-    operators do not support bf16.
+    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU multiplies
+    it. It leaves detectors as their configs are, as mmcv's operators do not support bf16. Without a
+    GPU, ``'auto'`` is bf16 for pre-trainings on a processor that multiplies it.
 
     Raises:
         ValueError: if ``amp`` is not one of ``AMP_CHOICES``, or is fp16 without a GPU.
@@ -132,8 +132,11 @@ def set_precision(cfg: Config, amp: str) -> None:
     if amp == 'auto':
         if not has_gpu and cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
             set_precision(cfg, 'off')
-        has_bf16 = torch.cuda.is_bf16_supported() if has_gpu else multiplies_bf16()
-        has_bf16 = has_bf16 and cfg.get('default_scope') != 'mmdet'
+        scope = cfg.get('default_scope') or 'mmmask'
+        if has_gpu:
+            has_bf16 = torch.cuda.is_bf16_supported() and scope != 'mmdet'
+        else:
+            has_bf16 = multiplies_bf16() and scope == 'mmmask'
         if not has_bf16 or cfg.optim_wrapper.get('type', 'OptimWrapper') != 'OptimWrapper':
             return
         amp = 'bf16'

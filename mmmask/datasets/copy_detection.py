@@ -84,7 +84,7 @@ class PartialDuplicates(ImageFolder):
     ) -> None:
         if part not in ('queries', 'database'):
             raise ValueError(f"part={part!r} is not one of 'queries', 'database'.")
-        self.part, self.num_queries, self.seed = part, num_queries, seed
+        self.side, self.num_queries, self.seed = part, num_queries, seed
         super().__init__(source, **kwargs)
         if (self.pixel_format.channels, self.pixel_format.dtype) != (3, 'uint8'):
             raise ValueError('queries are made of 8-bit colour images: leave out channels, dtype.')
@@ -100,7 +100,7 @@ class PartialDuplicates(ImageFolder):
         # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
         order = np.random.RandomState(self.seed).permutation(len(samples))
         originals, backgrounds = order[: 2 * self.num_queries].reshape(2, -1).tolist()
-        if self.part == 'queries':
+        if self.side == 'queries':
             return [
                 samples[original] | dict(gt_label=label, background=samples[background])
                 for label, (original, background) in enumerate(
