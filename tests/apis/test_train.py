@@ -281,9 +281,8 @@ def curve_and_weights(launch, folder, batch_size):
 def test_two_processes_follow_the_curve_of_one(tmp_path):
     """Half the batch each, one mask for all and no augmentation, 12 steps.
 
-    The weights end equal to 1e-4 of the way they went: what is left is the order of the sums
-    in fp32. A
-    log shows the loss of the first process, which is of half the images, hence the 1 %.
+    The weights end equal to 1e-4 of the way they went: what is left is the order of the sums in
+    fp32. A log shows the loss of the first process, which is of half the images, hence the 1 %.
     """
     (tmp_path / 'fixed_mask.py').write_text(FIXED_MASK)
     config = tmp_path / 'fixed.py'

@@ -11,6 +11,7 @@ from mmpretrain.models.backbones import ResNet
 
 from mmmask.apis import convert_checkpoint, export_backbone
 from mmmask.checkpoints import CheckpointError, load_backbone, open_checkpoint
+from mmmask.checkpoints.layouts import LAYOUTS
 from mmmask.models import MaskedSwinTransformer, MaskedVisionTransformer
 
 DEPTHS, HEADS, WIDTH = (2, 2, 4, 2), (1, 2, 2, 4), 8
@@ -278,9 +279,7 @@ def without(tensors, *names):
         (
             lambda: timm.create_model('swinv2_cr_tiny_224', depths=(1, 1, 1, 1)).state_dict(),
             'timm-swin',
-            'None of the layouts localmim-vit, mae, timm, huggingface, huggingface-dinov2, localmim'
-            '-swin, localmim-swin-swapped, localmim-swin-finetuned, timm-swin, huggingface-swin, re'
-            'snet, huggingface-resnet, timm-convnext, huggingface-convnext fits these names.',
+            f'None of the layouts {", ".join(LAYOUTS)} fits these names.',
         ),
         (
             lambda: timm_swin(window_size=(4, 8)).state_dict(),
