@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -200,15 +200,24 @@ def set_defaults(cfg: Config) -> None:
             loader.setdefault('pin_memory', has_gpu)
             loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
             loader.setdefault('worker_init_fn', dict(type='mmmask.leave_signals_to_the_parent'))
-            if loader['dataset'].get('type') == 'mmmask.ImageFolder' and cfg.get('work_dir'):
+            for folder in image_folders(loader['dataset']) if cfg.get('work_dir') else ():
                 report = os.path.join(cfg.work_dir, 'unreadable_images.txt')
-                loader['dataset'].setdefault('report_file', report)
+                folder.setdefault('report_file', report)
     if not has_gpu:
         # mmengine's default wrapper asks for the GPU of each process.
         wrapper = dict(
             type='mmengine.MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
         )
         cfg.setdefault('model_wrapper_cfg', wrapper)
+
+
+def image_folders(dataset: dict) -> Iterator[dict]:
+    """The configs of all ``mmmask.ImageFolder`` in a data set, which may wrap others."""
+    if dataset.get('type') == 'mmmask.ImageFolder':
+        yield dataset
+    for wrapped in (dataset.get('dataset'), *dataset.get('datasets', ())):
+        if isinstance(wrapped, dict):
+            yield from image_folders(wrapped)
 
 
 def scale_learning_rate(cfg: Config, world_size: int) -> str:

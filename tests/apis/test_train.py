@@ -116,6 +116,17 @@ def test_the_command_line_reaches_the_config(tmp_path):
         load_config(DIGITS, pretrained='missing.pth')
 
 
+def test_unreadable_files_are_reported_from_within_other_data_sets(tmp_path):
+    folder = dict(type='mmmask.ImageFolder', source='x')
+    several = dict(type='ConcatDataset', datasets=[dict(folder), dict(folder, report_file='own')])
+    dataset = dict(type='RepeatDataset', times=2, dataset=several)
+    cfg = Config(dict(work_dir=str(tmp_path), train_dataloader=dict(dataset=dataset)))
+    train_module.set_defaults(cfg)
+    first, second = cfg.train_dataloader.dataset.dataset.datasets
+    assert first.report_file == str(tmp_path / 'unreadable_images.txt')
+    assert second.report_file == 'own'
+
+
 def test_a_run_that_was_started_again_resumes(monkeypatch):
     for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT'):
         monkeypatch.delenv(variable, raising=False)
