@@ -21,7 +21,7 @@ help: ## say what the targets do
 	@echo '  make test TESTS="tests/masking -k block"  a part of the suite'
 	@echo '  make demo PYTHON=python3.12               another interpreter for .venv'
 
-demo: $(DEMO_READY) ## set up, pre-train on 5,000 digits (or DATA), print a table, draw a picture
+demo: $(DEMO_READY) ## set up, pre-train on 3,409 photographs (or DATA), print a table, draw two pictures
 	@$(PY) tools/demo.py $(if $(DATA),--data "$(DATA)")
 
 test: $(TEST_READY) lint ## set up everything with mmcv's compiled ops, run every check and test

@@ -14,7 +14,7 @@ import mmmask
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md')
-FOLDERS = ('mmmask', 'configs', 'tools', 'requirements')
+FOLDERS = ('mmmask', 'configs', 'tools', 'requirements', 'demo')
 OPENMMLAB = re.compile(r'(onedl-)?mm(engine|cv|pretrain|det|detection|seg|segmentation)\b')
 
 
@@ -49,7 +49,13 @@ def metadata(wheel):
 
 
 def test_every_config_and_tool_is_in_the_wheel(wheel):
-    patterns = ('configs/**/*.py', 'tools/*.py', 'tools/*.sh', 'requirements/constraints.txt')
+    patterns = (
+        'configs/**/*.py',
+        'tools/*.py',
+        'tools/*.sh',
+        'requirements/constraints.txt',
+        'demo/*.zip',
+    )
     expected = {path.relative_to(ROOT) for pattern in patterns for path in ROOT.glob(pattern)}
     inside = {name for name in wheel.namelist() if name.startswith('mmmask/.mim/')}
     assert inside == {f'mmmask/.mim/{path.as_posix()}' for path in expected}

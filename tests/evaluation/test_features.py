@@ -89,3 +89,16 @@ def test_pool():
         pool(tokens, 'max')
     with pytest.raises(ValueError, match="needs a class token, but there is none: use 'mean'"):
         pool(tokens.view(2, 3, 2, 2), 'cls')
+
+
+def test_pool_of_parts():
+    """(B, 1+36, 2) tokens of a 6 x 6 grid; parts are averaged, and stay in their order."""
+    tokens = torch.arange(2 * 37 * 2.0).view(2, 37, 2) ** 2
+    grid = tokens[:, 1:].numpy().reshape(2, 6, 6, 2)
+    expected = grid.reshape(2, 2, 3, 2, 3, 2).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
+    expected = torch.from_numpy(expected.reshape(2, 8))
+    assert torch.allclose(pool(tokens, '2x2', 1), expected)
+    maps = torch.from_numpy(grid).permute(0, 3, 1, 2)
+    assert torch.allclose(pool(maps, '2x2'), expected)
+    with pytest.raises(ValueError, match='12 patches do not form a square'):
+        pool(torch.zeros(1, 13, 4), '4x4', 1)

@@ -17,11 +17,21 @@ from mmmask.evaluation import extract_features
 from mmmask.lab.compare import (
     compare_runs,
     comparison_table,
+    few_of_each,
     labelled_sets,
     raw_pixels,
     score_features,
 )
 from mmmask.lab.demo import CONFIG
+
+
+def test_few_of_each():
+    labels = torch.tensor([2, 0, 2, 2, 0, 0, 2, 1, 0])
+    draws = [few_of_each(labels, 3, seed) for seed in range(20)]
+    for chosen in draws:
+        assert labels[chosen].tolist() == [0, 0, 0, 1, 2, 2, 2]
+        assert len(chosen.unique()) == 7
+    assert {i for chosen in draws for i in chosen.tolist()} == set(range(9))
 
 
 def test_scores_of_features():

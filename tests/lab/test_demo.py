@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from PIL import Image
 from mmmask.apis.train import load_config
 from mmmask.apis.visualize import build_model
 from mmmask.lab.compare import find_hook
-from mmmask.lab.demo import CONFIG, run_demo, sparkline, write_config
+from mmmask.lab.demo import CONFIG, PHOTOGRAPHS, run_demo, sparkline, write_config
 from mmmask.lab.demo_data import SHORT_SIDE, DemoData, encode_small, prepare_images, split_names
+from mmmask.visualization import RIGHT, WRONG
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ['train_cfg.max_epochs=2', 'param_scheduler.warmup_epochs=0']
@@ -104,6 +106,17 @@ def test_prepare_images(textures, tmp_path):
             )
 
 
+def test_the_photographs_of_the_demo(tmp_path):
+    """They are split into the same parts for every seed of a training."""
+    names = zipfile.ZipFile(PHOTOGRAPHS).namelist()
+    counts = Counter(name.split('/')[0] for name in names)
+    assert (len(names), counts['t-shirt'], counts['skirt']) == (3409, 876, 124)
+    data = prepare_images(PHOTOGRAPHS, tmp_path / 'images.zip')
+    assert (data.num_train, data.num_val, data.classes) == (2733, 676, sorted(counts))
+    found = zipfile.ZipFile(data.archive).read('train/dress/000000.jpg')
+    assert min(Image.open(io.BytesIO(found)).size) == 64
+
+
 def test_config_fits_the_data(tmp_path):
     (tmp_path / 'images.zip').touch()
     data = DemoData(tmp_path / 'images.zip', 50, 12, 62, ['cat', 'dog'])
@@ -146,10 +159,14 @@ def test_labelled_folder(textures, tmp_path, capsys):
         assert all(0 <= value <= 100 for value in row.values())
         assert f'{row["k-NN"]:.1f} ' in printed
         assert f'{row["linear probe"]:.1f} ' in printed
+        assert f'{row["five labels"]:.1f} ' in printed
     # Chance is 33.3; even a random backbone separates textures.
     assert scores['random backbone']['linear probe'] > 60
     picture = np.asarray(Image.open(tmp_path / 'work' / 'reconstruction.png'))
     assert picture.shape[1] > 2000
+    neighbours = np.asarray(Image.open(tmp_path / 'work' / 'neighbours.png')).reshape(-1, 3)
+    frames = [(neighbours == color).all(axis=1).sum() for color in (RIGHT, WRONG)]
+    assert min(frames) > 1000  # of 48 neighbours, some are of the class and some are not
     tensors = torch.load(tmp_path / 'work' / 'epoch_2.pth', weights_only=False)['state_dict']
     model = build_model(Config.fromfile(CONFIG), tmp_path / 'work' / 'epoch_2.pth')
     assert torch.equal(model.backbone.cls_token, tensors['backbone.cls_token'])
@@ -170,7 +187,7 @@ def test_command_line_without_labels(textures, tmp_path):
     assert (tmp_path / 'work' / 'reconstruction.png').stat().st_size > 100_000
 
 
-@pytest.mark.parametrize('name', ['images.zip', 'reconstruction.png'])
+@pytest.mark.parametrize('name', ['images.zip', 'reconstruction.png', 'neighbours.png'])
 def test_files_of_the_user_are_kept(textures, tmp_path, name):
     """The archive of small copies must not replace the archive that they are made of."""
     own = tmp_path / name
