@@ -47,10 +47,8 @@ class Mask(NamedTuple):
 
     @property
     def blocks(self) -> Tensor:
-        """(B, M, T): the target blocks, or (B, 1, N − K): all hidden patches as one."""
-        if self.targets is not None:
-            return self.targets
-        return self.ids_restore.argsort(dim=1)[:, self.ids_keep.shape[1] :].unsqueeze(1)
+        """(B, M, T): the target blocks, or (B, 1, P): all patches that are predicted as one."""
+        return ids_to_predict(self).unsqueeze(1) if self.targets is None else self.targets
 
 
 def num_visible(num_patches: int, ratio: float) -> int:

@@ -20,21 +20,9 @@ class BlockPredictor(TokenDecoder):
     image are predicted independently, as different rows of a batch. Without target blocks in the
     mask, all hidden patches are one block.
 
-    Args:
-        in_channels, out_channels: as in :class:`TokenDecoder`.
-        embed_dims, depth, num_heads: of the transformer.
+    Its arguments are those of :class:`TokenDecoder`; the paper's ViT-B has ``embed_dims=384``,
+    ``depth=6`` and ``num_heads=12``.
     """
-
-    def __init__(
-        self,
-        in_channels: int | Sequence[int],
-        out_channels: int,
-        embed_dims: int = 384,
-        depth: int = 6,
-        num_heads: int = 12,
-        init_cfg=None,
-    ) -> None:
-        super().__init__(in_channels, out_channels, embed_dims, depth, num_heads, init_cfg)
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
         """Maps (B, [1+]K, C), of which the last is used -> (B, M·T, out_channels), by block."""
