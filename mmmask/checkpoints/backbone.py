@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmpretrain.models.backbones import VisionTransformer
@@ -37,8 +38,13 @@ ALIASES = {
 LAYER_SCALE = 'The file has LayerScale: set model.backbone.layer_scale_init_value=1.0.'
 QKV_BIAS = 'Queries, keys and values have no bias in the file: set model.backbone.qkv_bias=False.'
 CLASS_TOKEN = (
-    "The file has no class token, which mmmask's own encoders need: use "
-    "type='mmpretrain.VisionTransformer', with_cls_token=False and out_type='avg_featmap'."
+    'The file has no class token: set model.backbone.with_cls_token=False, and for '
+    "mmpretrain.VisionTransformer also out_type='avg_featmap'."
+)
+RELATIVE_POSITIONS = (
+    "The file has relative positions as in BEiT: use type='mmpretrain.BEiTViT', with "
+    'use_rel_pos_bias=False and use_shared_rel_pos_bias=True if all blocks share one table. It '
+    'takes no mask, so it can be evaluated and fine-tuned only.'
 )
 
 
@@ -113,11 +119,13 @@ def load_backbone(
         f'{len(unexpected)} unexpected {unexpected}'
     )
     is_near = 2 * len(known) >= min(len(own), len(tensors))
+    is_near = is_near and is_beit(own) == is_beit(tensors)
     if problems and not (allow_missing and matched and is_near):
         if is_near:
             reason = _list(problems) + _advise(absent, unplaced, matched)
         else:
             reason = f' the file {describe_names(whole)}'
+            reason += f' {RELATIVE_POSITIONS}' if is_beit(tensors) else ''
         raise CheckpointError(
             f'{path} does not fit the backbone {type(backbone).__name__} ({matched} tensors match):'
             f'{reason}'
@@ -127,6 +135,11 @@ def load_backbone(
         module.load_state_dict(fitting, strict=False)
     print_log(summary, logger='current')
     return summary
+
+
+def is_beit(names: Iterable[str]) -> bool:
+    """Whether a network has BEiT's biases, and so relative positions."""
+    return any(name.endswith('.q_bias') for name in names)
 
 
 def _list(problems: list[str]) -> str:
@@ -247,13 +260,18 @@ def _resize_position(
 
 
 def _resize_relative(table: Tensor, length: int) -> Tensor:
-    """((2w-1)², heads) -> (length, heads): as in Swin's own code, by bicubic interpolation."""
-    old, new = math.isqrt(len(table)), math.isqrt(length)
-    if old * old != len(table) or new * new != length:
-        return table
+    """((2w-1)², heads) -> (length, heads): as in Swin's own code, by bicubic interpolation.
+
+    Three more rows at the end, for pairs with the class token of BEiT, stay as they are.
+    """
+    num_extra = 0 if math.isqrt(len(table)) ** 2 == len(table) else 3
+    table, extra = table.split([len(table) - num_extra, num_extra])
+    old, new = math.isqrt(len(table)), math.isqrt(length - num_extra)
+    if old * old != len(table) or new * new != length - num_extra:
+        return torch.cat([table, extra])
     planes = table.T.unflatten(1, (old, old)).unsqueeze(0)
     planes = F.interpolate(planes, size=(new, new), mode='bicubic')
-    return planes.flatten(2).squeeze(0).T.contiguous()
+    return torch.cat([planes.flatten(2).squeeze(0).T, extra])
 
 
 def _other_heads(backbone: nn.Module, description: dict) -> list[str]:

@@ -14,7 +14,7 @@ from .renaming import Account, Renaming, account_for, kind_of, rename
 WRAPPERS = (
     *('backbone.', 'encoder.', 'model.', 'teacher.', 'student.'),
     *('base_encoder.', 'encoder_q.'),  # MoCo v3 and v2
-    *('vit.', 'swin.', 'resnet.', 'dinov2.'),  # Hugging Face
+    *('vit.', 'swin.', 'resnet.', 'dinov2.', 'ijepa.', 'beit.', 'data2vec_vision.'),  # Hugging Face
 )
 # What the names of tensors that no layout has say about a network.
 FEATURES = {

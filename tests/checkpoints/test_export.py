@@ -82,6 +82,29 @@ def run_snippet(target, export, scope='mmpretrain'):
 
 
 @pytest.mark.parametrize('final_norm', [False, True])
+@pytest.mark.parametrize('target', TARGETS)
+def test_an_encoder_without_class_token(tmp_path, images, target, final_norm):
+    network = backbone(final_norm, with_cls_token=False)
+    src, dst = save(network, tmp_path / 'src.pth'), tmp_path / 'dst.pth'
+    export = export_backbone(src, dst, target)
+    assert export.max_difference <= 1e-5
+    loaded, tokens = run_snippet(target, export), network(images)[-1]
+    if target == 'timm':
+        output, expected = loaded.forward_features(images), tokens
+    elif target == 'huggingface':
+        assert type(loaded).__name__ == 'IJepaModel'
+        output = loaded(images).last_hidden_state
+        norm = torch.nn.functional.layer_norm
+        expected = tokens if final_norm else norm(tokens, (32,), eps=1e-6)
+    elif target == 'mmpretrain':
+        output = loaded(images)[-1]
+        expected = torch.nn.functional.layer_norm(tokens.mean(1), (32,), eps=1e-6)
+    else:
+        output, expected = loaded(images)[-1], tokens.mT.unflatten(2, (4, 6))
+    assert difference(output, expected) <= 1e-5
+
+
+@pytest.mark.parametrize('final_norm', [False, True])
 @pytest.mark.parametrize('target, suffix', FILES)
 def test_the_snippet_gives_the_features_of_mmmask(tmp_path, images, target, suffix, final_norm):
     network = backbone(final_norm, out_indices=[1, 3, 5, 7])

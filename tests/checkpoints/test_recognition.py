@@ -11,6 +11,7 @@ from torch import nn
 
 from mmmask.apis import convert_checkpoint
 from mmmask.checkpoints import CheckpointError, backbone, load_backbone, open_checkpoint
+from mmmask.masking import keep_all
 from mmmask.models import MaskedVisionTransformer
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
@@ -148,7 +149,7 @@ def test_features_of_timm_without_a_class_token(tmp_path, images):
 
 
 @pytest.mark.parametrize('kind', ['file', 'folder'])
-@pytest.mark.parametrize('model', ['ViT', 'ViTMAE', 'Dinov2'])
+@pytest.mark.parametrize('model', ['ViT', 'ViTMAE', 'Dinov2', 'IJepa'])
 def test_features_of_hugging_face(tmp_path, images, model, kind):
     config = dict(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=64, patch_size=16,
@@ -165,8 +166,8 @@ def test_features_of_hugging_face(tmp_path, images, model, kind):
     source = randomized(getattr(transformers, f'{model}{whole}')(config))
     source.save_pretrained(tmp_path / 'folder')
     torch.save(source.state_dict(), tmp_path / 'file')
-    scaled = dict(layer_scale_init_value=1.0) if model == 'Dinov2' else {}
-    network = MaskedVisionTransformer(**OPTIONS, **scaled)
+    more = dict(Dinov2=dict(layer_scale_init_value=1.0), IJepa=dict(with_cls_token=False))
+    network = MaskedVisionTransformer(**OPTIONS, **more.get(model, {}))
     network.eval()
     assert load_backbone(network, tmp_path / kind).endswith(COMPLETE)
     actual = features(network, images)
@@ -177,6 +178,28 @@ def test_features_of_hugging_face(tmp_path, images, model, kind):
         else:
             output = encoder(images)
     assert_close(actual, output.last_hidden_state)
+
+
+@pytest.mark.parametrize('size', [64, 96])
+def test_the_release_of_ijepa(tmp_path, size):
+    """timm's names without class token, in two encoders and a predictor, with other images, too."""
+    source = timm_vit(class_token=False, global_pool='avg', fc_norm=False, dynamic_img_size=True)
+    encoders = (timm_vit(seed=5, class_token=False, global_pool='avg', fc_norm=False), source)
+    file = {
+        name: prefixed(network.state_dict(), 'module.')
+        for name, network in zip(('encoder', 'target_encoder'), encoders, strict=True)
+    }
+    torch.save(
+        file | {'predictor': {'module.mask_token': torch.ones(1)}, 'epoch': 3}, tmp_path / 'a'
+    )
+    network = MaskedVisionTransformer(**OPTIONS, with_cls_token=False)
+    network.eval()
+    assert load_backbone(network, tmp_path / 'a').endswith(COMPLETE)
+    images = torch.randn(2, 3, size, size)
+    actual = network(images, keep_all(2, (size // 16,) * 2))[-1]
+    assert torch.equal(actual, network(images)[-1])
+    if size == 64:
+        assert_close(actual, source.forward_features(images))
 
 
 def test_features_of_torchvision(tmp_path, images):
@@ -257,7 +280,7 @@ def test_constants_of_a_decoder_do_not_matter_for_the_encoder(tmp_path, images):
     [
         (dict(init_values=1e-5), r'set model\.backbone\.layer_scale_init_value=1\.0'),
         (dict(qkv_bias=False), r'set model\.backbone\.qkv_bias=False'),
-        (dict(class_token=False, global_pool='avg'), 'no class token, .*with_cls_token=False'),
+        (dict(class_token=False, global_pool='avg'), 'no class token: set .*with_cls_token=False'),
     ],
 )
 def test_options_that_a_network_lacks_are_named(tmp_path, theirs, message):

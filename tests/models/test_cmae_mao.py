@@ -577,3 +577,8 @@ def test_masks_are_named_tuples_of_the_generator(views):
     mask, _ = model.draw_masks(*views)
     assert isinstance(mask, Mask)
     torch.testing.assert_close(model.encode(views[0], mask)[0], model.backbone(views[0])[-1])
+
+
+def test_an_encoder_without_class_token_is_refused():
+    with pytest.raises(ValueError, match='CMAEMao needs a class token, which MaskedVision.* use a'):
+        build_model('demo/cmae-mao_vit-tiny_digits.py', backbone=dict(with_cls_token=False))

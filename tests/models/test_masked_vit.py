@@ -24,10 +24,12 @@ def images_of(size):
 
 @pytest.mark.parametrize(('img_size', 'size'), SIZES)
 @pytest.mark.parametrize('final_norm', [True, False])
-def test_nothing_hidden_equals_mmpretrain_bit_by_bit(img_size, size, final_norm):
-    ours = build(img_size, final_norm=final_norm)
+@pytest.mark.parametrize('class_token', [True, False])
+def test_nothing_hidden_equals_mmpretrain_bit_by_bit(img_size, size, final_norm, class_token):
+    options = dict(final_norm=final_norm, with_cls_token=class_token)
+    ours = build(img_size, **options)
     plain = VisionTransformer(
-        ARCH, img_size=img_size, out_indices=[1, 3], final_norm=final_norm, out_type='raw'
+        ARCH, img_size=img_size, out_indices=[1, 3], out_type='raw', **options
     )
     plain.eval()
     plain.load_state_dict(ours.state_dict(), strict=True)

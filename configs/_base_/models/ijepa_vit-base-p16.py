@@ -3,6 +3,7 @@ _base_ = 'mae_vit-base-p16.py'
 
 model = dict(
     type='mmmask.IJEPA',
+    backbone=dict(with_cls_token=False),
     masking=dict(
         _delete_=True,
         type='mmmask.TargetBlockMask',

@@ -62,6 +62,12 @@ _NOTES = {
     ),
 }
 
+_MEAN_BEHIND_NORM = (
+    'The snippet averages the patch tokens behind the final norm and norms the average with ln2, '
+    'which is new.'
+)
+_TIMM_WITHOUT_CLASS_TOKEN = dict(class_token=False, global_pool='avg', fc_norm=False)
+
 
 class Architecture(NamedTuple):
     """A vision transformer, as mmpretrain describes it.
@@ -75,6 +81,7 @@ class Architecture(NamedTuple):
         final_norm: whether a norm follows the last layer.
         layer_scale: whether the branches of a layer are scaled.
         qkv_bias: whether queries, keys and values have a bias.
+        class_token: whether a class token precedes the patches.
     """
 
     arch: dict[str, int]
@@ -85,6 +92,7 @@ class Architecture(NamedTuple):
     final_norm: bool
     layer_scale: bool = False
     qkv_bias: bool = True
+    class_token: bool = True
 
     @property
     def image_size(self) -> int | tuple[int, int]:
@@ -103,6 +111,7 @@ class Architecture(NamedTuple):
             final_norm=self.final_norm,
             **(dict(layer_scale_init_value=1.0) if self.layer_scale else {}),
             **({} if self.qkv_bias else dict(qkv_bias=False)),
+            **({} if self.class_token else dict(with_cls_token=False)),
         )
 
     @property
@@ -120,11 +129,17 @@ class Architecture(NamedTuple):
             final_norm=self.final_norm,
             **(dict(init_values=1.0) if self.layer_scale else {}),
             **({} if self.qkv_bias else dict(qkv_bias=False)),
+            **({} if self.class_token else _TIMM_WITHOUT_CLASS_TOKEN),
         )
 
     @property
+    def huggingface_name(self) -> str:
+        """What the names of Hugging Face's model and config begin with."""
+        return 'ViT' if self.class_token else 'IJepa'
+
+    @property
     def huggingface_options(self) -> dict:
-        """Arguments of Hugging Face's ``ViTConfig``."""
+        """Arguments of Hugging Face's ``ViTConfig`` or ``IJepaConfig``."""
         return dict(
             image_size=self.image_size,
             patch_size=self.patch_size,
@@ -174,7 +189,9 @@ class ViTFamily(Family):
             return run(MaskedVisionTransformer(**a.options), part(encoder), images)[-1:]
 
         shape = a.in_channels, *a.img_size
-        note = _NOTES[target][a.final_norm]
+        note = _NOTES[target][a.final_norm].replace('ViTModel', f'{a.huggingface_name}Model')
+        if target == 'mmpretrain' and a.final_norm and not a.class_token:
+            note = _MEAN_BEHIND_NORM
         return Plan(matched, content, shape, expected, features, snippet, note)
 
 
@@ -188,7 +205,7 @@ def _openmmlab_backbone(a: Architecture, target: str) -> dict:
     # Four levels: the feature maps of pre-training if there are four, else the end of each quarter.
     quarters = sorted({max(depth * quarter // 4 - 1, 0) for quarter in (1, 2, 3, 4)})
     outputs = dict(
-        mmpretrain=dict(out_type='cls_token' if a.final_norm else 'avg_featmap'),
+        mmpretrain=dict(out_type='cls_token' if a.final_norm and a.class_token else 'avg_featmap'),
         mmdet=dict(out_type='featmap', out_indices=[depth - 1]),
         mmseg=dict(
             out_type='featmap',
@@ -205,18 +222,20 @@ def _run_timm(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
 
 
 def _run_huggingface(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
-    from transformers import ViTConfig, ViTModel
+    import transformers
 
-    network, report = ViTModel.from_pretrained(
+    name = f'{a.huggingface_name}Model'
+    config = getattr(transformers, f'{a.huggingface_name}Config')
+    network, report = getattr(transformers, name).from_pretrained(
         None,
-        config=ViTConfig(**a.huggingface_options),
+        config=config(**a.huggingface_options),
         state_dict=find_tensors(open_checkpoint(path)),
         add_pooling_layer=False,
         output_loading_info=True,
     )
     unmatched = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if unmatched:
-        raise CheckpointError(f'ViTModel of transformers did not match every tensor: {unmatched}.')
+        raise CheckpointError(f'{name} of transformers did not match every tensor: {unmatched}.')
     before_norm = []
     network.layernorm.register_forward_pre_hook(lambda _, inputs: before_norm.append(inputs[0]))
     output = network.eval()(images).last_hidden_state
@@ -229,11 +248,12 @@ def _huggingface_snippet(a: Architecture, path: Path) -> str:
         if path.suffix == '.safetensors'
         else ('import torch', f'torch.load({str(path)!r}, weights_only=True)')
     )
+    name = a.huggingface_name
     return (
         f'{reader}\n'
-        'from transformers import ViTConfig, ViTModel\n\n'
-        f'config = ViTConfig({arguments(a.huggingface_options)})\n'
-        'model = ViTModel.from_pretrained(\n'
+        f'from transformers import {name}Config, {name}Model\n\n'
+        f'config = {name}Config({arguments(a.huggingface_options)})\n'
+        f'model = {name}Model.from_pretrained(\n'
         f'    None, config=config, state_dict={tensors}, add_pooling_layer=False\n)\n'
     )
 
@@ -248,8 +268,6 @@ def read_architecture(
             divide the width; or if the config has an option that changes what the encoder computes
             and is not read here.
     """
-    if f'{PREFIX}cls_token' not in encoder:
-        raise CheckpointError('the encoder has no class token, so it cannot be exported.')
     config = read_backbone_config(meta)
     foreign = {key: value for key, value in config.items() if key not in _KNOWN}
     if foreign:
@@ -262,7 +280,8 @@ def read_architecture(
     hidden = len(encoder[f'{PREFIX}layers.0.ffn.layers.0.0.bias'])
     heads = _num_heads(config.get('arch'), num_heads, (width, depth, hidden))
     arch = dict(embed_dims=width, num_layers=depth, num_heads=heads, feedforward_channels=hidden)
-    num_patches = encoder[f'{PREFIX}pos_embed'].shape[1] - 1
+    class_token = f'{PREFIX}cls_token' in encoder
+    num_patches = encoder[f'{PREFIX}pos_embed'].shape[1] - class_token
     out_indices = config.get('out_indices', -1)
     out_indices = [out_indices] if isinstance(out_indices, int) else out_indices
     return Architecture(
@@ -274,6 +293,7 @@ def read_architecture(
         f'{PREFIX}ln1.weight' in encoder,
         f'{PREFIX}layers.0.attn.gamma1.weight' in encoder,
         f'{PREFIX}layers.0.attn.qkv.bias' in encoder,
+        class_token,
     )
 
 

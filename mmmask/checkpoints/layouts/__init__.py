@@ -5,12 +5,13 @@ of its encoder; conversion in both directions, the accounting of every key and t
 follow.
 """
 
-from . import convnext, resnet, swin, vit
+from . import beit, convnext, resnet, swin, vit
 from .rules import Fixed, Layout, Rule
 
 __all__ = ['KINDS', 'LAYOUTS', 'WHOLE_MODELS', 'Fixed', 'Layout', 'Rule']
 KINDS = {
     'vision transformer': vit.LAYOUTS,
+    'BEiT': beit.LAYOUTS,
     'Swin transformer': swin.LAYOUTS,
     'ResNet': resnet.LAYOUTS,
     'ConvNeXt': convnext.LAYOUTS,

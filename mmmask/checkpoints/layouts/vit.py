@@ -22,7 +22,7 @@ from .rules import (
     transformer_blocks,
 )
 
-_ENCODER = (
+ENCODER = (
     Rule('backbone.cls_token', ('cls_token',)),
     Rule('backbone.pos_embed', ('pos_embed',)),
     *affine('backbone.patch_embed.projection', 'patch_embed.proj'),
@@ -35,18 +35,18 @@ _OPTIONS = {
     'backbone.layers.{i}.attn.qkv.bias': 'biases of queries, keys and values',
 }
 _ENCODER_WITH_OPTIONS = (
-    *(rule._replace(optional=_OPTIONS.get(rule.ours, '')) for rule in _ENCODER),
+    *(rule._replace(optional=_OPTIONS.get(rule.ours, '')) for rule in ENCODER),
     Rule('backbone.layers.{i}.attn.gamma1.weight', ('blocks.{i}.ls1.gamma',), 'LayerScale'),
     Rule('backbone.layers.{i}.ffn.gamma2.weight', ('blocks.{i}.ls2.gamma',), 'LayerScale'),
 )
 
 
 def _huggingface(blocks: Mapping[str, str], *more: Rule) -> tuple[Rule, ...]:
-    """An encoder of Hugging Face, by what it calls our layers of a block."""
+    """An encoder of Hugging Face without its last norm, by what it calls our layers of a block."""
     block = 'encoder.layer.{i}'
     heads = (f'{block}.attention.attention.{part}' for part in ('query', 'key', 'value'))
     return (
-        Rule('backbone.cls_token', ('embeddings.cls_token',)),
+        Rule('backbone.cls_token', ('embeddings.cls_token',), 'class token'),
         Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
         *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
         *(
@@ -56,8 +56,19 @@ def _huggingface(blocks: Mapping[str, str], *more: Rule) -> tuple[Rule, ...]:
         ),
         *affine('backbone.layers.{i}.attn.qkv', *heads, weight=FUSED, bias=FUSED),
         *more,
-        *affine('backbone.ln1', 'layernorm', optional='last norm'),
     )
+
+
+HUGGINGFACE_ENCODER = _huggingface(
+    {
+        'ln1': 'layernorm_before',
+        'attn.proj': 'attention.output.dense',
+        'ln2': 'layernorm_after',
+        'ffn.layers.0.0': 'intermediate.dense',
+        'ffn.layers.1': 'output.dense',
+    }
+)
+_HUGGINGFACE_NORM = affine('backbone.ln1', 'layernorm', optional='last norm')
 
 
 def _decoder_position(mask_token: str) -> Callable[[Mapping[str, Tensor]], Tensor]:
@@ -99,7 +110,7 @@ LAYOUTS = {
     'localmim-vit': Layout(
         'official LocalMIM ViT pre-training',
         rules=(
-            *_ENCODER,
+            *ENCODER,
             *(rule for scale in SCALES for rule in _localmim_decoder(scale)),
             HOG_BIAS,
         ),
@@ -118,7 +129,7 @@ LAYOUTS = {
     'mae': Layout(
         'facebookresearch MAE, pre-training or encoder only',
         rules=(
-            *_ENCODER,
+            *ENCODER,
             *affine('backbone.ln1', 'norm'),
             *affine('neck.embed', 'decoder_embed'),
             Rule('neck.mask_token', ('mask_token',)),
@@ -165,16 +176,8 @@ LAYOUTS = {
         left_out=(r'heads\.',),
     ),
     'huggingface': Layout(
-        'Hugging Face ViTModel, encoder only',
-        rules=_huggingface(
-            {
-                'ln1': 'layernorm_before',
-                'attn.proj': 'attention.output.dense',
-                'ln2': 'layernorm_after',
-                'ffn.layers.0.0': 'intermediate.dense',
-                'ffn.layers.1': 'output.dense',
-            }
-        ),
+        'Hugging Face ViTModel or IJepaModel, encoder only',
+        rules=(*HUGGINGFACE_ENCODER, *_HUGGINGFACE_NORM),
         left_out=HUGGINGFACE_HEADS,
     ),
     'huggingface-dinov2': Layout(
@@ -195,6 +198,7 @@ LAYOUTS = {
                 'backbone.layers.{i}.ffn.gamma2.weight',
                 ('encoder.layer.{i}.layer_scale2.lambda1',),
             ),
+            *_HUGGINGFACE_NORM,
         ),
         left_out=HUGGINGFACE_HEADS,
     ),

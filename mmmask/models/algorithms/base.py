@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmask.masking import Mask
 from mmmask.models.building import Derived, build
@@ -70,6 +70,14 @@ def require_weights(**weights: float) -> None:
     for name, weight in weights.items():
         if weight < 0:
             raise ValueError(f'{name}={weight} must be 0 or more; 0 turns the task off.')
+
+
+def require_class_token(backbone: nn.Module, what: str, remedy: str) -> None:
+    """Raise ValueError with a remedy for an encoder without class token, which ``what`` needs."""
+    if not getattr(backbone, 'num_extra_tokens', 0):
+        raise ValueError(
+            f'{what} needs a class token, which {type(backbone).__name__} does not have: {remedy}.'
+        )
 
 
 def width_of_projections(projector: dict) -> Derived:

@@ -79,5 +79,6 @@ class CMAEHuang(MaskedImageModel):
     def key(self, shifted: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, E): the projected mean patch token of the momentum encoder."""
         copies = self.momentum_copy.module
-        features = copies['backbone'](shifted)[-1][:, 1:].mean(dim=1)
+        num_extra = copies['backbone'].num_extra_tokens
+        features = copies['backbone'](shifted)[-1][:, num_extra:].mean(dim=1)
         return copies['projector']((features,))[0]

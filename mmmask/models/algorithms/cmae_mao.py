@@ -10,7 +10,12 @@ from mmmask.masking import Mask
 from mmmask.models.building import Derived, build
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel, require_weights, width_of_projections
+from .base import (
+    MaskedImageModel,
+    require_class_token,
+    require_weights,
+    width_of_projections,
+)
 
 SOURCES = ('encoder_cls', 'mean_patch', 'decoder_cls')
 TARGETS = ('momentum_encoder', 'momentum_head', 'stopgrad', 'simclr')
@@ -49,8 +54,8 @@ class CMAEMao(MaskedImageModel):
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
-        ValueError: for an unknown source or target, a negative weight, or if
-            ``reconstructed_views`` is not 1 or 2.
+        ValueError: for an encoder without class token, an unknown source or target, a negative
+            weight, or if ``reconstructed_views`` is not 1 or 2.
     """
 
     num_views = 2
@@ -73,6 +78,9 @@ class CMAEMao(MaskedImageModel):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        require_class_token(
+            self.backbone, 'CMAEMao', 'use a ViT, and leave out with_cls_token=False'
+        )
         for name, value, known in (('source', source, SOURCES), ('target', target, TARGETS)):
             if value not in known:
                 raise ValueError(f'{name}={value!r} is not one of {known}.')

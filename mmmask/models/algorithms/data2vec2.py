@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mmmask.registry import MODELS
 
-from .base import MaskedImageModel, require_weights
+from .base import MaskedImageModel, require_class_token, require_weights
 
 
 @MODELS.register_module()
@@ -39,11 +39,8 @@ class Data2Vec2(MaskedImageModel):
         require_weights(class_weight=class_weight)
         if num_masks < 1:
             raise ValueError(f'num_masks={num_masks} must be at least 1.')
-        if class_weight and not getattr(self.backbone, 'num_extra_tokens', 0):
-            raise ValueError(
-                f'class_weight={class_weight} needs a class token, which '
-                f'{type(self.backbone).__name__} does not have: set it to 0.'
-            )
+        if class_weight:
+            require_class_token(self.backbone, f'class_weight={class_weight}', 'set it to 0')
         self.num_masks = num_masks
         self.class_weight = class_weight
 

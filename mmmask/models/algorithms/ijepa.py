@@ -17,7 +17,7 @@ class IJEPA(MaskedImageModel):
     The method is its components, as ``configs/_base_/models/ijepa_vit-base-p16.py`` states them::
 
         mask       = TargetBlockMask(num_targets=4, scale=0.175)(images)  # 4 blocks of 34 patches
-        tokens     = MaskedVisionTransformer(images, mask)[-1]            # (B, 1+58, 768)
+        tokens     = MaskedVisionTransformer(images, mask)[-1]            # (B, 58, 768)
         prediction = BlockPredictor(depth=6, width=384)(tokens, mask)     # (B, 4·34, 768)
         target     = MomentumTarget()(images)                             # (B, 196, 768)
         loss       = smooth absolute error of prediction and target of the patches of all blocks

@@ -18,13 +18,14 @@ from .options import check_image_size, check_out_indices, find_depth, make_drop_
 class MaskedVisionTransformer(VisionTransformer):
     """mmpretrain's ``VisionTransformer`` that accepts a mask (He et al., MAE, CVPR 2022).
 
-    The encoder sees only the class token and the visible patches. State-dict names are those of
-    mmpretrain, so the encoder loads unchanged into mmpretrain, mmdet and mmseg networks. The
-    position embedding is the fixed sine-cosine table and is not trained.
+    The encoder sees only the class token, if it has one, and the visible patches. State-dict names
+    are those of mmpretrain, so the encoder loads unchanged into mmpretrain, mmdet and mmseg
+    networks. The position embedding is the fixed sine-cosine table and is not trained.
 
     Args:
         arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Images may have another
             size than ``img_size``; the position table is then interpolated.
+        with_cls_token: I-JEPA, for example, has no class token.
         out_type: ``'raw'`` returns all tokens. With a mask, outputs are always raw.
         with_cp: compute the activations within the blocks again in the backward pass instead of
             storing them: less memory, more time, the same gradients.
@@ -51,7 +52,8 @@ class MaskedVisionTransformer(VisionTransformer):
         self._fill_position_embedding()
 
     def _fill_position_embedding(self) -> None:
-        table = sincos_position_embedding(self.patch_resolution, self.embed_dims, class_token=True)
+        has_class = self.cls_token is not None
+        table = sincos_position_embedding(self.patch_resolution, self.embed_dims, has_class)
         self.pos_embed.data.copy_(table)
 
     def init_weights(self) -> None:
@@ -62,7 +64,8 @@ class MaskedVisionTransformer(VisionTransformer):
         initialize_transformer(self)
         projection = self.patch_embed.projection.weight
         nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
-        nn.init.normal_(self.cls_token, std=0.02)
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
         self._fill_position_embedding()
 
     @property
@@ -90,13 +93,13 @@ class MaskedVisionTransformer(VisionTransformer):
         return patch_grid(images, self.patch_size)
 
     def position(self, grid: tuple[int, int]) -> Tensor:
-        """(h, w) -> (1, 1+N, D) position embedding of this grid."""
+        """(h, w) -> (1, [1+]N, D) position embedding of this grid."""
         return position_table(self, grid)
 
     def embed(
         self, images: Tensor, mask: Mask | None = None, position: Tensor | None = None
     ) -> Tensor:
-        """(B, C, H, W) -> (B, 1+K, D) tokens before the first block, see :mod:`mmmask.models.vit`.
+        """(B, C, H, W) -> (B, [1+]K, D) tokens before the first block, as in `mmmask.models.vit`.
 
         Raises:
             ValueError: if the patch size does not divide the image.
@@ -107,7 +110,7 @@ class MaskedVisionTransformer(VisionTransformer):
     def forward(
         self, images: Tensor, mask: Mask | None = None, position: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """(B, C, H, W) -> one (B, 1+K, D) tensor per tap, class token first.
+        """(B, C, H, W) -> one (B, [1+]K, D) tensor per tap, class token first.
 
         Taps are the outputs of the blocks in ``out_indices``. Without a mask the result is that of
         the parent class. The final norm, if the model has one, is applied to the last block only.
@@ -115,7 +118,7 @@ class MaskedVisionTransformer(VisionTransformer):
         Args:
             images: (B, C, H, W).
             mask: which patches the encoder sees.
-            position: (B or 1, 1+N, D) added instead of the table; only with a mask.
+            position: (B or 1, [1+]N, D) added instead of the table; only with a mask.
         """
         if mask is None:
             return super().forward(images)
