@@ -10,7 +10,7 @@ TEST_READY := .venv/.test-$(KEY)
 DEMO_READY := $(or $(wildcard $(TEST_READY)),.venv/.demo-$(KEY))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs-check doctor clean
+.PHONY: help demo test lint format docs docs-check doctor clean
 
 help: ## say what the targets do
 	@echo 'usage: make TARGET'
@@ -35,6 +35,10 @@ lint: $(TEST_READY) ## check style and the direction of imports
 format: $(TEST_READY) ## bring the code into the project's style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+docs: $(TEST_READY) ## build the site into build/site
+	@$(PY) -m sphinx -W --keep-going -q -d build/doctrees -c docs . build/site
+	@echo 'build/site/docs/index.html'
 
 docs-check: $(TEST_READY) ## check links, file names and commands in the documents
 	@$(PY) -m pytest -q tests/test_docs.py

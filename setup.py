@@ -52,6 +52,7 @@ extras = {
         'retrieval',
         'augment',
         'tiff',
+        'docs',
         'test',
         'dev',
     )

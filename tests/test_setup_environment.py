@@ -214,7 +214,7 @@ def test_the_set_up_for_tests_also_serves_the_demo(checkout):
 
 def test_help_names_every_target(checkout):
     text = '\n'.join(checkout('help'))
-    for target in ('demo', 'test', 'lint', 'format', 'docs-check', 'doctor', 'clean'):
+    for target in ('demo', 'test', 'lint', 'format', 'docs', 'docs-check', 'doctor', 'clean'):
         assert f'  {target} ' in text
 
 

@@ -37,6 +37,7 @@ THEN = {
         'tiff',
         'detection',
         'segmentation',
+        'docs',
         'test',
     ),
 }
