@@ -1,9 +1,34 @@
 _base_ = [
     '../_base_/models/cmae-huang_vit-base-p16.py',
-    '../_base_/datasets/digits_shifted_views.py',
+    '../_base_/datasets/digits_mim.py',
     '../_base_/schedules/adamw_coslr.py',
     '../_base_/runtime/default.py',
 ]
+
+# Two windows of one crop of each digit: one at the corner, one shifted by up to 7 px and with
+# another brightness.
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(
+        pipeline=[
+            dict(_base_.crop, scale=72),
+            dict(
+                type='mmpretrain.MultiView',
+                num_views=[1, 1],
+                transforms=[
+                    [dict(type='mmmask.ShiftedCrop', size=64)],
+                    [
+                        dict(type='mmmask.ShiftedCrop', size=64, max_shift=7),
+                        _base_.brightness,
+                        _base_.blur,
+                    ],
+                ],
+            ),
+            dict(type='mmpretrain.PackInputs'),
+        ]
+    ),
+)
 
 # Six blocks of width 128 on 64 patches of 8 px: 6 of 16 blocks of 2x2 patches are visible.
 batch_norm = dict(type='BN1d')
@@ -24,7 +49,6 @@ model = dict(
 )
 
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
-train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(
     optimizer=dict(lr=6e-3), paramwise_cfg=dict(no_decay=('cls_token', 'mask_token'))
 )

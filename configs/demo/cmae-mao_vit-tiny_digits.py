@@ -1,9 +1,20 @@
 _base_ = [
     '../_base_/models/cmae-mao_vit-base-p16.py',
-    '../_base_/datasets/digits_two_views.py',
+    '../_base_/datasets/digits_mim.py',
     '../_base_/schedules/adamw_coslr.py',
     '../_base_/runtime/default.py',
 ]
+
+# Two views of each digit, the second brighter or darker.
+crop = dict(_base_.crop, type='mmmask.ContrastiveCrop')
+two_views = dict(
+    type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[crop], [crop, _base_.brightness]]
+)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]),
+)
 
 # Six blocks of width 128 on 64 patches of 8 px, of which 16 are visible.
 batch_norm = dict(type='BN1d')
@@ -22,7 +33,6 @@ model = dict(
 )
 
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
-train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
 param_scheduler = dict(warmup_epochs=1)
 train_cfg = dict(max_epochs=12)

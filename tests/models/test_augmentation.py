@@ -28,7 +28,8 @@ def augment(images, seed=0, **options):
 
 def in_the_pipeline(image, names, seed=0):
     """uint8 BGR (H, W, 3) -> NUMBER results of the named transforms of BYOL's second view."""
-    view = Config.fromfile(ROOT / 'configs/_base_/datasets/imagenet_byol_views.py').view2
+    config = ROOT / 'configs/maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k.py'
+    view = Config.fromfile(config).view2
     kept = [step for step in view if step.type.split('.')[1] in names]
     assert len(kept) == len(names)
     pipeline = Compose(kept)

@@ -153,7 +153,7 @@ def test_one_feature_map_is_read_by_every_block():
 
 def test_size_of_the_decoder_in_the_recipe(on_meta):
     """Per block: q, k and v, output, MLP, three norms. Then the mix, mask token, norm, output."""
-    path = 'configs/_base_/models/crossmae_vit-base-p16.py'
+    path = 'configs/crossmae/crossmae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py'
     model = on_meta(Config.fromfile(path).model)
     attention = 512 * 513 + 2 * 512 * 769 + 512 * 513
     block = attention + 2048 * 513 + 512 * 2049 + 4 * 512 + 2 * 768
