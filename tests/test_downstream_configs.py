@@ -1,4 +1,4 @@
-"""Classification and retrieval downstream: a config for every backbone, and its recipe's values."""
+"""Classification and retrieval downstream: every backbone, and the values of its recipe."""
 
 import inspect
 import re
@@ -13,8 +13,10 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.datasets import CUB, FGVCAircraft, StanfordCars
 from PIL import Image
 
+from mmmask.apis.own_network import build_around
 from mmmask.apis.train import build_runner, load_config, scale_learning_rate
 from mmmask.datasets import COPYDAYS_BLOCKS
+from mmmask.registry import MODELS
 
 DOWNSTREAM = ROOT / 'configs/downstream'
 # Width of the features and parameters of the classifier of 1000 classes.
@@ -25,6 +27,20 @@ BACKBONES = {
     'swin-base': (1024, 87_768_224),
     'swin-large': (1536, 196_794_556),
     'resnet-50': (2048, 25_557_032),
+}
+NETWORKS = {
+    'vit-small-p16': dict(type='VisionTransformer', arch='deit-small'),
+    'vit-base-p16': dict(type='VisionTransformer', arch='base'),
+    'vit-large-p16': dict(type='VisionTransformer', arch='large'),
+    'swin-base': dict(type='SwinTransformer', arch='base'),
+    'swin-large': dict(type='SwinTransformer', arch='large'),
+    'resnet-50': dict(type='ResNet', depth=50),
+}
+PUBLISHED = {
+    ('vit-large-p16', 'finetune'): 'vit-large-p16_finetune_8xb128-amp-coslr-50e',
+    ('swin-base', 'finetune'): 'swin-base_localmim-100e_8xb128-amp-coslr-100e',
+    ('swin-large', 'finetune'): 'swin-large_localmim-hog-800e_8xb128-accum2-amp-coslr-100e',
+    ('resnet-50', 'linear'): 'resnet-50_linear_8xb512-amp-coslr-90e',
 }
 DOCUMENT = (ROOT / 'docs/downstream.md').read_text()
 backbones = pytest.mark.parametrize('backbone', BACKBONES)
@@ -39,7 +55,18 @@ def scope():
 
 
 def find(backbone, protocol) -> Config:
-    return Config.fromfile(DOWNSTREAM / f'folder/{backbone}_{protocol}.py')
+    if (backbone, protocol) in PUBLISHED:
+        name = PUBLISHED[backbone, protocol]
+        return Config.fromfile(DOWNSTREAM / f'imagenet/{name}_in1k.py')
+    if protocol == 'finetune':
+        return Config.fromfile(DOWNSTREAM / f'folder/{backbone}_finetune.py')
+    return around(DOWNSTREAM / f'folder/{protocol}.py', backbone)
+
+
+def around(path, backbone) -> Config:
+    cfg = Config.fromfile(path)
+    build_around(cfg, NETWORKS[backbone], cfg.own_data.task, longest=None)
+    return cfg
 
 
 def optimizer_of(cfg, model):
@@ -200,20 +227,27 @@ def test_top_5_is_measured_where_there_are_more_classes(number, monkeypatch):
     assert find('vit-base-p16', 'linear').val_evaluator.topk == ((1, 5) if number > 5 else (1,))
 
 
-PUBLISHED = {
-    'vit-base-p16_finetune': 'vit-base-p16_finetune_8xb128-amp-coslr-100e',
-    'vit-large-p16_finetune': 'vit-large-p16_finetune_8xb128-amp-coslr-50e',
-    'swin-base_finetune': 'swin-base_localmim-100e_8xb128-amp-coslr-100e',
-    'swin-large_finetune': 'swin-large_localmim-hog-800e_8xb128-accum2-amp-coslr-100e',
-    'vit-base-p16_linear': 'vit-base-p16_linear_8xb2048-amp-coslr-90e',
-    'resnet-50_linear': 'resnet-50_linear_8xb512-amp-coslr-90e',
-}
+@pytest.mark.parametrize(
+    'published', ['finetune_8xb128-amp-coslr-100e', 'linear_8xb2048-amp-coslr-90e']
+)
+def test_published_recipes_have_two_names(published):
+    long = Config.fromfile(DOWNSTREAM / f'imagenet/vit-base-p16_{published}_in1k.py')
+    short = DOWNSTREAM / f'folder/vit-base-p16_{published.split("_")[0]}.py'
+    assert Config.fromfile(short).to_dict() == long.to_dict()
 
 
-@pytest.mark.parametrize('name', PUBLISHED)
-def test_published_recipes_have_two_names(name):
-    published = Config.fromfile(DOWNSTREAM / f'imagenet/{PUBLISHED[name]}_in1k.py')
-    assert Config.fromfile(DOWNSTREAM / f'folder/{name}.py').to_dict() == published.to_dict()
+@pytest.mark.parametrize(
+    ('name', 'path'),
+    [(name, f'folder/vit-base-p16_{name}') for name in ('knn', 'probe', 'linear')]
+    + [(name, f'retrieval/vit-base-p16_{name}') for name in ('copydays-320px', 'duplicates-320px')],
+)
+def test_a_vit_base_of_a_checkpoint_is_tested_as_its_own_config_says(name, path, on_meta):
+    named = Config.fromfile(DOWNSTREAM / f'{path}.py')
+    found = around((DOWNSTREAM / path).parent / f'{name}.py', 'vit-base-p16')
+    networks = [str(on_meta(cfg.pop('model'))) for cfg in (named, found)]
+    assert networks[0] == networks[1]
+    assert found.pop('own_data') and not found.pop('find_unused_parameters', False)
+    assert found.to_dict() == named.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +279,14 @@ def test_fine_grained(name, dataset, split, on_meta):
     'path', sorted((DOWNSTREAM / 'retrieval').glob('*.py')), ids=lambda path: path.stem
 )
 def test_retrieval(path, on_meta):
-    cfg = Config.fromfile(path)
+    if path.stem.startswith('vit'):
+        check_retrieval(path, Config.fromfile(path), on_meta)
+        return
+    for backbone in NETWORKS:
+        check_retrieval(path, around(path, backbone), on_meta)
+
+
+def check_retrieval(path, cfg, on_meta):
     side = int(path.stem.rsplit('-', 1)[1].removesuffix('px'))
     assert cfg.test_cfg.type == 'mmmask.RetrievalTestLoop'
     for dataset in (cfg.test_dataloader.dataset, *cfg.test_cfg.queries.values()):
@@ -259,19 +300,10 @@ def test_retrieval(path, on_meta):
         assert query | dict(part='database') == cfg.test_dataloader.dataset
         assert cfg.test_cfg.top == 20
     model = on_meta(cfg.model)
-    if path.stem.startswith('vit'):
+    if cfg.model.backbone.type == 'mmpretrain.VisionTransformer':
         reads_every_third_of_the_layers(model)
     else:
         assert list(model.backbone.out_indices) == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize('size', ['deit-small', 'large'])
-def test_retrieval_by_other_vits(size, on_meta):
-    cfg = Config.fromfile(DOWNSTREAM / 'retrieval/vit-base-p16_copydays-320px.py')
-    options = re.search(rf'`--cfg-options (model.backbone.arch={size}[^`]*)`', DOCUMENT)[1]
-    model = on_meta(with_options(cfg, options).model)
-    assert model.backbone.embed_dims == {'deit-small': 384, 'large': 1024}[size]
-    reads_every_third_of_the_layers(model)
 
 
 def reads_every_third_of_the_layers(model):
@@ -299,13 +331,7 @@ def test_a_linear_probe_of_a_folder_leaves_the_backbone(backbone, tmp_path, monk
             'model.neck.input_features': 16,
             'model.head.in_channels': 16,
         },
-        'swin-base': {
-            'model.backbone.arch': dict(
-                _delete_=True, embed_dims=8, depths=[2] * 4, num_heads=[1] * 4
-            ),
-            'model.neck.1.input_features': 64,
-            'model.head.in_channels': 64,
-        },
+        'swin-base': {},
         'resnet-50': {
             'model.backbone.depth': 18,
             'model.backbone.base_channels': 8,
@@ -320,13 +346,33 @@ def test_a_linear_probe_of_a_folder_leaves_the_backbone(backbone, tmp_path, monk
     }
     options |= {'train_cfg.max_epochs': 2, 'param_scheduler.warmup_epochs': 0}
     options['default_hooks.checkpoint.save_best'] = None
-    path = DOWNSTREAM / f'folder/{backbone}_linear.py'
-    cfg = load_config(path, options=options, work_dir=str(tmp_path / 'work'))
+    path = (
+        DOWNSTREAM
+        / {
+            'vit-base-p16': 'folder/vit-base-p16_linear.py',
+            'swin-base': 'folder/linear.py',
+            'resnet-50': f'imagenet/{PUBLISHED["resnet-50", "linear"]}_in1k.py',
+        }[backbone]
+    )
+    pretrained = {}
+    if backbone == 'swin-base':
+        arch = dict(embed_dims=8, depths=[2] * 4, num_heads=[1] * 4)
+        network = MODELS.build(
+            dict(type='mmpretrain.SwinTransformer', arch=arch, window_size=7, norm_cfg=None)
+        )
+        pretrained = {f'backbone.{name}': value for name, value in network.state_dict().items()}
+        torch.save(dict(state_dict=pretrained), tmp_path / 'swin.pth')
+    cfg = load_config(
+        path,
+        options=options,
+        work_dir=str(tmp_path / 'work'),
+        pretrained=str(tmp_path / 'swin.pth') if pretrained else None,
+    )
     cfg.log_level, cfg.visualizer.vis_backends = 'ERROR', [dict(type='LocalVisBackend')]
     cfg.experiment_name = str(tmp_path)
     runner, _ = build_runner(cfg)
     runner._init_model_weights()
-    before = {name: p.clone() for name, p in runner.model.state_dict().items()}
+    before = {name: p.clone() for name, p in runner.model.state_dict().items()} | pretrained
     monkeypatch.setattr(type(runner.model), 'init_weights', lambda self: None)
     runner.train()
     changed = {n for n, p in runner.model.state_dict().items() if not torch.equal(p, before[n])}

@@ -19,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
         epilog='Examples:\n'
         '  tools/test.py configs/downstream/imagenet/vit-base-p16_finetune_8xb128-amp-coslr-100e_'
         'in1k.py \\\n      work_dirs/finetune/epoch_100.pth\n'
-        '  tools/test.py configs/downstream/folder/vit-base-p16_knn.py \\\n'
+        '  tools/test.py configs/downstream/folder/knn.py \\\n'
         '      --pretrained work_dirs/localmim/epoch_100.pth\n'
         '  tools/test.py work_dirs/detection/detection.py work_dirs/detection/epoch_24.pth \\\n'
         '      --draw work_dirs/detection/worst',

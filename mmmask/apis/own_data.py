@@ -26,7 +26,7 @@ from mmmask.datasets.label_maps import (
 )
 from mmmask.outputs import MARK, OutputFolder, safe_name
 
-from .own_network import build_around, read_backbone
+from .own_network import FROZEN, build_around, read_backbone
 
 SPLITS = ('train', 'val', 'test')
 MANY = 2000  # label maps of which all are read, where a table names the classes
@@ -82,13 +82,25 @@ def name_data(
         FileNotFoundError, FileExistsError, ValueError: naming the file, and what to do.
     """
     own = cfg.get('own_data')
-    if not data:
-        if own or val_data:
-            form = FORMS.get(own and own['task'], FORMS['images'])
-            raise ValueError(
-                f'{"this config is for your own data" if own else "--val-data"}: add {form}.'
-            )
-        return
+    if data:
+        longest = _put(cfg, data, val_data, folder, test_only)
+    elif val_data or (own and own['task'] not in FROZEN):
+        form = FORMS.get(own and own['task'], FORMS['images'])
+        raise ValueError(
+            f'{"this config is for your own data" if own else "--val-data"}: add {form}.'
+        )
+    else:
+        longest = None
+    if own:
+        backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
+        if not pretrained:
+            print_log('no --pretrained: a ResNet-50 with random weights', logger='current')
+        build_around(cfg, backbone, own['task'], longest)
+        cfg.pop('own_data')
+
+
+def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:
+    """The data of :func:`name_data` -> the longest side of images of detection, segmentation."""
     task = task_of(cfg)
     for paths in filter(None, (data, val_data)):
         if len(paths) not in dict(detection=(2,), segmentation=(2, 3), images=(1,))[task]:
@@ -99,13 +111,7 @@ def name_data(
                     f'--data: {path} does not exist. The form is {FORMS[task]}.'
                 )
     fill = dict(detection=_detection, segmentation=_segmentation, images=_images)[task]
-    longest = fill(cfg, data, val_data, OutputFolder(folder), test_only)
-    if own:
-        backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
-        if not pretrained:
-            print_log('no --pretrained: a ResNet-50 with random weights', logger='current')
-        build_around(cfg, backbone, own['task'], longest)
-        cfg.pop('own_data')
+    return fill(cfg, data, val_data, OutputFolder(folder), test_only)
 
 
 def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:

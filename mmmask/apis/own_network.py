@@ -21,6 +21,7 @@ from .config_trial import on_meta
 SPLITS = ('train', 'val', 'test')
 FINEST = 4  # px of the finest map that a head uses
 DETECTED, SEGMENTED = 4, 2  # longest side of an image and crop, in sides of a pre-training image
+FROZEN = ('features', 'retrieval', 'linear')  # tasks that leave the backbone as it is
 NARROW = 384  # widths below are those of small networks, and their heads are small as well
 KEPT = dict(
     vit=('patch_size', 'in_channels', 'layer_scale_init_value', 'qkv_bias', 'with_cls_token'),
@@ -70,13 +71,15 @@ def build_around(cfg: Config, backbone: Mapping, task: str, longest: int) -> Non
     Args:
         cfg: config whose ``own_data`` may hold ``narrow``, changes for small networks.
         backbone: of :func:`read_backbone`.
-        task: ``'classification'``, ``'detection'`` or ``'segmentation'``.
-        longest: the longest side of the images, in pixels; classifiers do without.
+        task: ``'classification'``, ``'detection'``, ``'segmentation'``, or, for a frozen backbone,
+            ``'features'`` of its last map, ``'retrieval'`` with several maps, or a ``'linear'``
+            classifier.
+        longest: the longest side of the images in pixels, for detection and segmentation.
     """
     size = backbone.get('img_size', 224)
     size = max(size) if isinstance(size, list | tuple) else size
     side = size
-    if task != 'classification':
+    if task in ('detection', 'segmentation'):
         side = math.ceil(min(longest, DETECTED * size) / 32) * 32
     crop = SEGMENTED * size if task == 'segmentation' else side
     kind = KINDS[backbone['type']]
@@ -87,6 +90,13 @@ def build_around(cfg: Config, backbone: Mapping, task: str, longest: int) -> Non
     cfg.model.backbone = new
     if task == 'classification':
         _fit_classifier(cfg, widths, side)
+        return
+    if task == 'linear':
+        _fit_linear_probe(cfg, widths, side)
+    if task == 'features':
+        for dataset in (cfg.test_dataloader.dataset, cfg.test_cfg.bank):
+            _resize(dataset.pipeline, side)
+    if task in FROZEN:
         return
     {'detection': _fit_detector, 'segmentation': _fit_segmentor}[task](cfg.model, widths, strides)
     set_sizes(cfg, side, crop)
@@ -119,6 +129,15 @@ def _vit(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tupl
         options = dict(
             type='mmpretrain.VisionTransformer', out_type='avg_featmap', final_norm=False
         )
+    elif task in FROZEN:
+        thirds = [depth // 3 - 1, depth * 2 // 3 - 1, depth - 1]
+        options = dict(
+            type='mmpretrain.VisionTransformer',
+            out_type='cls_token' if task == 'linear' else 'raw',
+            out_indices=thirds if task == 'retrieval' else -1,
+            frozen_stages=depth if task == 'linear' else -1,
+            final_norm=True,
+        )
     else:
         while len(last) < 4:
             last = [last[0], *last]
@@ -131,15 +150,19 @@ def _vit(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tupl
     return dict(options, arch=arch, img_size=side, **kept), [width], [patch]
 
 
-def _hierarchical(options: dict) -> tuple:
-    """Stages that are not finer than ``FINEST``, with their widths and strides."""
+def _hierarchical(options: dict, task: str) -> tuple:
+    """The stages that a task uses, none finer than ``FINEST``, with their widths and strides."""
     side = 256
     with on_meta(), torch.no_grad():
         network = MODELS.build(dict(options))
         network.eval()  # mmpretrain's returns None
         maps = network(torch.zeros(1, options.get('in_channels', 3), side, side))
     found = [(i, m.shape[1], side // m.shape[-1]) for i, m in enumerate(maps)]
-    used, widths, strides = map(list, zip(*(one for one in found if one[2] >= FINEST), strict=True))
+    found = [one for one in found if one[2] >= FINEST]
+    found = found[-1:] if task in ('classification', 'features', 'linear') else found
+    if task == 'linear':
+        options['frozen_stages'] = len(maps) - options['type'].endswith('SwinTransformer')
+    used, widths, strides = map(list, zip(*found, strict=True))
     return dict(options, out_indices=used), widths, strides
 
 
@@ -153,8 +176,10 @@ def _swin(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tup
             drop_path_rate=0.1,
             out_indices=list(range(stages)),
             pad_small_map=True,
+            **(dict(norm_cfg=None) if task in FROZEN else {}),
             **kept,
-        )
+        ),
+        task,
     )
 
 
@@ -162,7 +187,7 @@ def _resnet(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> t
     norm = dict(type='SyncBN', requires_grad=True)
     name = f'mmpretrain.{backbone["type"]}'
     return _hierarchical(
-        dict(type=name, out_indices=[0, 1, 2, 3], norm_cfg=norm, norm_eval=False, **kept)
+        dict(type=name, out_indices=[0, 1, 2, 3], norm_cfg=norm, norm_eval=False, **kept), task
     )
 
 
@@ -178,15 +203,31 @@ def _scales(patch: int) -> list[float]:
 def _fit_classifier(cfg: Config, widths: list[int], side: int) -> None:
     cfg.model.head.in_channels = widths[-1]
     if cfg.model.backbone.type != 'mmpretrain.VisionTransformer':
-        cfg.model.backbone.out_indices = cfg.model.backbone.out_indices[-1:]
         cfg.model.neck = dict(type='mmpretrain.GlobalAveragePooling')
     for split in SPLITS:
-        for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
-            if 'scale' in transform:  # a crop, or before one by the usual margin
-                is_crop = 'Crop' in transform.type
-                transform.scale = side if is_crop else round(side * 256 / 224)
-            if 'crop_size' in transform:
-                transform.crop_size = side
+        _resize(cfg[f'{split}_dataloader'].dataset.pipeline, side)
+
+
+def _fit_linear_probe(cfg: Config, widths: list[int], side: int) -> None:
+    norm = dict(type='mmpretrain.ClsBatchNormNeck', input_features=widths[-1])
+    pooling = dict(type='mmpretrain.GlobalAveragePooling')
+    is_vit = cfg.model.backbone.type == 'mmpretrain.VisionTransformer'
+    cfg.model.neck = norm if is_vit else [pooling, norm]
+    cfg.model.head.in_channels = widths[-1]
+    # mmpretrain's Swin freezes its stages when training starts, after DDP registered gradients.
+    cfg.find_unused_parameters = not is_vit
+    for split in SPLITS:
+        _resize(cfg[f'{split}_dataloader'].dataset.pipeline, side)
+
+
+def _resize(pipeline: list[dict], side: int) -> None:
+    """Crop images to a side, in pixels."""
+    for transform in pipeline:
+        if 'scale' in transform:  # a crop, or before one by the usual margin
+            is_crop = 'Crop' in transform.type
+            transform.scale = side if is_crop else round(side * 256 / 224)
+        if 'crop_size' in transform:
+            transform.crop_size = side
 
 
 def _fit_detector(model: Config, widths: list[int], strides: list[int]) -> None:

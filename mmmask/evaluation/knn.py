@@ -59,5 +59,5 @@ def majority_warning(name: str, top1: float, labels: Tensor) -> str | None:
         f'{name} is {top1:.2f} %, below the {majority:.2f} % of always naming the most frequent '
         f'of the {len(labels)} labels: the classifier has learned nothing from the images. Train '
         'longer or at another rate; for a frozen backbone and few images, use '
-        'configs/downstream/folder/*_probe.py.'
+        'configs/downstream/folder/probe.py.'
     )

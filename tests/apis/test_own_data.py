@@ -188,6 +188,22 @@ def test_classifiers_take_image_size_and_width_from_the_checkpoint(name, checkpo
         assert model(torch.zeros(2, 3, size, size), mode='tensor').shape == (2, 1000)
 
 
+@pytest.mark.parametrize('name', DEMOS)
+@pytest.mark.parametrize('task', ['knn', 'linear'])
+def test_frozen_backbones_are_those_of_the_checkpoint(name, task, checkpoints, on_meta):
+    cfg = Config.fromfile(FOLDER / f'{task}.py')
+    name_data(cfg, None, pretrained=checkpoints[name])
+    steps = cfg.test_dataloader.dataset.pipeline
+    assert (steps[0].scale, steps[1].crop_size) == ((73, 64) if name != 'resnet' else (256, 224))
+    saved = torch.load(checkpoints[name], weights_only=True)['state_dict']
+    model = on_meta(cfg.model)
+    shapes = {n: p.shape for n, p in model.state_dict().items() if n.startswith('backbone.')}
+    new = {n for n in shapes if n not in saved or saved[n].shape != shapes[n]}
+    assert new == ({'backbone.ln1.weight', 'backbone.ln1.bias'} if name == 'vit' else set())
+    if task == 'linear':
+        assert model.head.fc.weight.shape == (1000, 128)  # as wide as each backbone ends
+
+
 # Files and classes
 
 

@@ -1,5 +1,5 @@
 _base_ = [
-    '../../_base_/models/resnet-50_frozen.py',
+    '../../_base_/models/vit-base-p16_frozen.py',
     '../../_base_/datasets/imagenet_linear.py',
     '../../_base_/schedules/linear_lars.py',
     '../../_base_/runtime/classification.py',
@@ -11,7 +11,7 @@ num_classes = int('{{$NUM_CLASSES:1000}}')
 train_dataloader = dict(batch_size=512)
 model = dict(
     data_preprocessor=dict(num_classes=num_classes),
-    backbone=dict(frozen_stages=4),
+    backbone=dict(_delete_=True, type='mmpretrain.ResNet', depth=50, frozen_stages=4),
     neck=dict(type='mmpretrain.GlobalAveragePooling'),
     head=dict(
         type='mmpretrain.LinearClsHead',

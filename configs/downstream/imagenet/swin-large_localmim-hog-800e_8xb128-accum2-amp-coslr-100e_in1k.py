@@ -3,7 +3,12 @@ _base_ = 'swin-base_localmim-pixel-400e_8xb128-amp-coslr-100e_in1k.py'
 # From 800 epochs of LocalMIM. batch = 8 GPUs * 128 * 2 accumulated = 2048
 width = 1536
 model = dict(
-    backbone=dict(**_base_.swin_large, drop_path_rate=0.3),
+    backbone=dict(
+        arch='large',
+        # the windows of LocalMIM's pre-training
+        stage_cfgs=[dict(_base_.stage, window_size=side) for side in (14, 14, 14, 7)],
+        drop_path_rate=0.3,
+    ),
     neck=dict(in_channels=width),
     head=dict(in_channels=width),
 )

@@ -1,3 +1,0 @@
-_base_ = 'swin-base_knn.py'
-
-model = dict(backbone=_base_.swin_large)

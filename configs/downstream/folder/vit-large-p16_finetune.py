@@ -1,1 +1,0 @@
-_base_ = '../imagenet/vit-large-p16_finetune_8xb128-amp-coslr-50e_in1k.py'

@@ -1,3 +1,0 @@
-_base_ = 'vit-base-p16_knn.py'
-
-model = dict(backbone=dict(arch='deit-small'))

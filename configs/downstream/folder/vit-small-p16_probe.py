@@ -1,3 +1,0 @@
-_base_ = 'vit-small-p16_knn.py'
-
-test_cfg = dict(_delete_=True, type='mmmask.LinearProbeTestLoop', bank=_base_.test_cfg.bank)

@@ -1,0 +1,4 @@
+_base_ = 'vit-base-p16_duplicates-320px.py'
+
+# The backbone of any checkpoint of a ViT, Swin or ResNet: --pretrained CHECKPOINT.
+own_data = dict(task='retrieval')

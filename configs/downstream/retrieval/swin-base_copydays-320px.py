@@ -1,7 +1,0 @@
-_base_ = [
-    '../../_base_/models/swin-base_frozen.py',
-    '../../_base_/datasets/copydays.py',
-    '../../_base_/runtime/classification.py',
-]
-
-model = dict(backbone=dict(out_indices=(0, 1, 2, 3)))
