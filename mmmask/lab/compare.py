@@ -181,6 +181,7 @@ def run_training(
     seed: int,
     options: Sequence[str] = (),
     resume: bool = False,
+    pretrained: str | os.PathLike | None = None,
 ) -> list[float]:
     """Run ``tools/train.py`` in a process, and return the last logged loss of each epoch.
 
@@ -191,6 +192,8 @@ def run_training(
     arguments = [_shorten(config), '--work-dir', str(work_dir), '--seed', str(seed)]
     if resume:
         arguments.append('--resume')
+    if pretrained:
+        arguments += ['--pretrained', str(pretrained)]
     if options:
         arguments += ['--cfg-options', *options]
     command = f'$ python {_shorten(script)} {" ".join(arguments)}'

@@ -1,0 +1,37 @@
+"""Pre-trainings of several methods with several seeds, and what their backbones are worth."""
+
+import os
+from pathlib import Path
+
+from .declaration import read_campaign
+from .runs import Conductor
+from .summary import write_summary
+
+__all__ = ['run_campaign']
+
+
+def run_campaign(
+    path: str | os.PathLike,
+    work_dir: str | os.PathLike = 'work_dirs/campaign',
+    results: str | os.PathLike | None = None,
+    only: str = '',
+    action: str = 'run',
+) -> None:
+    """Run what is missing of a campaign, and write its tables and plots.
+
+    Args:
+        path: YAML file that declares the campaign.
+        work_dir: gets checkpoints and logs.
+        results: gets a JSON file for each run, the table and the plots; by default the folder of
+            the campaign's name beside the file.
+        only: run only what contains this text in its name.
+        action: ``'run'``, ``'list'`` or ``'report'``.
+    """
+    campaign = read_campaign(path)
+    conductor = Conductor(campaign, work_dir, results or Path(path).with_suffix(''), only)
+    if action == 'list':
+        conductor.show()
+        return
+    if action == 'run':
+        conductor()
+    write_summary(campaign, conductor.results(), conductor.output)

@@ -1,0 +1,151 @@
+"""What frozen features know: every layer and grid by k-NN, one of them by a linear probe."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import default_collate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mmmask.evaluation import accuracy, knn_classify, linear_probe
+from mmmask.evaluation.features import describe_images, pool
+from mmmask.registry import DATASETS
+from mmmask.targets import HOGTarget
+
+from .declaration import Reading
+from .images import PARTS, Images
+
+STRENGTHS = (1.0, 0.1, 0.01, 1e-3)
+
+
+class Features(NamedTuple):
+    """(M, D) features by name, (M,) labels, and the names of the M files."""
+
+    values: dict[str, Tensor]
+    labels: Tensor
+    names: list[str]
+
+
+def key(layer: int, grid: str) -> str:
+    """The name of a layer's features on a grid, such as ``'3/4x4'``."""
+    return f'{layer}/{grid}'
+
+
+def read_features(model: nn.Module, dataset: dict, layers, grids) -> Features:
+    """Features of all images of a data set from every layer on every grid, on the CPU.
+
+    Args:
+        model: an algorithm, whose backbone is told to return these layers.
+        dataset: config of a labelled data set.
+    """
+    model.backbone.out_indices = sorted(layers)
+    extra = getattr(model.backbone, 'num_extra_tokens', 0)
+
+    def describe(taps) -> dict[str, Tensor]:
+        return {
+            key(layer, grid): pool(tap, grid, extra)
+            for layer, tap in zip(sorted(layers), taps, strict=True)
+            for grid in grids
+        }
+
+    return _collect(dataset, lambda loader: describe_images(model, loader, describe))
+
+
+def read_baselines(dataset: dict) -> Features:
+    """Raw pixels at 32 × 32, and HOG of cells of 8 px, of all images of a data set."""
+    hog = HOGTarget(cell_sizes=(8,))
+
+    def extract(loader) -> tuple[dict[str, Tensor], Tensor]:
+        pixels, gradients, labels = [], [], []
+        for batch in loader:
+            images = batch['inputs'].float()
+            pixels.append(F.interpolate(images, size=(32, 32), mode='area').flatten(1))
+            gradients.append(hog((images - 128) / 64)[0].flatten(1))
+            labels += [sample.gt_label for sample in batch['data_samples']]
+        return dict(pixels=torch.cat(pixels), HOG=torch.cat(gradients)), torch.cat(labels)
+
+    return _collect(dataset, extract)
+
+
+def _collect(dataset: dict, extract) -> Features:
+    built = DATASETS.build(dataset)
+    names = [built.get_data_info(index)['name'] for index in range(len(built))]
+    values, labels = extract(DataLoader(built, batch_size=256, collate_fn=default_collate))
+    return Features(values, labels, names)
+
+
+def knn(bank: Features, query: Features, k: int) -> dict[str, float]:
+    """Top-1 in percent of a k-NN classifier, by name of the features."""
+    return {
+        name: accuracy(knn_classify(bank.values[name], bank.labels, values, k), query.labels)
+        for name, values in query.values.items()
+    }
+
+
+def read_parts(extract, images: Images) -> dict[str, Features]:
+    """What a function makes of the data set of each part."""
+    return {part: extract(images.dataset(part)) for part in PARTS}
+
+
+def best(scores: Mapping[str, float]) -> str:
+    """The name with the highest score."""
+    return max(scores, key=scores.get)
+
+
+def score(parts: Mapping[str, Features], reading: Reading, images: Images) -> dict:
+    """The scores of the features of one backbone.
+
+    The features of the linear probe, and its strength, are chosen by their accuracy on ``val``. The
+    test images are used for nothing but the scores.
+
+    Args:
+        parts: features of ``train``, ``val`` and ``test``.
+
+    Returns:
+        ``knn_val`` and ``knn_test`` by name of the features, ``chosen``, and ``linear``: for each
+        fraction of the labels a list with the accuracy of each random choice of labels.
+    """
+    train, val, test = (parts[part] for part in PARTS)
+    knn_val = knn(train, val, reading.k)
+    chosen = best(knn_val)
+    return dict(
+        knn_val=knn_val,
+        knn_test=knn(train, test, reading.k),
+        chosen=chosen,
+        linear=probe(parts, chosen, reading, images),
+    )
+
+
+def probe(parts: Mapping[str, Features], name: str, reading: Reading, images: Images) -> dict:
+    """Top-1 on ``test`` of linear classifiers, for each fraction of labels and choice of them."""
+    train, val, test = (parts[part] for part in PARTS)
+    return {
+        f'{fraction:g}': [
+            _probe(few, val, test, name) for few in _choices(train, fraction, reading, images)
+        ]
+        for fraction in reading.labels
+    }
+
+
+def _choices(train: Features, fraction: float, reading: Reading, images: Images) -> Iterator:
+    if fraction >= 1:
+        yield train
+        return
+    index = {name: number for number, name in enumerate(train.names)}
+    for draw in range(reading.draws):
+        names = Path(images.few(fraction, draw)).read_text().split('\n')
+        rows = torch.tensor([index[name] for name in names if name])
+        values = {name: value[rows] for name, value in train.values.items()}
+        yield Features(values, train.labels[rows], names)
+
+
+def _probe(train: Features, val: Features, test: Features, name: str) -> float:
+    bank = train.values[name], train.labels
+    on_val = {
+        strength: linear_probe(*bank, val.values[name], val.labels, strength).accuracy
+        for strength in STRENGTHS
+    }
+    return linear_probe(*bank, test.values[name], test.labels, best(on_val)).accuracy

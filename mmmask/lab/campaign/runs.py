@@ -1,0 +1,249 @@
+"""The runs of a campaign: which there are, and one JSON file of results for each."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from torch import nn
+
+from mmmask.apis.visualize import build_model
+from mmmask.outputs import MARK, OutputFolder
+
+from ..benchmark import benchmark_configs
+from ..compare import console, run_training
+from .declaration import Campaign, Tuning
+from .forking import fork_checkpoint
+from .images import Images
+from .reading import knn, probe, read_baselines, read_features, read_parts, score
+from .training import pretraining_config, tuning_config, write_config
+
+BASELINES = 'baselines'
+START = 'start.pth'  # not a name that --resume looks for
+
+
+class Run(NamedTuple):
+    """One training, or one classifier on top of it, or the baselines without a network."""
+
+    method: str
+    seed: int = 0
+    fraction: float | None = None
+    times: int = 1
+    scratch: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its folder and of its JSON file."""
+        if self.method == BASELINES:
+            return BASELINES
+        name = f'{self.method}_seed{self.seed}'
+        if self.fraction is None:
+            return name
+        start = f'_scratch{self.times}x' if self.scratch else '_tuned'
+        return f'{name}{start}_{self.fraction:g}'
+
+
+def list_runs(campaign: Campaign) -> list[Run]:
+    """All runs, in an order in which each finds what it starts from, and seeds finish in turn."""
+    runs = [Run(BASELINES)]
+    runs += [Run(method, seed) for seed, method in product(campaign.seeds, campaign.methods)]
+    tuning = campaign.tuning or Tuning(labels=[], epochs=0)
+    first = next(iter(campaign.methods))
+    for seed, fraction in product(campaign.seeds, tuning.labels):
+        runs += [Run(method, seed, fraction) for method in campaign.methods]
+        runs += [Run(first, seed, fraction, times, scratch=True) for times in tuning.scratch]
+    return runs
+
+
+class Conductor:
+    """Runs what is missing of a campaign.
+
+    Several processes may run the same campaign in the same folder, also on several machines with a
+    common disk. A run that one of them has begun is left to it.
+
+    Args:
+        campaign: what to run.
+        work_dir: gets a folder for each run, which holds its checkpoints.
+        results: gets a JSON file for each run.
+        only: run only what contains this text in its name.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        work_dir: str | os.PathLike,
+        results: str | os.PathLike,
+        only: str = '',
+    ) -> None:
+        self.campaign = campaign
+        self.folder = Path(work_dir).expanduser() / campaign.name
+        self.output = OutputFolder(results)
+        self.images = Images(campaign.data, self.folder / 'lists')
+        self.runs = [run for run in list_runs(campaign) if only in run.name]
+        self.configs = {
+            name: write_config(
+                pretraining_config(campaign, method, self.images),
+                self.folder / 'configs' / f'{name}.py',
+            )
+            for name, method in campaign.methods.items()
+        }
+
+    def __call__(self) -> None:
+        """Run what is missing."""
+        MMLogger.get_current_instance().setLevel('WARNING')
+        for run in self.runs:
+            if not self.result(run):
+                with self._claim(run) as is_mine:
+                    if is_mine and not self.result(run):
+                        self._announce(run)
+                        self._conduct(run)
+
+    def show(self) -> None:
+        """Print the state of each run."""
+        for run in self.runs:
+            result = self.result(run)
+            state = f'done in {result["seconds"] / 60:.0f} min' if result else 'not done'
+            console.print(f'{run.name:40} {state}', highlight=False)
+
+    def results(self) -> dict[str, dict]:
+        """The results of all finished runs, by name."""
+        runs = list_runs(self.campaign)
+        return {run.name: result for run in runs if (result := self.result(run))}
+
+    def result(self, run: Run) -> dict | None:
+        """The result of a finished run."""
+        path = self.output.folder / f'{run.name}.json'
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    @contextmanager
+    def _claim(self, run: Run) -> Iterator[bool]:
+        """Whether no other process is at this run."""
+        folder = self.folder / run.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / 'lock', 'w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def _announce(self, run: Run) -> None:
+        results = [(one, self.result(one)) for one in self.runs]
+        left = [one for one, result in results if not result]
+        known = [(_kind(one), result['seconds']) for one, result in results if result]
+        guesses = [
+            median(seconds)
+            for one in left
+            if (seconds := [value for kind, value in known if kind == _kind(one)])
+        ]
+        end = ''
+        if len(guesses) == len(left):
+            moment = time.localtime(time.time() + sum(guesses))
+            end = f'; ends about {time.strftime("%a %H:%M", moment)}'
+        done = len(results) - len(left)
+        console.rule(f'{self.campaign.name}: {run.name}, {done} done, {len(left)} left{end}')
+
+    def _conduct(self, run: Run) -> None:
+        start = time.monotonic()
+        if run.method == BASELINES:
+            result = dict(self._read_baselines(), cost=self._measure_cost())
+        elif run.fraction is None:
+            result = self._pretrain(run)
+        else:
+            result = self._tune(run)
+        result |= run._asdict() | dict(seconds=time.monotonic() - start, description=MARK)
+        with self.output.file(f'{run.name}.json') as path:
+            path.write_text(json.dumps(result, indent=1))
+
+    def _read(self, extract) -> dict:
+        return score(read_parts(extract, self.images), self.campaign.reading, self.images)
+
+    def _read_baselines(self) -> dict:
+        parts, reading = read_parts(read_baselines, self.images), self.campaign.reading
+        names = parts['train'].values
+        return dict(
+            knn_val=knn(parts['train'], parts['val'], reading.k),
+            knn_test=knn(parts['train'], parts['test'], reading.k),
+            linear={name: probe(parts, name, reading, self.images) for name in names},
+        )
+
+    def _measure_cost(self) -> dict:
+        """GFLOP and seconds of an image in a training step of each method, in turns."""
+        report = benchmark_configs(list(map(str, self.configs.values())), batch_size=64, iters=6)
+        return {
+            name: dict(gflop=result.flops / 64e9, seconds=result.seconds / 64)
+            for name, result in zip(self.configs, report.results, strict=True)
+        }
+
+    def _pretrain(self, run: Run) -> dict:
+        folder, config = self.folder / run.name, self.configs[run.method]
+        model = build_model(Config.fromfile(config), seed=run.seed)
+        start = folder / START
+        torch.save(dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict()), start)
+        random = self._read(self._extractor(model))
+        checkpoints = {0: start} | {
+            epoch: folder / f'epoch_{epoch}.pth'
+            for epoch in range(self.campaign.interval, self.campaign.epochs + 1)
+            if epoch % self.campaign.interval == 0
+        }
+        method = self.campaign.methods[run.method]
+        if method.fork:
+            parent = self.folder / Run(method.fork, run.seed).name
+            for epoch in range(self.campaign.interval, method.fork_epoch, self.campaign.interval):
+                checkpoints[epoch] = parent / f'epoch_{epoch}.pth'
+            forked = checkpoints[method.fork_epoch]
+            if not forked.is_file():
+                fork_checkpoint(parent / forked.name, model, forked)
+        losses = run_training(config, folder, run.seed, resume=True)
+        curve = [self._point(config, *point) for point in checkpoints.items()]
+        last = build_model(Config.fromfile(config), checkpoints[self.campaign.epochs])
+        scores = self._read(self._extractor(last))
+        return dict(scores, random=random, curve=curve, losses=losses)
+
+    def _extractor(self, model: nn.Module):
+        reading = self.campaign.reading
+        return partial(read_features, model, layers=reading.layers, grids=reading.grids)
+
+    def _point(self, config: Path, epoch: int, checkpoint: Path) -> dict:
+        """Accuracies of k-NN on ``val`` after an epoch."""
+        extract = self._extractor(build_model(Config.fromfile(config), checkpoint))
+        bank, query = (extract(self.images.dataset(part)) for part in ('train', 'val'))
+        return dict(
+            epoch=epoch,
+            images=epoch * len(self.images.parts['train']),
+            knn_val=knn(bank, query, self.campaign.reading.k),
+        )
+
+    def _tune(self, run: Run) -> dict:
+        folder, start = self.folder / run.name, self.folder / Run(run.method, run.seed).name
+        checkpoint = start / (START if run.scratch else f'epoch_{self.campaign.epochs}.pth')
+        cfg = tuning_config(
+            self.campaign, self.images, checkpoint, run.fraction, run.times, run.seed
+        )
+        config = write_config(cfg, folder / 'classifier.py')
+        run_training(config, folder, run.seed, resume=True, pretrained=checkpoint)
+        return dict(top1=_last_accuracy(folder))
+
+
+def _kind(run: Run) -> tuple:
+    return run.method == BASELINES, run.fraction is None, run.times
+
+
+def _last_accuracy(folder: Path) -> float:
+    """``accuracy/top1`` of the last evaluation in a training's scalars."""
+    found: Sequence[float] = []
+    for path in sorted(folder.glob('*/vis_data/*.json')):
+        lines = map(json.loads, path.read_text().splitlines())
+        found = [line['accuracy/top1'] for line in lines if 'accuracy/top1' in line] or found
+    return found[-1]

@@ -1,0 +1,245 @@
+"""The tables and the plots of a campaign."""
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from mmmask.outputs import MARK, OutputFolder
+
+from .declaration import Campaign
+from .reading import key
+from .runs import BASELINES, Run, list_runs
+from .statistics import Estimate, estimate, paired_difference
+
+Results = Mapping[str, dict]
+
+
+def write_summary(campaign: Campaign, results: Results, output: OutputFolder) -> str:
+    """Write ``README.md``, ``accuracy.png`` and ``labels.png`` from the results of finished runs.
+
+    Returns:
+        The text of ``README.md``.
+    """
+    done = sum(run.name in results for run in list_runs(campaign))
+    parts = [
+        f'<!-- {MARK} -->',
+        f'# {campaign.title}',
+        f'```shell\npython tools/campaign.py docs/campaign/{campaign.name}.yaml --report\n```',
+        f'{done} of {len(list_runs(campaign))} runs are done. Top-1 accuracies are in percent, '
+        "means over seeds with 95 % intervals of Student's t distribution. "
+        'Settings and features were chosen on a fifth of the training images that no training '
+        'and no classifier has seen.',
+        *_sections(campaign, results),
+    ]
+    text = '\n\n'.join(parts) + '\n'
+    for name, draw in (('accuracy.png', _draw_curves), ('labels.png', _draw_labels)):
+        figure = Figure(figsize=(6.4, 4), layout='constrained')
+        draw(figure.add_subplot(), campaign, results)
+        output.save_image(name, _to_image(figure))
+    with output.file('README.md') as path:
+        path.write_text(text)
+    return text
+
+
+def _sections(campaign: Campaign, results: Results) -> Iterable[str]:
+    yield '## Frozen features'
+    yield _frozen(campaign, results)
+    if campaign.reference and len(campaign.methods) > 1:
+        yield f'Differences to {campaign.reference}, paired by seed, in points:'
+        yield _differences(campaign, results)
+    if any(run.fraction for run in list_runs(campaign) if run.name in results):
+        yield '## Training of the whole network'
+        yield _tuned(campaign, results)
+    yield '![Accuracy over labels](labels.png)'
+    yield '## Costs'
+    yield _costs(campaign, results)
+    yield '![Accuracy over operations](accuracy.png)'
+    yield '## Layers and grids'
+    yield 'Accuracy of k-NN on the images that settings are chosen on:'
+    yield _layers(campaign, results)
+
+
+def table(header: Sequence, rows: Iterable[Sequence]) -> str:
+    """A table in Markdown; all columns but the first are aligned to the right."""
+    lines = [header, ['---'] + ['---:'] * (len(header) - 1), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def finished(campaign: Campaign, results: Results, method: str) -> list[dict]:
+    """The results of a method's pre-trainings, by seed."""
+    runs = (results.get(Run(method, seed).name) for seed in campaign.seeds)
+    return [run for run in runs if run]
+
+
+def _knn(scores: dict) -> float:
+    return scores['knn_test'][scores['chosen']]
+
+
+def _frozen_rows(campaign: Campaign, results: Results) -> dict[str, list[dict]]:
+    """The scores of each seed, by what the features are of."""
+    methods = {name: finished(campaign, results, name) for name in campaign.methods}
+    rows = {name: runs for name, runs in methods.items() if runs}
+    if rows:
+        first = next(iter(rows.values()))
+        rows = {'random backbone': [run['random'] for run in first], **rows}
+    return rows
+
+
+def _frozen(campaign: Campaign, results: Results) -> str:
+    fractions = [f'{fraction:g}' for fraction in campaign.reading.labels]
+    header = ['features', 'read from', f'k-NN, k = {campaign.reading.k}']
+    header += [f'linear, {float(fraction):.0%} of labels' for fraction in fractions]
+    lines = []
+    if base := results.get(BASELINES):
+        for name in base['knn_test']:
+            values = [base['knn_test'][name], *map(mean, base['linear'][name].values())]
+            lines.append([name, '', *(f'{value:.1f}' for value in values)])
+    for name, runs in _frozen_rows(campaign, results).items():
+        places = ', '.join(sorted({run['chosen'] for run in runs}))
+        scores = [[_knn(run), *map(mean, run['linear'].values())] for run in runs]
+        lines.append([name, places, *map(estimate, zip(*scores, strict=True))])
+    return table(header, lines)
+
+
+def _differences(campaign: Campaign, results: Results) -> str:
+    measures: dict[str, Callable[[dict], float]] = {'k-NN': _knn}
+    for fraction in campaign.reading.labels:
+        measures[f'linear, {fraction:.0%}'] = lambda run, key=f'{fraction:g}': mean(
+            run['linear'][key]
+        )
+    lines = []
+    for name in campaign.methods:
+        pairs = [
+            (results[Run(name, seed).name], results[Run(campaign.reference, seed).name])
+            for seed in campaign.seeds
+            if {Run(name, seed).name, Run(campaign.reference, seed).name} <= results.keys()
+        ]
+        if name == campaign.reference or not pairs:
+            continue
+        columns = []
+        for measure in measures.values():
+            values = [(measure(one), measure(other)) for one, other in pairs]
+            difference = paired_difference(*zip(*values, strict=True))
+            p_value = '' if difference.p_value is None else f' (p = {difference.p_value:.2g})'
+            columns.append(f'{difference.estimate}{p_value}')
+        lines.append([name, len(pairs), *columns])
+    return table(['method', 'seeds', *measures], lines)
+
+
+def _tuned(campaign: Campaign, results: Results) -> str:
+    groups: dict[str, dict[float, list[float]]] = {}
+    for run in list_runs(campaign):
+        if run.fraction is not None and run.name in results:
+            start = f'random weights, {run.times} × the steps' if run.scratch else run.method
+            by_fraction = groups.setdefault(start, {})
+            by_fraction.setdefault(run.fraction, []).append(results[run.name]['top1'])
+    fractions = campaign.tuning.labels
+    lines = [
+        [name, *(estimate(group[fraction]) if fraction in group else '' for fraction in fractions)]
+        for name, group in groups.items()
+    ]
+    return table(['start', *(f'{fraction:.0%} of labels' for fraction in fractions)], lines)
+
+
+def _costs(campaign: Campaign, results: Results) -> str:
+    costs = results.get(BASELINES, {}).get('cost', {})
+    reference = campaign.reference and _mean_curve(campaign, results, campaign.reference)
+    lines = []
+    for name, cost in costs.items():
+        curve = _mean_curve(campaign, results, name)
+        columns = [f'{cost["gflop"]:.3f}', f'{1 / cost["seconds"]:.0f}']
+        reached = ''
+        if reference and curve and name != campaign.reference:
+            needed = images_to_reach(curve, reference[-1][1])
+            spent = reference[-1][0] * costs[campaign.reference]['gflop']
+            reached = 'not reached' if needed is None else f'{needed * cost["gflop"] / spent:.2f}'
+        lines.append([name, *columns, reached])
+    return table(
+        ['method', 'GFLOP an image', 'images/s, one thread, in turns',
+         f'operations to the end of {campaign.reference}'], lines
+    )  # fmt: skip
+
+
+def images_to_reach(curve: Sequence[tuple[float, float]], level: float) -> float | None:
+    """(images, accuracy) pairs -> the images after which a level is reached, or None.
+
+    Between two points the curve is a straight line.
+    """
+    for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
+        if y0 < level <= y1:
+            return x0 + (x1 - x0) * (level - y0) / (y1 - y0)
+    return None
+
+
+def _mean_curve(campaign: Campaign, results: Results, method: str) -> list[tuple[float, float]]:
+    """(images, k-NN on ``val`` from the features chosen at the end), means over seeds."""
+    runs = finished(campaign, results, method)
+    points = zip(*(run['curve'] for run in runs), strict=True)
+    return [
+        (
+            seeds[0]['images'],
+            mean(point['knn_val'][run['chosen']] for point, run in zip(seeds, runs, strict=True)),
+        )
+        for seeds in points
+    ]
+
+
+def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
+    base = results.get(BASELINES, {})
+    for style, (name, value) in zip((':', '--'), base.get('knn_val', {}).items(), strict=False):
+        axes.axhline(value, color='grey', linestyle=style, label=name)
+    for method in campaign.methods:
+        if curve := _mean_curve(campaign, results, method):
+            images, top1 = zip(*curve, strict=True)
+            gflop = base['cost'][method]['gflop']
+            axes.plot([count * gflop / 1e6 for count in images], top1, 'o-', label=method)
+    axes.set_xlabel('operations of the pre-training in 10¹⁵')
+    axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
+    axes.legend()
+
+
+def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
+    fractions = campaign.reading.labels
+
+    def draw(name: str, scores: Sequence[dict], style: str) -> None:
+        points: list[Estimate] = [
+            estimate([mean(run[f'{fraction:g}']) for run in scores]) for fraction in fractions
+        ]
+        axes.errorbar(
+            fractions,
+            [point.mean for point in points],
+            [point.half_width or 0 for point in points],
+            fmt=style,
+            capsize=3,
+            label=name,
+        )
+
+    for name, linear in results.get(BASELINES, {}).get('linear', {}).items():
+        draw(name, [linear], 'x:')
+    for name, runs in _frozen_rows(campaign, results).items():
+        draw(f'{name}, linear', [run['linear'] for run in runs], 'o-')
+    axes.set_xscale('log')
+    axes.set_xlabel('fraction of the training labels')
+    axes.set_ylabel('top-1 in percent, on test images')
+    axes.legend()
+
+
+def _layers(campaign: Campaign, results: Results) -> str:
+    rows = _frozen_rows(campaign, results)
+    lines = []
+    for layer in campaign.reading.layers:
+        for grid in campaign.reading.grids:
+            name = key(layer, grid)
+            values = [mean(run['knn_val'][name] for run in runs) for runs in rows.values()]
+            lines.append([layer, grid, *(f'{value:.1f}' for value in values)])
+    return table(['block', 'grid', *rows], lines)
+
+
+def _to_image(figure: Figure) -> Image.Image:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return Image.open(buffer).convert('RGB')
