@@ -190,12 +190,14 @@ def _mean_curve(campaign: Campaign, results: Results, method: str) -> list[tuple
 
 def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     base = results.get(BASELINES, {})
+    costs = base.get('cost', {})
     for style, (name, value) in zip((':', '--'), base.get('knn_val', {}).items(), strict=False):
         axes.axhline(value, color='grey', linestyle=style, label=name)
     for method in campaign.methods:
-        if curve := _mean_curve(campaign, results, method):
+        curve = _mean_curve(campaign, results, method)
+        if curve and method in costs:
             images, top1 = zip(*curve, strict=True)
-            gflop = base['cost'][method]['gflop']
+            gflop = costs[method]['gflop']
             axes.plot([count * gflop / 1e6 for count in images], top1, 'o-', label=method)
     axes.set_xlabel('operations of the pre-training in 10¹⁵')
     axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
@@ -223,6 +225,8 @@ def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
     for name, runs in _frozen_rows(campaign, results).items():
         draw(f'{name}, linear', [run['linear'] for run in runs], 'o-')
     axes.set_xscale('log')
+    axes.set_xticks(fractions, [f'{fraction:.0%}' for fraction in fractions])
+    axes.minorticks_off()
     axes.set_xlabel('fraction of the training labels')
     axes.set_ylabel('top-1 in percent, on test images')
     axes.legend()

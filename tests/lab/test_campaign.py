@@ -1,0 +1,313 @@
+import fcntl
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from PIL import Image
+from scipy import stats
+
+from mmmask.apis.visualize import build_model
+from mmmask.lab.campaign import run_campaign
+from mmmask.lab.campaign.declaration import read_campaign
+from mmmask.lab.campaign.forking import fork_checkpoint
+from mmmask.lab.campaign.images import Images
+from mmmask.lab.campaign.reading import Features, score
+from mmmask.lab.campaign.runs import Conductor, Run, list_runs
+from mmmask.lab.campaign.statistics import estimate, paired_difference
+from mmmask.lab.campaign.summary import images_to_reach
+from mmmask.lab.campaign.training import pretraining_config, tuning_config
+from mmmask.lab.compare import ROOT
+
+FAST = {'train_dataloader.batch_size': 8}
+MAE = dict(config='configs/demo/mae_vit-tiny_digits.py', options=FAST)
+EHM = dict(config='configs/demo/ehm_vit-tiny_digits.py', options=FAST, fork='MAE', fork_epoch=2)
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    """Three classes of ten tracks of three frames to train on, and six images each to test on."""
+    folder = tmp_path_factory.mktemp('signs')
+    random = np.random.default_rng(0)
+    for label in range(3):
+        for part, count in (('train', 30), ('val', 6)):
+            place = folder / part / f'class{label}'
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 120, (32, 32, 3))
+                pixels[..., label] += 60
+                name = f'{number // 3:02}_{number % 3}.png'
+                Image.fromarray(pixels.astype('uint8')).save(place / name)
+    return folder
+
+
+@pytest.fixture
+def declare(source, tmp_path):
+    """Write a campaign with some keys replaced, and return its path."""
+
+    def write(**changes) -> Path:
+        content = dict(
+            title='Signs',
+            data=dict(
+                source=str(source),
+                train='train',
+                test='val',
+                group=r'^(.+)_\d+\.png$',
+                crop=0.5,
+                flip=False,
+            ),
+            seeds=[0, 1],
+            epochs=4,
+            points=2,
+            reference='MAE',
+            methods=dict(MAE=MAE, EHM=EHM),
+            reading=dict(layers=[0, 5], grids=['mean', '2x2'], k=3, labels=[0.2, 1.0], draws=2),
+        )
+        path = tmp_path / 'signs.yaml'
+        path.write_text(yaml.safe_dump(content | changes, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (dict(seedz=[0]), "unknown key 'seedz': did you mean 'seeds'"),
+        (dict(data=dict(test='val')), "data lacks 'source'"),
+        (dict(methods={}), 'methods is empty'),
+        (dict(methods=dict(EHM=EHM)), r"methods.EHM.fork='MAE' must be a method of this file"),
+        (dict(methods=dict(MAE=MAE, EHM=EHM | dict(fork_epoch=3))), 'fork_epoch=3 .* one of .2.'),
+        (dict(points=3), 'epochs=4 must be a multiple of points=3'),
+        (dict(reference='BYOL'), "reference='BYOL' is none of the methods"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(declare, changes, message):
+    with pytest.raises(ValueError, match=message):
+        read_campaign(declare(**changes))
+
+
+def test_the_campaigns_of_the_project_are_valid():
+    for path in (ROOT / 'docs' / 'campaign').glob('*.yaml'):
+        campaign = read_campaign(path)
+        for method in campaign.methods.values():
+            cfg = Config.fromfile(ROOT / method.config)
+            cfg.merge_from_dict(method.options)
+
+
+def test_frames_of_a_track_stay_together(declare, tmp_path):
+    images = Images(read_campaign(declare()).data, tmp_path / 'lists')
+    tracks = {part: {name[:-6] for name in names} for part, names in images.parts.items()}
+    assert not tracks['train'] & tracks['val']
+    assert Counter(track.split('/')[0] for track in tracks['val']) == {
+        f'class{label}': 2 for label in range(3)
+    }
+    assert {part: len(names) for part, names in images.parts.items()} == dict(train=72, val=18)
+    few = images.few(0.2, seed=0).read_text().split()
+    assert Counter(name.split('/')[0] for name in few) == {f'class{i}': 5 for i in range(3)}
+    assert len({name[:-6] for name in few}) == 15  # each from another track, as there are enough
+    assert images.few(0.2, seed=1).read_text().split() != few
+    assert len(images.few(0.001, seed=0).read_text().split()) == 3
+
+
+def test_test_images_are_held_out_if_no_folder_has_them(declare, source, tmp_path):
+    data = dict(source=str(source), train='train', group=r'^(.+)_\d+\.png$')
+    images = Images(read_campaign(declare(data=data)).data, tmp_path / 'lists')
+    tracks = {part: {name[:-6] for name in names} for part, names in images.parts.items()}
+    assert {part: len(names) for part, names in tracks.items()} == dict(train=18, val=6, test=6)
+    assert len(set.union(*tracks.values())) == 30
+
+
+def test_a_group_that_does_not_match_is_named(declare, source, tmp_path):
+    data = dict(source=str(source), train='train', group='(frame)')
+    with pytest.raises(ValueError, match=r"data.group='\(frame\)' does not match .*class0/00_0"):
+        Images(read_campaign(declare(data=data)).data, tmp_path / 'lists')
+
+
+def test_pretraining_sees_the_images_of_the_campaign_without_labels(declare, source, tmp_path):
+    campaign = read_campaign(declare())
+    images = Images(campaign.data, tmp_path / 'lists')
+    cfg = pretraining_config(campaign, campaign.methods['MAE'], images)
+    dataset = cfg.train_dataloader.dataset
+    assert (dataset.source, dataset.prefix, dataset.with_label) == (str(source), 'train', False)
+    assert [step.type.split('.')[-1] for step in dataset.pipeline] == [
+        'RandomResizedCrop',
+        'PackInputs',
+    ]
+    assert dataset.pipeline[0].crop_ratio_range == (0.5, 1.0)
+    assert (cfg.train_cfg.max_epochs, cfg.default_hooks.checkpoint.interval) == (4, 2)
+    assert cfg.train_dataloader.batch_size == 8
+    assert not any('bank' in hook for hook in cfg.custom_hooks)
+
+
+def test_every_view_is_cropped_and_flipped_as_the_data_allow(declare, source, tmp_path):
+    views = dict(config='configs/demo/cmae-mao_vit-tiny_digits.py')
+    path = declare(
+        data=dict(source=str(source), train='train', crop=0.3), methods=dict(MAE=MAE, CMAE=views)
+    )
+    campaign = read_campaign(path)
+    images = Images(campaign.data, tmp_path / 'lists')
+    cfg = pretraining_config(campaign, campaign.methods['CMAE'], images)
+    views = cfg.train_dataloader.dataset.pipeline[0].transforms
+    assert len(views) == 2
+    for view in views:
+        assert view[0].crop_ratio_range == (0.3, 1.0)
+        assert view[1].type == 'mmpretrain.RandomFlip'
+
+
+def test_a_fork_gets_the_weights_and_copies_them_for_its_parser(tmp_path):
+    parent = build_model(Config.fromfile(ROOT / MAE['config']), seed=1)
+    parameters = {name: value.clone() for name, value in parent.state_dict().items()}
+    torch.save(dict(state_dict=parameters, optimizer=dict(step=7)), tmp_path / 'epoch_2.pth')
+    model = build_model(Config.fromfile(ROOT / EHM['config']), seed=2)
+    fork_checkpoint(tmp_path / 'epoch_2.pth', model, tmp_path / 'fork.pth')
+    forked = torch.load(tmp_path / 'fork.pth')
+    assert forked['optimizer'] == dict(step=7)
+    copies = 0
+    for name, tensor in forked['state_dict'].items():
+        if name.startswith('parser.copy.module.encoder.'):
+            name = name.replace('parser.copy.module.encoder.', 'backbone.')
+            copies += 1
+        if name in parameters:
+            assert torch.equal(tensor, parameters[name])
+    assert copies == sum(name.startswith('backbone.') for name in parameters)
+
+
+def test_a_fork_to_another_decoder_is_refused(tmp_path):
+    parent = build_model(Config.fromfile(ROOT / MAE['config']))
+    torch.save(dict(state_dict=parent.state_dict()), tmp_path / 'epoch_2.pth')
+    other = build_model(Config.fromfile(ROOT / 'configs/demo/localmim_vit-tiny_digits.py'))
+    with pytest.raises(ValueError, match='weights differ, such as neck'):
+        fork_checkpoint(tmp_path / 'epoch_2.pth', other, tmp_path / 'fork.pth')
+
+
+def test_settings_are_chosen_without_the_test_images(declare, tmp_path):
+    campaign = read_campaign(declare())
+    images = Images(campaign.data, tmp_path / 'lists')
+    random = torch.Generator().manual_seed(0)
+
+    def features(part: str, wrong: bool = False) -> Features:
+        labels = torch.tensor(list(images.parts.get(part, range(18)) and [
+            label for label in (0, 1, 2) for _ in range(len(images.parts.get(part, range(18))) // 3)
+        ]))  # fmt: skip
+        good = torch.eye(3)[labels] + 0.01 * torch.randn(len(labels), 3, generator=random)
+        noise = torch.randn(len(labels), 3, generator=random)
+        names = sorted(images.parts.get(part, map(str, range(18))))
+        values = {'5/mean': good, '0/mean': noise}
+        return Features(values, 2 - labels if wrong else labels, names)
+
+    parts = {part: features(part) for part in ('train', 'val')}
+    right = score(parts | dict(test=features('test')), campaign.reading, images)
+    wrong = score(parts | dict(test=features('test', True)), campaign.reading, images)
+    assert right['chosen'] == wrong['chosen'] == '5/mean'
+    assert right['knn_test']['5/mean'] == 100
+    assert wrong['knn_test']['5/mean'] == pytest.approx(100 / 3)
+    assert right['linear'] == {'0.2': [100, 100], '1': [100]}
+
+
+def test_intervals_and_paired_test():
+    values, others = [61.0, 64.0, 63.5], [60.0, 62.5, 63.0]
+    result = paired_difference(values, others)
+    reference = stats.ttest_rel(values, others)
+    low, high = reference.confidence_interval(0.95)
+    assert result.estimate.mean == pytest.approx(1.0)
+    assert result.estimate.half_width == pytest.approx((high - low) / 2)
+    assert result.p_value == pytest.approx(reference.pvalue)
+    assert str(estimate([50.0])) == '50.0'
+    # by hand: deviation 1.528, quantile of two degrees of freedom 4.303, root of three
+    assert str(estimate([1.0, 3.0, 4.0])) == '2.7 ± 3.8'
+
+
+def test_images_to_reach_a_level():
+    curve = [(0, 10.0), (100, 30.0), (200, 40.0)]
+    assert images_to_reach(curve, 20.0) == 50
+    assert images_to_reach(curve, 40.0) == 200
+    assert images_to_reach(curve, 41.0) is None
+
+
+def test_all_fractions_of_labels_take_the_same_number_of_steps(declare, tmp_path):
+    tuning = dict(labels=[0.2, 1.0], epochs=2, options={'train_dataloader.batch_size': 8})
+    campaign = read_campaign(declare(tuning=tuning))
+    assert [run.name for run in list_runs(campaign) if run.fraction == 0.2][:4] == [
+        'MAE_seed0_tuned_0.2',
+        'EHM_seed0_tuned_0.2',
+        'MAE_seed0_scratch1x_0.2',
+        'MAE_seed0_scratch3x_0.2',
+    ]
+    images = Images(campaign.data, tmp_path / 'lists')
+    cfg = Config.fromfile(ROOT / MAE['config'])
+    torch.save(
+        dict(meta=dict(cfg=cfg.pretty_text), state_dict=build_model(cfg).state_dict()),
+        tmp_path / 'start.pth',
+    )
+    small, whole, thrice = (
+        tuning_config(campaign, images, tmp_path / 'start.pth', *options, seed=0)
+        for options in ((0.2, 1), (1.0, 1), (1.0, 3))
+    )
+    lengths = [one.train_cfg.max_epochs for one in (small, whole, thrice)]
+    assert lengths == [10, 2, 6]
+    assert small.train_dataloader.dataset.subset.endswith('train-0.2-seed0.txt')
+    assert whole.val_dataloader.dataset.prefix == 'val'
+    assert whole.model.head.num_classes == 3
+    assert whole.model.backbone.arch.embed_dims == 128
+
+
+@pytest.fixture
+def conducted(declare, tmp_path, monkeypatch):
+    """A campaign in which 'training' gives a network other random weights."""
+    trained = []
+
+    def train(config, work_dir, seed, resume):
+        assert resume
+        trained.append((Path(config).stem, seed))
+        model = build_model(Config.fromfile(config), seed=seed + 7)
+        torch.save(dict(state_dict=model.state_dict()), work_dir / 'epoch_4.pth')
+        return [0.5, 0.25]
+
+    cost = dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05))
+    monkeypatch.setattr('mmmask.lab.campaign.runs.run_training', train)
+    monkeypatch.setattr(Conductor, '_measure_cost', lambda self: cost)
+    reading = dict(layers=[0, 5], grids=['mean'], k=3, labels=[1.0])
+    path = declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading)
+    run_campaign(path, tmp_path / 'work', only='MAE_seed1')
+    run_campaign(path, tmp_path / 'work')
+    return path, trained
+
+
+def test_a_campaign_runs_what_is_missing_and_reports_it(conducted, tmp_path):
+    path, trained = conducted
+    assert trained == [('MAE', 1), ('MAE', 0), ('Other', 0), ('Other', 1)]
+    results = {
+        file.stem: json.loads(file.read_text()) for file in (tmp_path / 'signs').glob('*.json')
+    }
+    assert results.keys() == {
+        'baselines',
+        *(f'{method}_seed{seed}' for method in ('MAE', 'Other') for seed in (0, 1)),
+    }
+    one, other = results['MAE_seed0'], results['Other_seed0']
+    assert [point['images'] for point in one['curve']] == [0, 288]
+    assert one['curve'][0]['knn_val'] == one['random']['knn_val']
+    assert one['curve'][-1]['knn_val'] == one['knn_val'] == other['knn_val']
+    assert one['losses'] == [0.5, 0.25]
+
+    text = (tmp_path / 'signs' / 'README.md').read_text()
+    top1 = [results[f'MAE_seed{seed}']['knn_test'] for seed in (0, 1)]
+    top1 = [scores[results[f'MAE_seed{seed}']['chosen']] for seed, scores in enumerate(top1)]
+    row = next(line for line in text.splitlines() if line.startswith('| MAE'))
+    assert str(estimate(top1)) in row
+    assert '| Other | 2 | 0.0 ± 0.0 |' in text
+    assert (tmp_path / 'signs' / 'accuracy.png').is_file()
+
+    trained.clear()
+    name = Run('MAE', 0).name
+    (tmp_path / 'signs' / f'{name}.json').unlink()
+    with open(tmp_path / 'work' / 'signs' / name / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another process that is at this run
+        run_campaign(path, tmp_path / 'work')
+        assert trained == []
+    run_campaign(path, tmp_path / 'work')
+    assert trained == [('MAE', 0)]
