@@ -35,6 +35,7 @@ def linear_probe(
     test_labels: Tensor,
     regularization: float | Sequence[float] = REGULARIZATIONS,
     max_iterations: int = 500,
+    validation: tuple[Tensor, Tensor] | None = None,
 ) -> Probe:
     """(T, D) features with (T,) labels, (M, D) features with (M,) labels -> a converged classifier.
 
@@ -50,6 +51,8 @@ def linear_probe(
     Args:
         regularization: one value, or the values to choose from.
         max_iterations: of each fit.
+        validation: features and labels to choose on instead of a fifth of the training set, for
+            example of other tracks of a video. The classifier is not fitted to them.
 
     Raises:
         ValueError: if there are several regularisations and no class has two training images.
@@ -62,9 +65,20 @@ def linear_probe(
     test_features = (test_features.to(device).float() - mean) / deviation
     test_labels = test_labels.to(device)
 
-    if isinstance(regularization, Sequence):
-        regularization = _choose(train_features, train_labels, regularization, max_iterations)
-    weight, bias = _fit(train_features, train_labels, regularization, max_iterations)
+    if not isinstance(regularization, Sequence):
+        weight, bias = _fit(train_features, train_labels, regularization, max_iterations)
+    elif validation is None:
+        held_out = hold_out(train_labels)
+        fitted, judged = (
+            (train_features[part], train_labels[part]) for part in (~held_out, held_out)
+        )
+        regularization, _ = _choose(fitted, judged, regularization, max_iterations)
+        weight, bias = _fit(train_features, train_labels, regularization, max_iterations)
+    else:
+        others = (validation[0].to(device).float() - mean) / deviation, validation[1].to(device)
+        regularization, (weight, bias) = _choose(
+            (train_features, train_labels), others, regularization, max_iterations
+        )
     predictions = F.linear(test_features, weight, bias).argmax(dim=1)
     return Probe(
         predictions,
@@ -75,17 +89,21 @@ def linear_probe(
 
 
 def _choose(
-    features: Tensor, labels: Tensor, candidates: Sequence[float], max_iterations: int
-) -> float:
-    held_out = hold_out(labels)
-    fitted = ~held_out
-    scores, start = {}, None
+    train: tuple[Tensor, Tensor],
+    others: tuple[Tensor, Tensor],
+    candidates: Sequence[float],
+    max_iterations: int,
+) -> tuple[float, tuple[Tensor, Tensor]]:
+    """The regularisation that is best on other images, and the classifier that it gives."""
+    features, labels = others
+    scores, fits, start = {}, {}, None
     for candidate in sorted(candidates, reverse=True):  # each fit starts from the one before
-        start = _fit(features[fitted], labels[fitted], candidate, max_iterations, start)
-        logits = F.linear(features[held_out], *start)
-        top1 = accuracy(logits.argmax(dim=1), labels[held_out])
-        scores[candidate] = top1, -F.cross_entropy(logits, labels[held_out]).item()
-    return max(scores, key=scores.get)
+        fits[candidate] = start = _fit(*train, candidate, max_iterations, start)
+        logits = F.linear(features, *start)
+        top1 = accuracy(logits.argmax(dim=1), labels)
+        scores[candidate] = top1, -F.cross_entropy(logits, labels).item()
+    best = max(scores, key=scores.get)
+    return best, fits[best]
 
 
 def hold_out(labels: Tensor, fraction: int = 5, seed: int = 0) -> Tensor:

@@ -270,6 +270,7 @@ def conducted(declare, tmp_path, monkeypatch):
 
     cost = dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05))
     monkeypatch.setattr('mmmask.lab.campaign.runs.run_training', train)
+    monkeypatch.setattr('mmmask.lab.campaign.reading.STRENGTHS', (0.1,))
     monkeypatch.setattr(Conductor, '_measure_cost', lambda self: cost)
     reading = dict(layers=[0, 5], grids=['mean'], k=3, labels=[1.0])
     path = declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading)

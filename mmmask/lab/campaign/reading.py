@@ -19,6 +19,7 @@ from .declaration import Reading
 from .images import PARTS, Images
 
 STRENGTHS = (1.0, 0.1, 0.01, 1e-3)
+MAX_ITERATIONS = 100  # of each strength, from the solution of the one before
 
 
 class Features(NamedTuple):
@@ -143,9 +144,8 @@ def _choices(train: Features, fraction: float, reading: Reading, images: Images)
 
 
 def _probe(train: Features, val: Features, test: Features, name: str) -> float:
-    bank = train.values[name], train.labels
-    on_val = {
-        strength: linear_probe(*bank, val.values[name], val.labels, strength).accuracy
-        for strength in STRENGTHS
-    }
-    return linear_probe(*bank, test.values[name], test.labels, best(on_val)).accuracy
+    parts = [(part.values[name], part.labels) for part in (train, test)]
+    validation = val.values[name], val.labels
+    return linear_probe(
+        *parts[0], *parts[1], STRENGTHS, MAX_ITERATIONS, validation=validation
+    ).accuracy

@@ -201,7 +201,8 @@ def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
             axes.plot([count * gflop / 1e6 for count in images], top1, 'o-', label=method)
     axes.set_xlabel('operations of the pre-training in 10¹⁵')
     axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
-    axes.legend()
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
 
 
 def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
