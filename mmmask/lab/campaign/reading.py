@@ -86,11 +86,6 @@ def knn(bank: Features, query: Features, k: int) -> dict[str, float]:
     }
 
 
-def read_parts(extract, images: Images) -> dict[str, Features]:
-    """What a function makes of the data set of each part."""
-    return {part: extract(images.dataset(part)) for part in PARTS}
-
-
 def best(scores: Mapping[str, float]) -> str:
     """The name with the highest score."""
     return max(scores, key=scores.get)

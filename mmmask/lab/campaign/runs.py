@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -24,8 +24,8 @@ from ..benchmark import benchmark_configs
 from ..compare import console, run_training
 from .declaration import Campaign, Tuning
 from .forking import fork_checkpoint
-from .images import Images
-from .reading import knn, probe, read_baselines, read_features, read_parts, score
+from .images import PARTS, Images
+from .reading import Features, knn, probe, read_baselines, read_features, score
 from .training import pretraining_config, tuning_config, write_config
 
 BASELINES = 'baselines'
@@ -90,12 +90,16 @@ class Conductor:
         self.output = OutputFolder(results)
         self.images = Images(campaign.data, self.folder / 'lists')
         self.runs = [run for run in list_runs(campaign) if only in run.name]
-        self.configs = {
+
+    @cached_property
+    def configs(self) -> dict[str, Path]:
+        """The config file of each method."""
+        return {
             name: write_config(
-                pretraining_config(campaign, method, self.images),
+                pretraining_config(self.campaign, method, self.images),
                 self.folder / 'configs' / f'{name}.py',
             )
-            for name, method in campaign.methods.items()
+            for name, method in self.campaign.methods.items()
         }
 
     def __call__(self) -> None:
@@ -166,16 +170,15 @@ class Conductor:
         with self.output.file(f'{run.name}.json') as path:
             path.write_text(json.dumps(result, indent=1))
 
-    def _read(self, extract) -> dict:
-        return score(read_parts(extract, self.images), self.campaign.reading, self.images)
-
     def _read_baselines(self) -> dict:
-        parts, reading = read_parts(read_baselines, self.images), self.campaign.reading
-        names = parts['train'].values
+        parts = {part: read_baselines(self.images.dataset(part)) for part in PARTS}
+        reading = self.campaign.reading
         return dict(
             knn_val=knn(parts['train'], parts['val'], reading.k),
             knn_test=knn(parts['train'], parts['test'], reading.k),
-            linear={name: probe(parts, name, reading, self.images) for name in names},
+            linear={
+                name: probe(parts, name, reading, self.images) for name in parts['train'].values
+            },
         )
 
     def _measure_cost(self) -> dict:
@@ -187,43 +190,53 @@ class Conductor:
         }
 
     def _pretrain(self, run: Run) -> dict:
-        folder, config = self.folder / run.name, self.configs[run.method]
+        folder, config, last = (
+            self.folder / run.name,
+            self.configs[run.method],
+            self.campaign.epochs,
+        )
         model = build_model(Config.fromfile(config), seed=run.seed)
-        start = folder / START
-        torch.save(dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict()), start)
-        random = self._read(self._extractor(model))
-        checkpoints = {0: start} | {
-            epoch: folder / f'epoch_{epoch}.pth'
-            for epoch in range(self.campaign.interval, self.campaign.epochs + 1)
-            if epoch % self.campaign.interval == 0
-        }
+        start = dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict())
+        torch.save(start, folder / START)
+        random = self._score(model)
+        self._fork(run, model)
+        losses = run_training(config, folder, run.seed, resume=True)
+        scores = self._score(self._load(run, last))
+        curve = {0: random['knn_val'], last: scores['knn_val']}
+        for epoch in range(self.campaign.interval, last, self.campaign.interval):
+            bank, query = (self._extract(self._load(run, epoch), part) for part in ('train', 'val'))
+            curve[epoch] = knn(bank, query, self.campaign.reading.k)
+        size = len(self.images.parts['train'])
+        points = [
+            dict(epoch=epoch, images=epoch * size, knn_val=curve[epoch]) for epoch in sorted(curve)
+        ]
+        return dict(scores, random=random, losses=losses, curve=points)
+
+    def _fork(self, run: Run, model: nn.Module) -> None:
         method = self.campaign.methods[run.method]
         if method.fork:
             parent = self.folder / Run(method.fork, run.seed).name
-            for epoch in range(self.campaign.interval, method.fork_epoch, self.campaign.interval):
-                checkpoints[epoch] = parent / f'epoch_{epoch}.pth'
-            forked = checkpoints[method.fork_epoch]
+            forked = self._checkpoint(run, method.fork_epoch)
             if not forked.is_file():
                 fork_checkpoint(parent / forked.name, model, forked)
-        losses = run_training(config, folder, run.seed, resume=True)
-        curve = [self._point(config, *point) for point in checkpoints.items()]
-        last = build_model(Config.fromfile(config), checkpoints[self.campaign.epochs])
-        scores = self._read(self._extractor(last))
-        return dict(scores, random=random, curve=curve, losses=losses)
 
-    def _extractor(self, model: nn.Module):
+    def _checkpoint(self, run: Run, epoch: int) -> Path:
+        """The checkpoint of a run after an epoch; before a fork, that of its parent."""
+        method = self.campaign.methods[run.method]
+        name = Run(method.fork, run.seed).name if epoch < (method.fork_epoch or 0) else run.name
+        return self.folder / name / f'epoch_{epoch}.pth'
+
+    def _load(self, run: Run, epoch: int) -> nn.Module:
+        cfg = Config.fromfile(self.configs[run.method])
+        return build_model(cfg, self._checkpoint(run, epoch))
+
+    def _extract(self, model: nn.Module, part: str) -> Features:
         reading = self.campaign.reading
-        return partial(read_features, model, layers=reading.layers, grids=reading.grids)
+        return read_features(model, self.images.dataset(part), reading.layers, reading.grids)
 
-    def _point(self, config: Path, epoch: int, checkpoint: Path) -> dict:
-        """Accuracies of k-NN on ``val`` after an epoch."""
-        extract = self._extractor(build_model(Config.fromfile(config), checkpoint))
-        bank, query = (extract(self.images.dataset(part)) for part in ('train', 'val'))
-        return dict(
-            epoch=epoch,
-            images=epoch * len(self.images.parts['train']),
-            knn_val=knn(bank, query, self.campaign.reading.k),
-        )
+    def _score(self, model: nn.Module) -> dict:
+        parts = {part: self._extract(model, part) for part in PARTS}
+        return score(parts, self.campaign.reading, self.images)
 
     def _tune(self, run: Run) -> dict:
         folder, start = self.folder / run.name, self.folder / Run(run.method, run.seed).name
