@@ -10,7 +10,9 @@ TEST_READY := .venv/.test-$(KEY)
 DEMO_READY := $(or $(wildcard $(TEST_READY)),.venv/.demo-$(KEY))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs docs-check doctor clean
+CAMPAIGNS ?= $(wildcard docs/campaign/*.yaml)
+
+.PHONY: help demo campaign test lint format docs docs-check doctor clean
 
 help: ## say what the targets do
 	@echo 'usage: make TARGET'
@@ -23,6 +25,9 @@ help: ## say what the targets do
 
 demo: $(DEMO_READY) ## set up, pre-train on 3,409 photographs (or DATA), print a table, draw two pictures
 	@$(PY) tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+campaign: $(DEMO_READY) ## pre-train and compare methods: hours; what is done is not repeated
+	@for file in $(CAMPAIGNS); do $(PY) tools/campaign.py "$$file" || exit 1; done
 
 test: $(TEST_READY) lint ## set up everything with mmcv's compiled ops, run every check and test
 	@OMP_NUM_THREADS=1 $(PY) -m pytest $(or $(TESTS),-n 2)

@@ -1,5 +1,6 @@
 import fcntl
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from mmmask.lab.campaign.images import Images
 from mmmask.lab.campaign.reading import Features, score
 from mmmask.lab.campaign.runs import Conductor, Run, list_runs
 from mmmask.lab.campaign.statistics import estimate, paired_difference
-from mmmask.lab.campaign.summary import images_to_reach
+from mmmask.lab.campaign.summary import images_to_reach, write_summary
 from mmmask.lab.campaign.training import pretraining_config, tuning_config
 from mmmask.lab.compare import ROOT
+from mmmask.outputs import OutputFolder
 
 FAST = {'train_dataloader.batch_size': 8}
 MAE = dict(config='configs/demo/mae_vit-tiny_digits.py', options=FAST)
@@ -39,7 +41,7 @@ def source(tmp_path_factory):
             place.mkdir(parents=True)
             for number in range(count):
                 pixels = random.integers(0, 120, (32, 32, 3))
-                pixels[..., label] += 60
+                pixels[..., label] += 2  # hard to see
                 name = f'{number // 3:02}_{number % 3}.png'
                 Image.fromarray(pixels.astype('uint8')).save(place / name)
     return folder
@@ -268,40 +270,32 @@ def conducted(declare, tmp_path, monkeypatch):
         torch.save(dict(state_dict=model.state_dict()), work_dir / 'epoch_4.pth')
         return [0.5, 0.25]
 
-    cost = dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05))
     monkeypatch.setattr('mmmask.lab.campaign.runs.run_training', train)
     monkeypatch.setattr('mmmask.lab.campaign.reading.STRENGTHS', (0.1,))
-    monkeypatch.setattr(Conductor, '_measure_cost', lambda self: cost)
+    monkeypatch.setattr(Conductor, '_measure_cost', lambda self: {})
     reading = dict(layers=[0, 5], grids=['mean'], k=3, labels=[1.0])
-    path = declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading)
-    run_campaign(path, tmp_path / 'work', only='MAE_seed1')
+    path = declare(methods=dict(MAE=MAE), points=1, reading=reading)
+    run_campaign(path, tmp_path / 'work', only='seed1')
     run_campaign(path, tmp_path / 'work')
     return path, trained
 
 
-def test_a_campaign_runs_what_is_missing_and_reports_it(conducted, tmp_path):
+def test_a_campaign_runs_what_is_missing(conducted, tmp_path):
     path, trained = conducted
-    assert trained == [('MAE', 1), ('MAE', 0), ('Other', 0), ('Other', 1)]
-    results = {
-        file.stem: json.loads(file.read_text()) for file in (tmp_path / 'signs').glob('*.json')
-    }
-    assert results.keys() == {
-        'baselines',
-        *(f'{method}_seed{seed}' for method in ('MAE', 'Other') for seed in (0, 1)),
-    }
-    one, other = results['MAE_seed0'], results['Other_seed0']
+    assert trained == [('MAE', 1), ('MAE', 0)]
+    folder = tmp_path / 'signs'
+    results = {file.stem: json.loads(file.read_text()) for file in folder.glob('*.json')}
+    assert results.keys() == {'baselines', 'MAE_seed0', 'MAE_seed1'}
+    one = results['MAE_seed0']
     assert [point['images'] for point in one['curve']] == [0, 288]
-    assert one['curve'][0]['knn_val'] == one['random']['knn_val']
-    assert one['curve'][-1]['knn_val'] == one['knn_val'] == other['knn_val']
+    assert one['curve'][0]['knn_val'] == one['random']['knn_val'] != one['knn_val']
+    assert one['curve'][-1]['knn_val'] == one['knn_val']
     assert one['losses'] == [0.5, 0.25]
 
-    text = (tmp_path / 'signs' / 'README.md').read_text()
-    top1 = [results[f'MAE_seed{seed}']['knn_test'] for seed in (0, 1)]
-    top1 = [scores[results[f'MAE_seed{seed}']['chosen']] for seed, scores in enumerate(top1)]
-    row = next(line for line in text.splitlines() if line.startswith('| MAE'))
+    top1 = [run['knn_test'][run['chosen']] for name, run in results.items() if 'MAE' in name]
+    row = re.search(r'\| MAE .*', (folder / 'README.md').read_text()).group()
     assert str(estimate(top1)) in row
-    assert '| Other | 2 | 0.0 ± 0.0 |' in text
-    assert (tmp_path / 'signs' / 'accuracy.png').is_file()
+    assert (folder / 'accuracy.png').is_file()
 
     trained.clear()
     name = Run('MAE', 0).name
@@ -312,3 +306,40 @@ def test_a_campaign_runs_what_is_missing_and_reports_it(conducted, tmp_path):
         assert trained == []
     run_campaign(path, tmp_path / 'work')
     assert trained == [('MAE', 0)]
+
+
+def test_tables(declare, tmp_path):
+    """Two methods, two seeds; figures that are easily checked by hand."""
+    reading = dict(layers=[5], grids=['mean'], k=3, labels=[1.0])
+    campaign = read_campaign(declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading))
+
+    def run(top1: float, linear: float) -> dict:
+        scores = dict(chosen='5/mean', knn_val={'5/mean': top1}, knn_test={'5/mean': top1 - 1})
+        scores['linear'] = {'1': [linear]}
+        curve = [dict(images=i, knn_val={'5/mean': v}) for i, v in ((0, 10.0), (288, top1))]
+        return dict(scores, random=scores, curve=curve)
+
+    results = dict(
+        baselines=dict(
+            knn_val=dict(pixels=20.0),
+            knn_test=dict(pixels=19.0),
+            linear=dict(pixels={'1': [33.3]}),
+            cost=dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05)),
+        ),
+        MAE_seed0=run(30.0, 50.0),
+        MAE_seed1=run(30.0, 52.0),
+        Other_seed0=run(50.0, 51.0),
+        Other_seed1=run(50.0, 55.0),
+    )
+    text = write_summary(campaign, results, OutputFolder(tmp_path / 'out'))
+    assert '| pixels |  | 19.0 | 33.3 |' in text
+    assert '| MAE | 5/mean | 29.0 ± 0.0 | 51.0 ± 12.7 |' in text
+    # Differences of 1 and 3: t = 2 with one degree of freedom, of which the p-value is 0.3.
+    assert '| Other | 2 | 20.0 ± 0.0 | 2.0 ± 12.7 (p = 0.3) |' in text
+    # Half the way from 10 to 50, at half the cost of an image.
+    assert '| Other | 1.000 | 20 | 0.25 |' in text
+    assert text.startswith('<!-- written by mmmask')
+    assert (tmp_path / 'out' / 'README.md').read_text() == text
+    (tmp_path / 'out' / 'README.md').write_text('my notes')
+    with pytest.raises(FileExistsError, match='was not written by mmmask'):
+        write_summary(campaign, results, OutputFolder(tmp_path / 'out'))
