@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import mmmask
@@ -82,7 +83,9 @@ def compare_runs(
             path = folder / 'scores.json'
             if not path.is_file():
                 run_training(config, folder, seed, options, resume=True)
-                scores = score_run(folder / config.name, last_checkpoint(folder), seed)
+                cfg = Config.fromfile(folder / config.name)
+                model = build_model(cfg, last_checkpoint(folder))
+                scores = score_features(read_features(cfg, model, seed, 'mean'))
                 path.write_text(json.dumps(scores))
             runs.append(json.loads(path.read_text()))
     return results
@@ -93,18 +96,31 @@ def last_checkpoint(folder: Path) -> Path:
     return Path((folder / 'last_checkpoint').read_text().strip())
 
 
-def score_run(
-    config: str | os.PathLike, checkpoint: str | os.PathLike, seed: int, pooling: str = 'mean'
-) -> Scores:
-    """Score pixels, the backbone as the seed initializes it, and the one in a checkpoint."""
-    cfg = Config.fromfile(config)
+class Features(NamedTuple):
+    """(T, D) features to fit classifiers on and (M, D) ones to classify, with their labels."""
+
+    bank: Tensor
+    bank_labels: Tensor
+    query: Tensor
+    labels: Tensor
+
+
+def read_features(cfg: Config, model: nn.Module, seed: int, pooling: str) -> dict[str, Features]:
+    """Raw pixels, features of the backbone as the seed initializes it, and those of ``model``."""
     extract = partial(extract_features, pooling=pooling)
     extractors = {
         'raw pixels': raw_pixels,
         'random backbone': partial(extract, build_model(cfg, seed=seed)),
-        'pre-trained backbone': partial(extract, build_model(cfg, checkpoint)),
+        'pre-trained backbone': partial(extract, model),
     }
-    return score_features(*labelled_sets(cfg), extractors)
+    loaders = [
+        DataLoader(part, batch_size=256, collate_fn=default_collate) for part in labelled_sets(cfg)
+    ]
+    features = {}
+    for name, read in extractors.items():
+        with console.status(f'reading {name} ...'):
+            features[name] = Features(*(part for loader in loaders for part in read(loader)))
+    return features
 
 
 def find_hook(cfg: Config, kind: str) -> ConfigDict | None:
@@ -129,21 +145,15 @@ def labelled_sets(cfg: Config) -> tuple:
     return DATASETS.build(hook.bank), DATASETS.build(hook.query)
 
 
-def score_features(
-    train, val, extractors: Mapping[str, Callable[[DataLoader], tuple[Tensor, Tensor]]]
-) -> Scores:
-    """Top-1 accuracy in percent on ``val`` of classifiers fitted on ``train``, by extractor.
+def score_features(features: Mapping[str, Features]) -> Scores:
+    """Top-1 accuracy in percent of classifiers, by name of the features.
 
     ``five labels`` is a linear classifier that is fitted on five images of each class, averaged
     over ``NUM_DRAWS`` random choices of them.
     """
     scores = {}
-    for name, extract in extractors.items():
+    for name, (bank, bank_labels, query, labels) in features.items():
         with console.status(f'evaluating {name} ...'):
-            (bank, bank_labels), (query, labels) = (
-                extract(DataLoader(part, batch_size=256, collate_fn=default_collate))
-                for part in (train, val)
-            )
             neighbours = knn_classify(bank, bank_labels, query, k=min(20, len(bank)))
             few = [
                 linear_probe(bank[chosen], bank_labels[chosen], query, labels, FEW_REGULARIZATION)

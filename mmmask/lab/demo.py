@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.dataset import default_collate
 from mmengine.logging import MMLogger
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from mmmask.apis.visualize import build_model, plain_pipeline
-from mmmask.evaluation import extract_features
 from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
@@ -20,13 +17,15 @@ from mmmask.visualization import draw_ranking
 
 from .compare import (
     ROOT,
+    Features,
     Scores,
     console,
     find_hook,
     labelled_sets,
     last_checkpoint,
+    read_features,
     run_training,
-    score_run,
+    score_features,
     score_table,
 )
 from .demo_data import MAX_TRAIN, DemoData, prepare_images
@@ -71,11 +70,12 @@ def run_demo(
     losses = run_training(config, folder, seed, options or [])
 
     cfg, checkpoint = Config.fromfile(folder / config.name), last_checkpoint(folder)
-    scores = {}
+    model, scores = build_model(cfg, checkpoint), {}
     console.rule('Result')
     if find_hook(cfg, 'mmmask.OnlineKNNHook'):
         train, val = labelled_sets(cfg)
-        scores = score_run(folder / config.name, checkpoint, seed, POOLING)
+        features = read_features(cfg, model, seed, POOLING)
+        scores = score_features(features)
         console.print(score_table({name: [row] for name, row in scores.items()}))
         console.print(
             f'The classifiers are fitted on {len(train):,} images and evaluated on {len(val):,} '
@@ -93,11 +93,11 @@ def run_demo(
         f'Loss        {losses[0]:.4f} {sparkline(losses)} {losses[-1]:.4f}', highlight=False
     )
     shown = DATASETS.build(find_hook(cfg, 'mmmask.ReconstructionHook').dataset)
-    model = build_model(cfg, checkpoint)
     drawn = reconstruct_and_draw(model, sample_batch(shown, NUM_QUERIES), seed)
     output.save_image(picture.name, Image.fromarray(drawn))
     if scores:
-        output.save_image(neighbours.name, Image.fromarray(draw_neighbours(model, train, val)))
+        drawn = draw_neighbours(features['pre-trained backbone'], train, val)
+        output.save_image(neighbours.name, Image.fromarray(drawn))
     console.print(
         f'Pictures    {picture}'
         + (f'\n            {neighbours}' if scores else '')
@@ -109,14 +109,11 @@ def run_demo(
     return scores
 
 
-def draw_neighbours(model, train, val) -> np.ndarray:
+def draw_neighbours(features: Features, train, val) -> np.ndarray:
     """Held-out images and the training images with the most similar features -> a picture."""
-    (bank, labels), (features, wanted) = (
-        extract_features(model, DataLoader(part, 256, collate_fn=default_collate), POOLING)
-        for part in (train, val)
-    )
+    bank, labels, query, wanted = features
     shown = np.linspace(0, len(val) - 1, min(NUM_QUERIES, len(val))).round().astype(int)
-    similarity = F.normalize(features[shown], dim=1) @ F.normalize(bank, dim=1).T
+    similarity = F.normalize(query[shown], dim=1) @ F.normalize(bank, dim=1).T
     found = similarity.topk(min(NUM_NEIGHBOURS, len(bank)), dim=1).indices.cpu()
 
     def pixels(dataset, index) -> np.ndarray:

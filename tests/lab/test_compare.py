@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import default_collate
 from PIL import Image
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch.utils.data import DataLoader
 
 from mmmask.apis.visualize import build_model
 from mmmask.datasets.digits import load_digits, split_digits
 from mmmask.evaluation import extract_features
 from mmmask.lab.compare import (
+    Features,
     compare_runs,
     comparison_table,
     few_of_each,
@@ -39,9 +42,16 @@ def test_scores_of_features():
     models = [build_model(cfg, seed=seed) for seed in (0, 0, 1)]
     train, val = labelled_sets(cfg)
     train, val = train.get_subset(range(0, 4000, 10)), val.get_subset(range(0, 1000, 10))
-    extractors = {f'model {i}': partial(extract_features, model) for i, model in enumerate(models)}
-    scores = score_features(train, val, {'raw pixels': raw_pixels, **extractors})
-    assert list(scores) == ['raw pixels', 'model 0', 'model 1', 'model 2']
+    readers = {f'model {i}': partial(extract_features, model) for i, model in enumerate(models)}
+    readers['raw pixels'] = raw_pixels
+    loaders = [DataLoader(part, 256, collate_fn=default_collate) for part in (train, val)]
+    scores = score_features(
+        {
+            name: Features(*(part for loader in loaders for part in read(loader)))
+            for name, read in readers.items()
+        }
+    )
+    assert list(scores) == ['model 0', 'model 1', 'model 2', 'raw pixels']
     assert scores['model 0'] == scores['model 1'] != scores['model 2']
 
     images, labels = load_digits()
