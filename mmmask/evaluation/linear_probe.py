@@ -72,8 +72,8 @@ def linear_probe(
         fitted, judged = (
             (train_features[part], train_labels[part]) for part in (~held_out, held_out)
         )
-        regularization, _ = _choose(fitted, judged, regularization, max_iterations)
-        weight, bias = _fit(train_features, train_labels, regularization, max_iterations)
+        regularization, start = _choose(fitted, judged, regularization, max_iterations)
+        weight, bias = _fit(train_features, train_labels, regularization, max_iterations, start)
     else:
         others = (validation[0].to(device).float() - mean) / deviation, validation[1].to(device)
         regularization, (weight, bias) = _choose(
