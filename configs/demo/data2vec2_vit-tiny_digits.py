@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/data2vec2_vit-base-p16.py',
-    '../_base_/datasets/digits_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/data2vec2_vit-base-p16.py', '../_base_/runtime/demo_digits.py']
 
 # Six blocks of width 128 on 64 patches of 8 px, of which 16 are visible in each of 4 masks.
 model = dict(
@@ -21,21 +16,8 @@ model = dict(
 )
 
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
-train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(
     optimizer=dict(lr=6e-3), paramwise_cfg=dict(no_decay=('cls_token', 'mask_token'))
 )
-param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=12)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))
-
-custom_hooks = [
-    dict(type='mmmask.MomentumUpdateHook'),
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=4,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-]
+# No pictures, because features are predicted.
+custom_hooks = [dict(type='mmmask.MomentumUpdateHook'), *_base_.custom_hooks[:2]]

@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/spark_resnet-50.py',
-    '../_base_/datasets/digits_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/spark_resnet-50.py', '../_base_/runtime/demo_digits.py']
 
 # The first two stages of a ResNet-18 of half the width: units of 8 px, of which 25 of 64 are
 # visible.
@@ -23,20 +18,9 @@ model = dict(
 )
 
 # peak lr = 3e-3 * 64 / 256 = 7.5e-4
-train_dataloader = dict(batch_size=64, num_workers=1)
 optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(no_decay=('mask_token',)))
-param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=12)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4))
-
 custom_hooks = [
-    dict(type='mmmask.NonFiniteLossHook'),
+    _base_.custom_hooks[0],
     dict(type='mmmask.ChannelsLastHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=4,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-    dict(type='mmmask.ReconstructionHook', interval=4, dataset=_base_.labelled_val),
+    *_base_.custom_hooks[1:],
 ]
