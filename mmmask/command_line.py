@@ -20,7 +20,8 @@ SHARDS = {  # runners that divide the state of a training among processes
     'full': 'mmmask.FullyShardingRunner',
 }
 COMPONENTS = (
-    *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'loader', 'maskdeep', 'step', 'swin'),
+    *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'lars', 'loader', 'maskdeep', 'step'),
+    'swin',
 )
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'  # a name for mmpretrain's own masked autoencoder
 USER_ERRORS = (ImportError, OSError, SyntaxError, ValueError)

@@ -112,7 +112,7 @@ def test_linear_probe(backbone, on_meta):
     assert [(norm.num_features, norm.affine) for norm in norms] == [(width, False)] * (not resnet)
     scale_learning_rate(cfg, world_size=8)
     assert cfg.optim_wrapper.optimizer == dict(
-        type='mmpretrain.LARS', lr=1.6 if resnet else 6.4, momentum=0.9, weight_decay=0.0
+        type='mmmask.LARS', lr=1.6 if resnet else 6.4, momentum=0.9, weight_decay=0.0
     )
     assert cfg.train_cfg.max_epochs == 90
     assert cfg.param_scheduler.warmup_epochs == (0 if resnet else 10)

@@ -39,7 +39,7 @@ def test_lars_of_byol(name, gpus, batch, rate, epochs):
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer.lr == pytest.approx(rate)
     rest = {key: value for key, value in optimizer.items() if key != 'lr'}
-    assert rest == dict(type='mmpretrain.LARS', momentum=0.9, weight_decay=1e-6, eta=1e-3)
+    assert rest == dict(type='mmmask.LARS', momentum=0.9, weight_decay=1e-6, eta=1e-3)
     assert (cfg.param_scheduler.warmup_epochs, cfg.param_scheduler.eta_min) == (10, 0)
     assert cfg.train_cfg.max_epochs == epochs
     assert cfg.model.momentum == 0.99

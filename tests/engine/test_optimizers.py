@@ -4,11 +4,12 @@ from conftest import ROOT, build_model
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from mmpretrain.engine.optimizers import LARS as LoopLARS
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import nn
 
-from mmmask.engine.optimizers import LayerDecayOptimWrapperConstructor, WarmupCosineLR
+from mmmask.engine.optimizers import LARS, LayerDecayOptimWrapperConstructor, WarmupCosineLR
 
 
 def optimizer_at(lr, *scales):
@@ -161,3 +162,77 @@ def test_names_can_be_exempt_from_decay_and_wrong_options_are_named():
     assert groups['neck.embed.weight'][1] == 0.05
     with pytest.raises(ValueError, match=r"unknown keys \['layer_decay'\].*layer_decay_rate"):
         LayerDecayOptimWrapperConstructor(dict(optimizer=dict(type='SGD')), dict(layer_decay=0.5))
+
+
+class TestLARS:
+    def networks(self):
+        """Two equal networks, of which one parameter is 0 and one never gets a gradient."""
+        for _ in range(2):
+            torch.manual_seed(0)
+            network = nn.Sequential(nn.Linear(7, 5), nn.LayerNorm(5), nn.Linear(5, 3))
+            nn.init.zeros_(network[2].weight)
+            network[2].bias.requires_grad_(False)
+            yield network
+
+    def groups(self, network):
+        plain = [p for p in network.parameters() if p.ndim == 1]
+        return [
+            dict(params=[p for p in network.parameters() if p.ndim > 1]),
+            dict(params=plain, lars_exclude=True, weight_decay=0.0, lr=0.1),
+        ]
+
+    @pytest.mark.parametrize(
+        'options', [dict(), dict(momentum=0.9), dict(momentum=0.9, nesterov=True),
+                    dict(momentum=0.8, dampening=0.3, weight_decay=0.0)]
+    )  # fmt: skip
+    def test_it_equals_the_loop_bit_by_bit(self, options):
+        ours, theirs = self.networks()
+        options = dict(lr=0.3, weight_decay=1e-3, eta=1e-2) | options
+        pairs = (
+            (ours, LARS(self.groups(ours), **options)),
+            (theirs, LoopLARS(self.groups(theirs), **options)),
+        )
+        for step in range(4):
+            for network, optimizer in pairs:
+                torch.manual_seed(step)
+                optimizer.zero_grad()
+                loss = network(torch.randn(6, 7)).square().mean()
+                (loss if step else 0 * loss).backward()  # no gradient, then one
+                optimizer.step()
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+        states = [optimizer.state_dict()['state'] for _, optimizer in pairs]
+        assert states[0].keys() == states[1].keys()
+        for index, state in states[0].items():
+            assert torch.equal(state['momentum_buffer'], states[1][index]['momentum_buffer'])
+        assert not torch.equal(ours[0].weight, next(self.networks())[0].weight)
+
+    def test_all_at_once_as_on_gpus(self):
+        ours, theirs = self.networks()
+        options = dict(lr=0.3, momentum=0.9, weight_decay=1e-3)
+        optimizer = LARS(ours.parameters(), **options)
+        loop = LoopLARS(theirs.parameters(), **options)
+        for step in range(2):
+            for network in (ours, theirs):
+                torch.manual_seed(step)
+                for parameter in network.parameters():
+                    parameter.grad = torch.randn_like(parameter)
+            optimizer._update([*ours.parameters()], optimizer.param_groups[0])
+            loop.step()
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_hand_computed(self):
+        """A weight of norm 5 and a gradient of norm 10: the rate is 0.5 * 0.1 * 5 / 10."""
+        weight = nn.Parameter(torch.tensor([3.0, 4.0]))
+        weight.grad = torch.tensor([6.0, 8.0])
+        LARS([weight], lr=0.5, eta=0.1).step()
+        torch.testing.assert_close(weight.data, torch.tensor([3 - 0.025 * 6, 4 - 0.025 * 8]))
+
+    def test_nothing_is_read_on_the_host(self):
+        network = nn.Linear(3, 2, device='meta')
+        for parameter in network.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        LARS(network.parameters(), lr=0.1, momentum=0.9).step()
+        with pytest.raises(RuntimeError, match='meta'):
+            LoopLARS(network.parameters(), lr=0.1).step()

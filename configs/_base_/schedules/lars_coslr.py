@@ -4,7 +4,7 @@ auto_scale_lr = dict(base_batch_size=256)
 plain = dict(decay_mult=0.0, lars_exclude=True)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='mmpretrain.LARS', lr=0.3, momentum=0.9, weight_decay=1e-6, eta=1e-3),
+    optimizer=dict(type='mmmask.LARS', lr=0.3, momentum=0.9, weight_decay=1e-6, eta=1e-3),
     paramwise_cfg=dict(
         custom_keys={
             'bias': plain,

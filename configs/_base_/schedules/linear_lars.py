@@ -2,7 +2,7 @@
 auto_scale_lr = dict(base_batch_size=256)
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='mmpretrain.LARS', lr=0.1, momentum=0.9, weight_decay=0.0),
+    optimizer=dict(type='mmmask.LARS', lr=0.1, momentum=0.9, weight_decay=0.0),
 )
 param_scheduler = dict(
     type='mmmask.WarmupCosineLR', warmup_epochs=10, eta_min=0.0, convert_to_iter_based=True

@@ -1,7 +1,13 @@
-"""Schedules and parameter groups."""
+"""Optimizers, schedules and parameter groups."""
 
+from .lars import LARS
 from .layer_decay import LayerDecayOptimWrapperConstructor
 from .processor import ProcessorAmpOptimWrapper
 from .schedules import WarmupCosineLR
 
-__all__ = ['LayerDecayOptimWrapperConstructor', 'ProcessorAmpOptimWrapper', 'WarmupCosineLR']
+__all__ = [
+    'LARS',
+    'LayerDecayOptimWrapperConstructor',
+    'ProcessorAmpOptimWrapper',
+    'WarmupCosineLR',
+]

@@ -8,6 +8,7 @@ from .augmentation import augmentation_calls
 from .durability import checkpoint_calls, step_calls
 from .hierarchy import hierarchy_calls
 from .hog import hog_calls
+from .lars import lars_calls
 from .loader import loader_calls
 from .maskdeep import maskdeep_calls
 from .measuring import describe_machine, interleave, peak_memory, resolve_device
@@ -21,6 +22,7 @@ COMPONENTS = dict(
     checkpoint=checkpoint_calls,
     hierarchy=hierarchy_calls,
     hog=hog_calls,
+    lars=lars_calls,
     loader=loader_calls,
     maskdeep=maskdeep_calls,
     step=step_calls,
