@@ -144,7 +144,7 @@ class TargetBlockMask(RandomMask):
         device: torch.device | str = 'cpu',
         evidence: Tensor | None = None,
     ) -> Mask:
-        """B, (h, w) -> Mask of h·w patches with (B, M, T) targets.
+        """B, (h, w) -> Mask of h·w patches, of which (B, M, T) are predicted.
 
         Raises:
             ValueError: if a block has no patch, or no patch is visible.
@@ -166,7 +166,7 @@ class TargetBlockMask(RandomMask):
         targets = distance.argsort(dim=2, stable=True)[..., :size]
         scores = torch.rand(num_images, num_patches, device=device)
         scores = scores + torch.zeros_like(scores).scatter(1, targets.flatten(1), 1.0)
-        return mask_from_scores(scores, num_keep, grid)._replace(targets=targets)
+        return mask_from_scores(scores, num_keep, grid)._replace(ids_predict=targets)
 
 
 def _distance(index: Tensor, side: int, length: Tensor, place: Tensor) -> Tensor:

@@ -17,10 +17,8 @@ class Mask(NamedTuple):
         ids_restore: (B, N) inverse permutation of [kept, hidden]: row n of the restored sequence
             is row ``ids_restore[n]`` of the shuffled one.
         grid: (h, w), the patch grid; h·w = N.
-        ids_predict: (B, P) indices of the hidden patches that are predicted; None predicts all.
-            See :func:`predict_part`.
-        targets: (B, M, T) indices of the T patches of each of M target blocks, which are hidden and
-            may overlap; None if all hidden patches are predicted together.
+        ids_predict: (B, M, P) indices of the hidden patches that are predicted, in M blocks of P
+            patches that may overlap; None if all hidden patches are predicted as one block.
     """
 
     hidden: Tensor
@@ -28,27 +26,28 @@ class Mask(NamedTuple):
     ids_restore: Tensor
     grid: tuple[int, int]
     ids_predict: Tensor | None = None
-    targets: Tensor | None = None
 
     def expand(self, num_images: int) -> 'Mask':
         """A mask of one image -> the same mask for B images, without copying."""
-        hidden, keep, restore, predict, targets = (
+        hidden, keep, restore, predict = (
             part if part is None else part.expand(num_images, *part.shape[1:])
-            for part in (*self[:3], self.ids_predict, self.targets)
+            for part in (*self[:3], self.ids_predict)
         )
-        return Mask(hidden, keep, restore, self.grid, predict, targets)
+        return Mask(hidden, keep, restore, self.grid, predict)
 
     @property
     def predicted(self) -> Tensor:
         """(B, N) bool, True where a patch is hidden and predicted."""
         if self.ids_predict is None:
             return self.hidden
-        return torch.zeros_like(self.hidden).scatter(1, self.ids_predict, True)
+        return torch.zeros_like(self.hidden).scatter(1, self.ids_predict.flatten(1), True)
 
     @property
     def blocks(self) -> Tensor:
-        """(B, M, T): the target blocks, or (B, 1, P): all patches that are predicted as one."""
-        return ids_to_predict(self).unsqueeze(1) if self.targets is None else self.targets
+        """(B, M, P): ``ids_predict``, or all hidden patches as one block."""
+        if self.ids_predict is not None:
+            return self.ids_predict
+        return self.ids_restore.argsort(dim=1)[:, None, self.ids_keep.shape[1] :]
 
 
 def num_visible(num_patches: int, ratio: float) -> int:
@@ -120,14 +119,7 @@ def predict_part(mask: Mask, ratio: float) -> Mask:
         )
     # Visible patches come last.
     scores = torch.rand(mask.hidden.shape, device=mask.hidden.device) + ~mask.hidden
-    return mask._replace(ids_predict=scores.argsort(dim=1)[:, :number])
-
-
-def ids_to_predict(mask: Mask) -> Tensor:
-    """Mask -> (B, P) indices of the patches that are predicted."""
-    if mask.ids_predict is not None:
-        return mask.ids_predict
-    return mask.ids_restore.argsort(dim=1)[:, mask.ids_keep.shape[1] :]
+    return mask._replace(ids_predict=scores.argsort(dim=1)[:, None, :number])
 
 
 def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
@@ -137,7 +129,10 @@ def gather_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
 
 
 def scatter_tokens(tokens: Tensor, ids: Tensor, num_patches: int) -> Tensor:
-    """(B, P, D) tokens and (B, P) indices -> (B, N, D), zero elsewhere; reverses the gathering."""
+    """(B, P, D) tokens and (B, P) indices -> (B, N, D), zero elsewhere; reverses the gathering.
+
+    Of several tokens with the same index, one is taken.
+    """
     zeros = tokens.new_zeros(len(tokens), num_patches, tokens.shape[2])
     return zeros.scatter(1, ids.unsqueeze(-1).expand_as(tokens), tokens)
 
@@ -185,25 +180,23 @@ def hide_positions(maps: Tensor, mask: Mask, filler: Tensor | float = 0.0) -> Te
 def gather_positions(maps: Tensor, mask: Mask) -> Tensor:
     """(B, C, h·s, w·s) maps -> (B, C, K·s², 1), the positions of the visible patches."""
     places = _visible_places(mask, maps.shape[-1] // mask.grid[1])
-    return maps.flatten(2).gather(2, places.expand(-1, maps.shape[1], -1)).unsqueeze(3)
+    return gather_tokens(maps.flatten(2).mT, places).mT.unsqueeze(3)
 
 
 def scatter_positions(visible: Tensor, mask: Mask) -> Tensor:
     """(B, C, K·s², 1) -> (B, C, h·s, w·s) maps that are 0 at the hidden positions."""
     side = isqrt(visible.shape[2] // mask.ids_keep.shape[1])
-    places = _visible_places(mask, side)
     height, width = (length * side for length in mask.grid)
-    maps = visible.new_zeros(*visible.shape[:2], height * width)
-    places = places.expand(-1, visible.shape[1], -1)
-    return maps.scatter(2, places, visible.squeeze(3)).unflatten(2, (height, width))
+    tokens = scatter_tokens(visible.squeeze(3).mT, _visible_places(mask, side), height * width)
+    return tokens.mT.unflatten(2, (height, width))
 
 
 def _visible_places(mask: Mask, side: int) -> Tensor:
-    """(B, 1, K·s²) raster indices of the visible positions on a grid that is s times as fine."""
+    """(B, K·s²) raster indices of the visible positions on a grid that is s times as fine."""
     width, inner = mask.grid[1], torch.arange(side, device=mask.ids_keep.device)
     rows = (mask.ids_keep // width * side).unsqueeze(2) + inner
     columns = (mask.ids_keep % width * side).unsqueeze(2) + inner
-    return (rows.unsqueeze(3) * (width * side) + columns.unsqueeze(2)).flatten(1).unsqueeze(1)
+    return (rows.unsqueeze(3) * (width * side) + columns.unsqueeze(2)).flatten(1)
 
 
 def rescale_hidden(hidden: Tensor, grid: tuple[int, int], factor: float) -> Tensor:

@@ -28,31 +28,31 @@ class TestTargetBlocks:
         torch.manual_seed(0)
         mask = TargetBlockMask(num_targets=4, scale=0.175)(64, grid)
         num_patches = grid[0] * grid[1]
-        assert mask.targets.shape == (64, 4, int(0.175 * num_patches))
+        assert mask.ids_predict.shape == (64, 4, int(0.175 * num_patches))
         assert mask.ids_keep.shape[1] == int(0.3 * num_patches + 1e-6)
-        for visible, blocks in zip(mask.ids_keep.tolist(), mask.targets.tolist(), strict=True):
+        for visible, blocks in zip(mask.ids_keep.tolist(), mask.ids_predict.tolist(), strict=True):
             assert not set(visible) & {patch for block in blocks for patch in block}
             assert all(len({*block}) == len(block) for block in blocks)
         assert torch.equal(mask.hidden.gather(1, mask.ids_keep).any(), torch.tensor(False))
-        assert torch.equal(mask.blocks, mask.targets)
+        assert torch.equal(mask.blocks, mask.ids_predict)
 
     def test_a_square_block_of_nine_patches(self):
         torch.manual_seed(0)
         mask = TargetBlockMask(num_targets=1, scale=1 / 9, aspect_ratios=(1.0, 1.0))(200, (9, 9))
-        assert (extents(mask.targets, (9, 9)) == 3).all()
+        assert (extents(mask.ids_predict, (9, 9)) == 3).all()
         # Every patch is a target of some image, those at the border less often.
-        counts = torch.bincount(mask.targets.flatten(), minlength=81).view(9, 9)
+        counts = torch.bincount(mask.ids_predict.flatten(), minlength=81).view(9, 9)
         assert counts.min() > 0
         assert counts[3:6, 3:6].min() > counts[[0, 0, 8, 8], [0, 8, 0, 8]].max()
 
     @pytest.mark.parametrize(('ratio', 'shape'), [(4.0, (8, 2)), (0.25, (2, 8)), (1.0, (4, 4))])
     def test_aspect_ratio_is_height_over_width(self, ratio, shape):
         mask = TargetBlockMask(num_targets=3, scale=1 / 16, aspect_ratios=(ratio, ratio))
-        assert (extents(mask(20, (16, 16)).targets, (16, 16)) == shape).all()
+        assert (extents(mask(20, (16, 16)).ids_predict, (16, 16)) == shape).all()
 
     def test_blocks_are_nearly_rectangles(self):
         torch.manual_seed(0)
-        targets = TargetBlockMask()(64, (14, 14)).targets  # 34 patches each
+        targets = TargetBlockMask()(64, (14, 14)).ids_predict  # 34 patches each
         sides = extents(targets, (14, 14))
         assert (sides.prod(-1) - 34 < sides.max(-1)).all()
         assert (sides.min(), sides.max()) == (5, 8)
@@ -65,7 +65,7 @@ class TestTargetBlocks:
 
     def test_targets_are_expanded_with_the_mask(self):
         mask = TargetBlockMask()(1, (8, 8))
-        assert torch.equal(mask.expand(5).targets[3], mask.targets[0])
+        assert torch.equal(mask.expand(5).ids_predict[3], mask.ids_predict[0])
         assert isinstance(mask.expand(5), Mask)
 
     @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from torch import nn
 from mmmask.masking import (
     RandomMask,
     SharedUnitMask,
-    ids_to_predict,
     mask_from_scores,
     predict_part,
     scatter_tokens,
@@ -29,7 +28,7 @@ def test_a_part_of_the_hidden_patches_is_predicted(mask):
     assert mask.hidden.sum(dim=1).tolist() == [48] * 4
     assert mask.predicted.sum(dim=1).tolist() == [16] * 4
     assert not (mask.predicted & ~mask.hidden).any()
-    listed = [sorted(row) for row in mask.ids_predict.tolist()]
+    listed = [sorted(row) for row in mask.ids_predict[:, 0].tolist()]
     assert listed == [row.nonzero().flatten().tolist() for row in mask.predicted]
 
 
@@ -44,7 +43,7 @@ def test_without_a_part_all_hidden_patches_are_predicted(mask):
     assert torch.equal(whole.predicted, whole.hidden)
     everything = predict_part(mask, 0.75)
     for one in (whole, everything):
-        rows = [sorted(row) for row in ids_to_predict(one).tolist()]
+        rows = [sorted(row) for row in one.blocks[:, 0].tolist()]
         assert rows == [row.nonzero().flatten().tolist() for row in mask.hidden]
 
 
@@ -63,6 +62,18 @@ def test_a_shared_mask_is_still_known_on_the_host():
 def test_a_mask_for_more_images_predicts_the_same_patches():
     mask = predict_part(RandomMask(0.75)(1, (4, 4)), 0.25)
     assert torch.equal(mask.expand(3).predicted, mask.predicted.expand(3, -1))
+
+
+def test_a_patch_of_several_blocks_counts_once(mask):
+    """Gradients with overlapping blocks are those of predicting every hidden patch."""
+    model = build_model(CONFIG).eval()
+    taps = model.backbone(torch.randn(4, 3, 64, 64), mask)
+    twice = mask._replace(ids_predict=mask.ids_predict.repeat(1, 2, 1))
+    gradients = []
+    for one in (twice, mask._replace(ids_predict=None)):
+        prediction = model.neck(taps, one)[mask.predicted].square().sum()
+        gradients.append(torch.autograd.grad(prediction, model.neck.mask_token, retain_graph=True))
+    torch.testing.assert_close(*gradients)
 
 
 def test_tokens_are_put_in_their_places():
@@ -102,7 +113,7 @@ def test_the_loss_sees_only_what_is_visible_or_predicted(mask):
 
 def test_the_loss_is_the_mean_over_the_predicted_patches():
     mask = predict_part(mask_from_scores(torch.tensor([[0.0, 1, 2, 3]]), 1, (2, 2)), 0.25)
-    (place,) = mask.ids_predict[0].tolist()
+    (place,) = mask.ids_predict[0, 0].tolist()
     prediction, target = torch.zeros(1, 4, 2), torch.tensor([[[1.0, 3], [2, 2], [0, 4], [5, 1]]])
     loss = MaskedRegressionHead()(prediction, target, mask)['loss']
     assert loss == [5, 4, 8, 13][place]

@@ -7,8 +7,9 @@ from conftest import build_model
 from torch.nn import functional as F
 
 from mmmask.masking import RandomMask, hide_positions
-from mmmask.models import MomentumTarget
+from mmmask.models import BlockPredictor, MomentumTarget
 from mmmask.registry import MODELS
+from mmmask.targets import HOGTarget
 
 IJEPA, DATA2VEC = 'demo/ijepa_vit-tiny_digits.py', 'demo/data2vec2_vit-tiny_digits.py'
 IMAGES = F.interpolate(
@@ -74,6 +75,34 @@ class TestTarget:
 
 
 class TestIJEPA:
+    @pytest.mark.parametrize(
+        ('part', 'message'),
+        [
+            (
+                dict(neck=dict(type='mmmask.TokenDecoder')),
+                'IJEPA compares blocks of patches: use a',
+            ),
+            (dict(type='mmmask.MAE'), 'BlockPredictor predicts blocks .* or IJEPA as the method'),
+        ],
+    )
+    def test_only_its_own_decoder_fits(self, part, message):
+        with pytest.raises(ValueError, match=message):
+            build_model(IJEPA, **part)
+
+    def test_targets_of_parts_of_a_patch_are_refused(self):
+        model = build_model(IJEPA)
+        model.target_generator = HOGTarget(9, 4)
+        with pytest.raises(ValueError, match='each of the 64 patches, but the target has 256'):
+            model(IMAGES, mode='loss')
+
+    def test_an_encoder_with_several_tokens_for_a_patch_is_refused(self):
+        mask = RandomMask(0.5)(1, (2, 2))
+        neck = BlockPredictor(8, 8, embed_dims=8, depth=0, num_heads=1)
+        with pytest.raises(
+            ValueError, match='one token of each visible patch, but there are 8 of 2'
+        ):
+            neck([torch.randn(1, 8, 8)], mask)
+
     def test_hand_computed_loss(self):
         model = build_model(IJEPA)
         mask = fix_mask(model, IMAGES)
@@ -83,7 +112,7 @@ class TestIJEPA:
         errors = []
         for image in range(3):
             for block in range(4):
-                for place, patch in enumerate(mask.targets[image, block].tolist()):
+                for place, patch in enumerate(mask.ids_predict[image, block].tolist()):
                     error = (prediction[image, block, place] - target[image, patch]).abs()
                     error = error.detach().numpy()
                     errors.append(np.where(error < 1, error**2 / 2, error - 0.5).mean())
@@ -95,8 +124,8 @@ class TestIJEPA:
         prediction = model.neck(model.backbone(IMAGES, mask), mask)
         hidden = hide_positions(IMAGES, mask) == 0
         others = torch.where(hidden, torch.randn_like(IMAGES), IMAGES)
-        moved = mask._replace(targets=mask.targets.clone())
-        moved.targets[:, 1] = mask.targets[:, 2]
+        moved = mask._replace(ids_predict=mask.ids_predict.clone())
+        moved.ids_predict[:, 1] = mask.ids_predict[:, 2]
         changed = model.neck(model.backbone(others, mask), moved)
         same = (prediction == changed).flatten(2).all(2).view(3, 4, 11).all(2)
         torch.testing.assert_close(changed[:, :11], prediction[:, :11])
@@ -109,7 +138,7 @@ class TestIJEPA:
         model = build_model(IJEPA)
         mask = fix_mask(model, IMAGES)
         prediction = model.neck(model.backbone(IMAGES, mask), mask).view(3, 4, 11, -1)
-        turned = mask._replace(targets=mask.targets.flip(2))
+        turned = mask._replace(ids_predict=mask.ids_predict.flip(2))
         again = model.neck(model.backbone(IMAGES, turned), turned).view(3, 4, 11, -1)
         torch.testing.assert_close(again.flip(2), prediction)
         assert prediction.std(dim=2).mean() > 1e-3
@@ -127,7 +156,7 @@ class TestIJEPA:
         mask = fix_mask(model, IMAGES)
         shown = model(IMAGES, mode='predict')
         prediction = model.neck(model.backbone(IMAGES, mask), mask).detach()
-        places = mask.targets.flatten(1)
+        places = mask.ids_predict.flatten(1)
         for patch in range(64):
             of_patch = prediction[1, places[1] == patch]
             expected = of_patch.mean(0) if len(of_patch) else torch.zeros(128)

@@ -125,13 +125,15 @@ class MaskedImageModel(PretrainingModel):
     Attributes:
         encodes_hidden: whether the encoder returns the tokens of hidden patches, too. A decoder
             that works with only one kind of encoder has ``reads_hidden``.
+        compares_blocks: whether the loss compares what a decoder that ``predicts_blocks`` returns.
 
     Raises:
         ValueError: if a config states another value than the derived one, or the decoder is for
-            another kind of encoder.
+            another kind of encoder or loss.
     """
 
     encodes_hidden = False
+    compares_blocks = False
 
     def __init__(
         self,
@@ -177,6 +179,18 @@ class MaskedImageModel(PretrainingModel):
 
     def _require_fitting_decoder(self) -> None:
         decoder, method = type(self.neck).__name__, type(self).__name__
+        encoder = type(self.backbone).__name__
+        predicts_blocks = getattr(self.neck, 'predicts_blocks', False)
+        if predicts_blocks and not self.compares_blocks:
+            raise ValueError(
+                f'{decoder} predicts blocks of patches one by one, but {method} compares whole '
+                'images: use another decoder as neck, or IJEPA as the method.'
+            )
+        if self.compares_blocks and not predicts_blocks:
+            raise ValueError(
+                f'{decoder} predicts whole images, but {method} compares blocks of patches: use a '
+                'BlockPredictor as neck, or another method.'
+            )
         reads_hidden = getattr(self.neck, 'reads_hidden', self.encodes_hidden)
         if reads_hidden and not self.encodes_hidden:
             raise ValueError(
@@ -187,6 +201,13 @@ class MaskedImageModel(PretrainingModel):
             raise ValueError(
                 f'{decoder} adds the tokens of hidden patches, but {method} encodes these patches: '
                 'use a LinearDecoder as neck, or MAE as the method.'
+            )
+        if getattr(self.backbone, 'returns_maps', False) and not getattr(
+            self.neck, 'reads_maps', True
+        ):
+            raise ValueError(
+                f'{decoder} reads tokens of visible patches, but {encoder} returns feature maps: '
+                'use a ConvDecoder as neck, or a ViT or Swin as backbone.'
             )
 
     def target_channels(self) -> Derived:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mmmask.masking import gather_tokens
+from mmmask.masking import Mask, gather_tokens
 from mmmask.registry import MODELS
 
 from .base import MaskedImageModel, Reconstruction
@@ -25,20 +25,35 @@ class IJEPA(MaskedImageModel):
     A patch of several blocks counts in each of them. The head chooses the ``distance``.
     """
 
+    compares_blocks = True
+
     def loss(self, images: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> the loss, averaged over images, blocks and patches."""
         mask, prediction = self.reconstruct(images)
-        target = gather_tokens(self.target_generator(images), mask.blocks.flatten(1))
+        target = gather_tokens(self.target(images, mask), mask.blocks.flatten(1))
         return dict(loss=self.head.distance(prediction, target, torch.ones_like(target[..., 0])))
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Reconstruction:
         """(B, C, H, W) -> mask that hides the blocks, mean prediction of each patch, and target."""
         mask, prediction = self.reconstruct(images)
-        target, places = self.target_generator(images), mask.blocks.flatten(1)
-        times = torch.zeros_like(target[..., 0])
-        times.scatter_add_(1, places, torch.ones_like(prediction[..., 0]).to(times.dtype))
-        places = places.unsqueeze(2).expand_as(prediction)
-        total = torch.zeros_like(target).scatter_add_(1, places, prediction.to(target.dtype))
-        mean = total / times.clamp(min=1).unsqueeze(2)
-        return Reconstruction(images, mask._replace(hidden=times > 0), (mean,), (target,))
+        target = self.target(images, mask)
+        places = mask.blocks.flatten(1).unsqueeze(2).expand_as(prediction)
+        mean = torch.zeros_like(target).scatter_reduce(
+            1, places, prediction.to(target.dtype), 'mean', include_self=False
+        )
+        return Reconstruction(images, mask._replace(hidden=mask.predicted), (mean,), (target,))
+
+    def target(self, images: Tensor, mask: Mask) -> Tensor:
+        """(B, C, H, W) -> (B, N, D) targets.
+
+        Raises:
+            ValueError: for another number of vectors than patches.
+        """
+        target = self.target_generator(images)
+        if target.shape[1] != mask.hidden.shape[1]:
+            raise ValueError(
+                f'IJEPA compares one vector for each of the {mask.hidden.shape[1]} patches, but '
+                f'the target has {target.shape[1]}: make its patch or cell size that of a patch.'
+            )
+        return target

@@ -25,12 +25,21 @@ class SimMIM(MaskedImageModel):
     CVPR 2022).
 
     The mask token belongs to the method, so the state-dict names of the encoder stay mmpretrain's.
+
+    Raises:
+        ValueError: for a backbone without patch embedding, and as :class:`MaskedImageModel`.
     """
 
     encodes_hidden = True
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
+        if not hasattr(self.backbone, 'patch_embed'):
+            raise ValueError(
+                f'SimMIM hides patches behind the patch embedding, which '
+                f'{type(self.backbone).__name__} does not have: use MAE as the method, with a '
+                'ConvDecoder as neck.'
+            )
         token = torch.empty(1, 1, self.backbone.patch_embed.embed_dims)
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(token, std=0.02))
         self._mask = None  # of the images in the encoder; None outside of reconstruct

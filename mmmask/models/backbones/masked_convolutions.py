@@ -32,6 +32,7 @@ class MaskedConvolutions:
     """
 
     filling: tuple[type[nn.Module], ...]
+    returns_maps = True  # with a mask, too
 
     def __init__(self, **kwargs) -> None:
         if kwargs.get('with_cp'):

@@ -12,6 +12,8 @@ from mmmask.layers import patchify
 from mmmask.masking import Mask, hide_positions, restore_tokens, units_to_raster
 from mmmask.registry import MODELS
 
+from .token_decoder import require_one_scale
+
 
 @MODELS.register_module()
 class ConvDecoder(BaseModule):
@@ -23,8 +25,9 @@ class ConvDecoder(BaseModule):
     halves the width, and the next finer feature map, if there is one, is added.
 
     Args:
-        in_channels: widths of the feature maps, each twice as fine as the next, or of a single one;
-            filled in by the algorithm.
+        in_channels: widths of the feature maps, or of a single one; filled in by the algorithm. The
+            last is read, and as many of those before it as there are upsampling steps, each twice
+            as fine as the next.
         out_channels: length of the predicted vectors; filled in by the algorithm.
         embed_dims: width at the resolution of the patches.
         depth: number of ConvNeXt V2 blocks at the resolution of the patches.
@@ -35,6 +38,8 @@ class ConvDecoder(BaseModule):
     Raises:
         ValueError: if the numbers do not fit, or the target has several scales.
     """
+
+    reads_hidden = False
 
     def __init__(
         self,
@@ -48,8 +53,10 @@ class ConvDecoder(BaseModule):
     ) -> None:
         layers = ['Conv2d', 'ConvTranspose2d', 'Linear']
         super().__init__(init_cfg or dict(type='TruncNormal', layer=layers, std=0.02, bias=0.0))
+        require_one_scale(self, out_channels)
+        _check(out_channels, embed_dims, upsamplings)
         widths = [in_channels] if isinstance(in_channels, int) else list(in_channels)[::-1]
-        _check(len(widths), out_channels, embed_dims, upsamplings)
+        widths = widths[: upsamplings + 1]
         steps = [embed_dims >> step for step in range(upsamplings + 1)]
         self.mask_tokens = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in widths)
         self.inputs = ModuleList(
@@ -83,7 +90,7 @@ class ConvDecoder(BaseModule):
         maps = self.blocks(self.read(taps, 0, mask))
         for level, upsampling in enumerate(self.upsamplings, start=1):
             maps = upsampling(maps)
-            if level < len(taps):
+            if level < len(self.inputs):
                 maps = maps + self.read(taps, level, mask)
         return patchify(self.project(maps), 2 ** len(self.upsamplings))
 
@@ -123,17 +130,7 @@ def _upsampling(in_channels: int, out_channels: int, norm_cfg: dict) -> nn.Seque
     )
 
 
-def _check(num_maps: int, out_channels: int, embed_dims: int, upsamplings: int) -> None:
-    if not isinstance(out_channels, int):
-        raise ValueError(
-            f'out_channels={out_channels} are those of several scales, but ConvDecoder predicts '
-            'one: use a target generator with a single size.'
-        )
-    if num_maps > upsamplings + 1:
-        raise ValueError(
-            f'upsamplings={upsamplings} must be at least {num_maps - 1} to add {num_maps} feature '
-            'maps: raise it, or reduce backbone.out_indices to the last stage.'
-        )
+def _check(out_channels: int, embed_dims: int, upsamplings: int) -> None:
     for name, value, unit in (
         ('embed_dims', embed_dims, 2**upsamplings),
         ('out_channels', out_channels, 4**upsamplings),

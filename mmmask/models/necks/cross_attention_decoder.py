@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import ModuleList
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
 from mmmask.layers import sincos_position_embedding
-from mmmask.masking import Mask, gather_tokens, ids_to_predict, scatter_tokens
+from mmmask.masking import Mask, gather_tokens, scatter_tokens
 from mmmask.registry import MODELS
 
 from .token_decoder import TokenDecoder
@@ -44,7 +43,7 @@ class CrossAttentionDecoder(TokenDecoder):
         tokens_have_positions: bool = True,
         **kwargs,
     ) -> None:
-        super().__init__(in_channels, out_channels, depth=0, **kwargs)
+        super().__init__(in_channels, out_channels, depth=depth, **kwargs)
         widths = [in_channels] if isinstance(in_channels, int) else list(in_channels)
         if not tokens_have_positions:
             raise ValueError(
@@ -56,16 +55,19 @@ class CrossAttentionDecoder(TokenDecoder):
                 f'in_channels={widths} must be equal, because CrossAttentionDecoder adds up the '
                 'feature maps: set backbone.out_indices to layers of one width.'
             )
-        del self.embed
-        num_heads = kwargs.get('num_heads', 16)
-        self.layers = ModuleList(
-            CrossAttentionLayer(widths[0], self.embed_dims, num_heads) for _ in range(depth)
-        )
         self.mix = nn.Linear(len(widths), depth, bias=False) if len(widths) > 1 else None
+
+    def _embedding(self, in_channels: int) -> None:
+        """None, because keys and values are computed from the tokens of the encoder."""
+
+    def _block(self, in_channels: int, num_heads: int) -> nn.Module:
+        return CrossAttentionLayer(in_channels, self.embed_dims, num_heads)
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> Tensor:
         """Feature maps (B, T, C) -> (B, N, out_channels), zero where nothing is predicted."""
-        ids = ids_to_predict(mask)
+        if mask.blocks.shape[1] > 1:  # they may overlap: predict each hidden patch once instead
+            mask = mask._replace(ids_predict=None)
+        ids = mask.blocks.squeeze(1)
         positions = sincos_position_embedding(mask.grid, self.embed_dims, device=ids.device)
         queries = gather_tokens(positions, ids).to(taps[-1].dtype) + self.mask_token
         for layer, tokens in zip(self.layers, self.mix_taps(taps), strict=True):

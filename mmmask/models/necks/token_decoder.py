@@ -35,6 +35,7 @@ class TokenDecoder(BaseModule):
     """
 
     reads_hidden = False
+    reads_maps = False
     scale = 1  # side of the output grid over the side of the patch grid
 
     def __init__(
@@ -54,16 +55,22 @@ class TokenDecoder(BaseModule):
         require_one_scale(self, out_channels)
         in_channels = in_channels if isinstance(in_channels, int) else in_channels[-1]
         self.embed_dims = embed_dims
-        self.embed = nn.Linear(in_channels, embed_dims)
+        self.embed = self._embedding(in_channels)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dims))
-        self.layers = ModuleList(
-            TransformerEncoderLayer(
-                embed_dims, num_heads, 4 * embed_dims, norm_cfg=dict(type='LN', eps=1e-6)
-            )
-            for _ in range(depth)
-        )
+        self.layers = ModuleList(self._block(in_channels, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dims, eps=1e-6)
         self.project = nn.Linear(embed_dims, out_channels)
+
+    def _embedding(self, in_channels: int) -> nn.Module | None:
+        """Layer from tokens of the encoder to tokens of the decoder."""
+        return nn.Linear(in_channels, self.embed_dims)
+
+    def _block(self, in_channels: int, num_heads: int) -> nn.Module:
+        """One of the blocks."""
+        norm = dict(type='LN', eps=1e-6)
+        return TransformerEncoderLayer(
+            self.embed_dims, num_heads, 4 * self.embed_dims, norm_cfg=norm
+        )
 
     def init_weights(self) -> None:
         """Xavier linear layers, mask token N(0, 0.02²), as in the MAE reference."""
@@ -194,6 +201,11 @@ class MultiScaleDecoder(BaseModule):
     def reads_hidden(self) -> bool:
         """Whether the decoders need tokens of hidden patches."""
         return self.decoders[0].reads_hidden
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether the decoders accept feature maps of an encoder that hides positions."""
+        return all(getattr(decoder, 'reads_maps', True) for decoder in self.decoders)
 
     def forward(self, taps: Sequence[Tensor], mask: Mask) -> tuple[Tensor, ...]:
         """Feature maps (B, [1+]K or K·s_k², C_k) -> predictions (B, N·s_k²·scale_k², D_k).
