@@ -1,5 +1,6 @@
 """Data sets and transforms. Samples hold decoded BGR images, so no pipeline needs a loader."""
 
+from . import transforms
 from .boxes import CropBoxes, are_full, box_areas, find_boxes, full_boxes, place_crop
 from .copy_detection import COPYDAYS_BLOCKS, Copydays, PartialDuplicates, partial_duplicate
 from .decoding import decode_image
@@ -19,20 +20,11 @@ from .sampling import (
 )
 from .shrinking import shrink_images
 from .statistics import ImageStatistics, config_text, measure_images
-from .transforms import (
-    ClippedResizedCrop,
-    ContrastiveCrop,
-    IntensityJitter,
-    RandomResizedCrop,
-    Resize,
-    ResizeEdge,
-    ShiftedCrop,
-)
+from .transforms import *  # noqa: F403
 
 __all__ = [
+    *transforms.__all__,
     'COPYDAYS_BLOCKS',
-    'ClippedResizedCrop',
-    'ContrastiveCrop',
     'Copydays',
     'CropBoxes',
     'Digits',
@@ -41,19 +33,14 @@ __all__ = [
     'LabelMapFolder',
     'LoadLabelMap',
     'ImageStatistics',
-    'IntensityJitter',
     'MisfitError',
     'PLAIN',
     'PartialDuplicates',
     'PixelFormat',
-    'RandomResizedCrop',
-    'Resize',
-    'ResizeEdge',
     'ResumableBatchSampler',
     'ResumableInfiniteSampler',
     'ResumableSampler',
     'SeededDataset',
-    'ShiftedCrop',
     'are_full',
     'box_areas',
     'config_text',

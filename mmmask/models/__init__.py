@@ -1,105 +1,34 @@
-"""Models. The torch-only mask generators and targets are registered here."""
+"""Models. The mask generators and targets, which need PyTorch only, are registered here."""
+
+from torch import nn
 
 from mmmask import masking, targets
 from mmmask.registry import MODELS
 
-from .algorithms import (
-    IJEPA,
-    MAE,
-    CMAEHuang,
-    CMAEMao,
-    CrossMAE,
-    Data2Vec2,
-    EvolvedMIM,
-    LinearDecoder,
-    LocalMIM,
-    MaskDeep,
-    MaskedFeatures,
-    MaskedImageModel,
-    PretrainingModel,
-    Reconstruction,
-    SimMIM,
-)
+from . import algorithms, backbones, heads, necks
+from .algorithms import *  # noqa: F403
 from .augmentation import AugmentingDataPreprocessor
-from .backbones import (
-    MaskedConvNeXt,
-    MaskedResNet,
-    MaskedSwinTransformer,
-    MaskedVisionTransformer,
-    WindowVisionTransformer,
-)
+from .backbones import *  # noqa: F403
 from .data_preprocessor import DataPreprocessor
 from .feature_target import FeatureTarget
-from .heads import ContrastiveHead, EmbeddingPredictionHead, MaskedRegressionHead, PositionHead
+from .heads import *  # noqa: F403
 from .momentum_target import MomentumTarget
-from .necks import (
-    BlockPredictor,
-    ClassTokenProjector,
-    ConvDecoder,
-    CrossAttentionDecoder,
-    DeepMaskingNeck,
-    FeaturePyramid,
-    MultiScaleDecoder,
-    PooledNorm,
-    ScaleDecoder,
-    SimpleFeaturePyramid,
-    TokenDecoder,
-)
+from .necks import *  # noqa: F403
 from .parser import EncoderParser
 
-for _class in (
-    masking.RandomMask,
-    masking.BlockMask,
-    masking.InverseBlockMask,
-    masking.TargetBlockMask,
-    masking.SharedUnitMask,
-    masking.EvolvedHierarchyMask,
-    masking.EvolvedPartMask,
-    masking.FeatureGroupMask,
-    targets.PixelTarget,
-    targets.HOGTarget,
-):
-    MODELS.register_module(module=_class)
+for _package in (masking, targets):
+    for _value in map(vars(_package).get, _package.__all__):
+        if isinstance(_value, type) and issubclass(_value, nn.Module):
+            MODELS.register_module(module=_value)
 
 __all__ = [
+    *algorithms.__all__,
+    *backbones.__all__,
+    *heads.__all__,
+    *necks.__all__,
     'AugmentingDataPreprocessor',
-    'BlockPredictor',
-    'CMAEHuang',
-    'CMAEMao',
-    'ClassTokenProjector',
-    'ContrastiveHead',
     'DataPreprocessor',
-    'CrossAttentionDecoder',
-    'CrossMAE',
-    'ConvDecoder',
-    'Data2Vec2',
-    'DeepMaskingNeck',
-    'EmbeddingPredictionHead',
     'EncoderParser',
-    'EvolvedMIM',
-    'FeaturePyramid',
     'FeatureTarget',
-    'IJEPA',
-    'LinearDecoder',
-    'LocalMIM',
-    'MAE',
-    'MaskDeep',
-    'MaskedConvNeXt',
-    'MaskedFeatures',
-    'MaskedImageModel',
-    'MaskedRegressionHead',
-    'MaskedResNet',
-    'MaskedSwinTransformer',
-    'MaskedVisionTransformer',
     'MomentumTarget',
-    'MultiScaleDecoder',
-    'PooledNorm',
-    'PositionHead',
-    'PretrainingModel',
-    'Reconstruction',
-    'SimMIM',
-    'ScaleDecoder',
-    'SimpleFeaturePyramid',
-    'TokenDecoder',
-    'WindowVisionTransformer',
 ]
