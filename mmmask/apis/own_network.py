@@ -10,7 +10,7 @@ from mmpretrain.models.backbones import VisionTransformer
 
 from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
 from mmmask.checkpoints.backbone import find_encoder
-from mmmask.checkpoints.description import describe_backbone
+from mmmask.checkpoints.configs import describe_backbone
 from mmmask.checkpoints.exporting.resnet import ResNetFamily, read_depth
 from mmmask.checkpoints.exporting.swin import SwinFamily, read_swin_architecture
 from mmmask.checkpoints.exporting.vit import ViTFamily, read_architecture

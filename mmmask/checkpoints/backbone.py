@@ -13,7 +13,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from .channels import adapt_channels
-from .description import describe_backbone
+from .configs import describe_backbone
 from .files import CONTAINERS, CheckpointError, container_of, find_tensors, open_checkpoint
 from .recognition import describe_names, parts, recognize
 from .renaming import rename

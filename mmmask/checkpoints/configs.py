@@ -2,7 +2,10 @@
 
 import ast
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from .files import CheckpointError
 
 UNREADABLE = '(config)'
 # Where a run lies and what it prints, as opposed to what it computes.
@@ -10,6 +13,10 @@ SURROUNDINGS = re.compile(
     r'(env_cfg|experiment_name|launcher|load_from|log_level|model_wrapper_cfg|resume|visualizer'
     r'|work_dir)\b|.*\.(num_workers|persistent_workers|pin_memory|report_file)$'
 )
+
+
+class Expression(str):
+    """Code in a config that is not a plain value, as text."""
 
 
 class Absent:
@@ -40,8 +47,8 @@ def compare_configs(before: str, now: str) -> dict[str, tuple[Any, Any]]:
 def read_config(text: str) -> dict[str, Any]:
     """The values of a config in the form of mmengine's ``pretty_text``.
 
-    What is no literal is kept as text; where that has no form in Python, all of it is kept under
-    ``UNREADABLE``.
+    What is not a literal becomes an :class:`Expression`. A text that is not Python is kept as a
+    whole under ``UNREADABLE``.
     """
     try:
         statements = ast.parse(text).body
@@ -65,7 +72,7 @@ def _read_value(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:
-        return ast.unparse(node)
+        return Expression(ast.unparse(node))
 
 
 def flatten(value: Any, path: str = '') -> dict[str, Any]:
@@ -77,3 +84,31 @@ def flatten(value: Any, path: str = '') -> dict[str, Any]:
     for key, item in items:
         leaves |= flatten(item, f'{path}.{key}' if path else str(key))
     return leaves
+
+
+def read_backbone_config(meta: Mapping) -> dict:
+    """``model.backbone`` of the config in a checkpoint's meta; empty without a config.
+
+    Raises:
+        CheckpointError: if the text does not name ``model.backbone`` as plain data.
+    """
+    values = read_config(meta.get('cfg', ''))
+    if 'model' not in values and UNREADABLE not in values:
+        return {}
+    model = values.get('model')
+    backbone = model.get('backbone') if isinstance(model, dict) else None
+    leaves = flatten(backbone).values()
+    if not isinstance(backbone, dict) or any(isinstance(leaf, Expression) for leaf in leaves):
+        raise CheckpointError(
+            "the config in the checkpoint's meta['cfg'] does not name model.backbone as plain "
+            "data: remove meta['cfg'] from the file and give num_heads instead."
+        )
+    return backbone
+
+
+def describe_backbone(meta: Mapping) -> dict:
+    """The options of the backbone that a checkpoint's meta names; empty if none are readable."""
+    try:
+        return read_backbone_config(meta) or dict(meta)
+    except CheckpointError:
+        return {}

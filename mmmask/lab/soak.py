@@ -77,7 +77,6 @@ def soak_config(
         'model.backbone.arch.num_layers': 2,
         'model.backbone.arch.num_heads': 2,
         'model.backbone.arch.feedforward_channels': 64,
-        'model.neck.in_channels': 32,
         'model.neck.embed_dims': 32,
         'model.neck.depth': 1,
         'model.neck.num_heads': 2,

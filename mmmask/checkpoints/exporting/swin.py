@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmmask.models.backbones import MaskedSwinTransformer
 
-from ..description import describe_backbone
+from ..configs import describe_backbone
 from ..files import CheckpointError, find_tensors, open_checkpoint
 from ..renaming import rename
 from .family import (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmmask.models.backbones import MaskedVisionTransformer
 
-from ..description import read_backbone_config
+from ..configs import read_backbone_config
 from ..files import CheckpointError, find_tensors, open_checkpoint
 from ..renaming import rename
 from .family import (
