@@ -70,7 +70,9 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
         if classes := _classes(node):
             refuse_other_classes(f'{node.path}.ann_file: {file}', content, classes)
     except (ValueError, KeyError, TypeError) as error:
-        text = str(error) if isinstance(error, ValueError) else f'{file} is no COCO JSON: {error!r}'
+        text = (
+            str(error) if isinstance(error, ValueError) else f'{file} is not a COCO JSON: {error!r}'
+        )
         yield text
         return
     asks = any(

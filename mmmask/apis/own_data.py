@@ -104,7 +104,7 @@ def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:
     task = task_of(cfg)
     for paths in filter(None, (data, val_data)):
         if len(paths) not in dict(detection=(2,), segmentation=(2, 3), images=(1,))[task]:
-            raise ValueError(f'--data {" ".join(paths)} names {len(paths)} paths: {FORMS[task]}.')
+            raise ValueError(f'--data {" ".join(paths)}: this config needs {FORMS[task]}.')
         for path in paths:
             if not os.path.exists(os.path.expanduser(path)):
                 raise FileNotFoundError(
@@ -166,8 +166,8 @@ def _as_list(value) -> list:
 def _announce(count: int, held: int, classes: Sequence[str] | None) -> None:
     named = '' if classes is None else f'; {len(classes)} classes: {", ".join(classes[:20])}'
     more = ', …' if classes and len(classes) > 20 else ''
-    source = f'{held:,} of them held out by name to validate' if held else 'others to validate'
-    print_log(f'--data: {count:,} images, {source}{named}{more}', logger='current')
+    part = f', {held:,} of them held out by name for validation' if held else ''
+    print_log(f'--data: {count:,} images{part}{named}{more}', logger='current')
 
 
 # Detection
@@ -356,7 +356,7 @@ def _images(cfg: Config, data, val_data, output: OutputFolder, test_only: bool) 
             'own, FOLDER/<class>/* or FOLDER/train/<class>/* and FOLDER/val/<class>/*.'
         )
     if classes is None:
-        _drop_judges(cfg, 'the images are in fewer than two folders, so they have no classes')
+        _drop_judges(cfg)
     trains_on_all = not needs_labels and classes is None and not val_data
     for path, node in _datasets(cfg):
         part = 'train' if path.startswith('train_dataloader') or path.endswith('bank') else 'val'
@@ -405,14 +405,15 @@ def _replace(node: dict, place: dict, labelled: bool, classes: list[str] | None)
         node.update(with_label=True, metainfo=dict(classes=classes))
 
 
-def _drop_judges(cfg: Config, reason: str) -> None:
+def _drop_judges(cfg: Config) -> None:
     """Remove hooks that need labelled images."""
     hooks = cfg.get('custom_hooks') or []
     kept = [hook for hook in hooks if 'bank' not in hook]
     if len(kept) < len(hooks):
         cfg.custom_hooks = kept
         print_log(
-            f'--data: {reason}, and no accuracy is measured during training.',
+            '--data: the images are in fewer than two folders, so they have no classes, and no '
+            'accuracy is measured during training.',
             logger='current',
             level=logging.WARNING,
         )

@@ -39,8 +39,8 @@ def read_backbone(path: str | Path) -> dict:
     They come from the config in a checkpoint of mmmask, else from names and shapes of the tensors.
 
     Raises:
-        CheckpointError: if the encoder is no vision transformer, Swin or ResNet, or a file without
-            config does not tell its attention heads.
+        CheckpointError: if the encoder is not a vision transformer, Swin or ResNet, or if a file
+            without config has an unknown number of attention heads.
     """
     checkpoint = open_checkpoint(path)
     described = describe_backbone(checkpoint.get('meta') or {})
@@ -48,8 +48,9 @@ def read_backbone(path: str | Path) -> dict:
         name = described['type'].rpartition('.')[2].removeprefix('Masked')
         if name not in KINDS:
             raise CheckpointError(
-                f'{path}: no head is known for the backbone {name}, only for {", ".join(KINDS)}: '
-                'write a config of your own around it, see docs/detection_and_segmentation.md.'
+                f'{path} contains the backbone {name}, but networks are built only for '
+                f'{", ".join(KINDS)}: write a config of your own, see '
+                'docs/detection_and_segmentation.md.'
             )
         return dict(img_size=224) | described | dict(type=name)
     encoder = find_encoder(find_tensors(checkpoint, path), {}, path)

@@ -26,7 +26,7 @@ from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
-# Images of the step on a CPU. Memory is no question there, and a step may take minutes.
+# Images of the step on a CPU, where memory is not scarce but a whole batch may take minutes.
 CPU_BATCH = 8
 
 
@@ -244,7 +244,7 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
             elif channels != 3 and getattr(preprocessor, '_channel_conversion', False):
                 yield (
                     f'{split.name}: images have {channels} channels, but model.data_preprocessor '
-                    'turns BGR into RGB, which is for three. Set its bgr_to_rgb=False.'
+                    'turns BGR into RGB, which needs three. Set its bgr_to_rgb=False.'
                 )
             elif layer is not None and layer.in_channels != channels:
                 yield (

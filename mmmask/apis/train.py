@@ -276,7 +276,7 @@ def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:
         index, count = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
         if index >= count:
             raise ValueError(
-                f'process {index} of this machine has no GPU, for {count} are visible: start '
+                f'process {index} of this machine has no GPU, because {count} are visible: start '
                 f'{count} processes, or name more in CUDA_VISIBLE_DEVICES.'
             )
         torch.cuda.set_device(index)

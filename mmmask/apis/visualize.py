@@ -129,7 +129,7 @@ def visualize(
     model = build_model(cfg, checkpoint)
     if not hasattr(model, 'target_generator'):
         raise ValueError(
-            f'{type(model).__name__} in {cfg.filename} predicts embeddings, and they cannot '
+            f'{type(model).__name__} in {cfg.filename} predicts embeddings, which cannot '
             'be drawn: choose a method that reconstructs patches.'
         )
     batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
@@ -189,7 +189,8 @@ def visualize_evolution(
         model = build_model(cfg, checkpoint)
         if not hasattr(model.masking, 'set_progress'):
             raise ValueError(
-                f'{cfg.filename} hides patches by {type(model.masking).__name__}: nothing evolves.'
+                f'{cfg.filename}: the masks of {type(model.masking).__name__} do not change during '
+                'training: choose a config with EvolvedHierarchyMask or EvolvedPartMask.'
             )
         batch = choose_images(cfg, images, plain_pipeline(model.backbone.img_size), num_images)
         for progress in SCHEDULE if single else (progress_of(checkpoint, cfg),):

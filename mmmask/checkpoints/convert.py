@@ -38,7 +38,7 @@ def convert_checkpoint(
 
     Raises:
         ValueError: for an unknown layout, or if neither or both are ``'mmmask'``.
-        CheckpointError: if the file is none of this layout; unknown and missing names are listed.
+        CheckpointError: if the file has another layout; unknown and missing names are listed.
     """
     source = source or ('mmmask' if target != 'mmmask' else None)
     if source:

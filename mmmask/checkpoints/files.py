@@ -105,7 +105,7 @@ def _open_safetensors(path: Path) -> dict:
             return dict(state_dict={name: file.get_tensor(name) for name in names}, meta=meta)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f'{path} is truncated or no safetensors file ({error}): download or save it again.'
+            f'{path} is truncated or not a safetensors file ({error}): download or save it again.'
         ) from error
 
 

@@ -15,7 +15,7 @@ def find_pretrained(name: str) -> str:
     huggingface_hub. A file or a folder of the same name is preferred.
 
     Raises:
-        FileNotFoundError: if there is no such file and the name is not one of the hub.
+        FileNotFoundError: if there is no such file and the hub has no such names.
         CheckpointError: if the file cannot be downloaded.
     """
     if Path(name).exists():

@@ -56,7 +56,7 @@ def load_from_name(name: str, map_location=None) -> dict:
         name = mmengine_checkpoint.get_deprecated_model_names().get(name, name)
         addresses = mmengine_checkpoint.get_external_models()
     if name not in addresses:
-        raise CheckpointError(f'{scheme}://{name} is no known checkpoint: give a file or a URL.')
+        raise CheckpointError(f'{scheme}://{name} is not a known checkpoint: give a file or a URL.')
     checkpoint = load_from_url(addresses[name])
     if scheme == 'mmcls':
         return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)

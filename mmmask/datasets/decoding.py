@@ -88,7 +88,7 @@ def read_values(
         content, least_side: as in :func:`decode_image`.
         channels: number of channels. Three are BGR, others are in the order of the file. None
             takes what the file has.
-        as_colours: read TIFFs by Pillow, which makes colours of some that are none.
+        as_colours: read TIFFs by Pillow, which also turns some without colours into colours.
 
     Raises:
         MisfitError: if the file has another number of channels.

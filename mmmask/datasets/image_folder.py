@@ -95,7 +95,7 @@ class ImageFolder(BaseDataset):
         OSError: if the disk has too little space for the cache.
         MisfitError: on reading, if a file contradicts what is stated about channels or values.
         ValueError: if source is a file but no zip archive, an image has no class, two classes are
-            one folder, subset is no fraction or names files that are missing or ambiguous, or a
+            one folder, subset is not a fraction or names files that are missing or ambiguous, or a
             transform takes 8-bit colours only and the images are others.
         RuntimeError: on reading, when more than ``max_unreadable`` of the files are unreadable.
     """
@@ -203,7 +203,7 @@ class ImageFolder(BaseDataset):
         if isinstance(self.subset, str):
             return self._choose_listed(samples)
         if not 0 < self.subset <= 1:
-            raise ValueError(f'subset={self.subset} is no fraction: choose it above 0 and up to 1.')
+            raise ValueError(f'subset={self.subset} must be a fraction above 0 and up to 1.')
         by_class = defaultdict(list)
         # RandomState, unlike Generator, promises the same numbers in every version of NumPy.
         for index in np.random.RandomState(0).permutation(len(samples)):
@@ -389,9 +389,10 @@ class ImageFolder(BaseDataset):
         if len(known) == 1 and known != [depth]:
             shallow, deep = sorted([*known, depth])
             print_log(
-                f'{printable(self._path())}: some 16-bit images fill {shallow} bits, others {deep},'
-                ' and each is scaled by its own. If dark images are among them, state '
-                f'value_range=(0, {(1 << deep) - 1}), and all are scaled alike.',
+                f'{printable(self._path())}: some 16-bit images use {shallow} bits, others '
+                f'{deep}, and each is scaled by the bits that it uses. If the former are only '
+                'darker, set '
+                f'value_range=(0, {(1 << deep) - 1}), which scales all images alike.',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -209,17 +209,19 @@ def read_table(path: str | os.PathLike) -> tuple[list[str], list[list[int]]]:
         width = next((i for i, word in enumerate(words) if not word.isdigit()), len(words))
         if width not in (1, 3) or width == len(words) or (rows and len(rows[0]) != width + 1):
             raise ValueError(
-                f'{path}:{number}: {line.strip()!r} has another form than the lines before or than '
-                '"VALUE NAME" and "RED GREEN BLUE NAME", such as "0 background".'
+                f'{path}:{number}: {line.strip()!r} must be "VALUE NAME", such as '
+                '"0 background", or "RED GREEN BLUE NAME", in the same form as the lines before.'
             )
         value, name = tuple(map(int, words[:width])), ' '.join(words[width:])
         if seen.setdefault(value, name) != name:
-            raise ValueError(f'{path}:{number}: {words[:width]} is also {seen[value]!r} above.')
+            raise ValueError(
+                f'{path}:{number}: {" ".join(words[:width])} already stands for {seen[value]!r}.'
+            )
         if name != 'ignore' and name not in names:
             names.append(name)
         rows.append([*value, IGNORED if name == 'ignore' else names.index(name)])
     if not names or len(names) > IGNORED:
-        raise ValueError(f'{path} names {len(names)} classes: name 1 to {IGNORED}, as {TABLE}.')
+        raise ValueError(f'{path} names {len(names)} classes: name 1 to {IGNORED} in {TABLE}.')
     return names, rows
 
 

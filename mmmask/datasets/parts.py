@@ -11,10 +11,10 @@ def check_part(part: str | None) -> str | None:
     """The part, if it is one.
 
     Raises:
-        ValueError: if it is none of ``None``, ``'train'`` and ``'val'``.
+        ValueError: if it is not ``None``, ``'train'`` or ``'val'``.
     """
     if part not in (None, 'train', 'val'):
-        raise ValueError(f"part={part!r} is none of 'train' and 'val'.")
+        raise ValueError(f"part={part!r} is not 'train' or 'val'.")
     return part
 
 

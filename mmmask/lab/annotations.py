@@ -147,12 +147,12 @@ def _read_voc(path: Path, size: tuple[int, int]) -> Iterator[Object | str]:
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, UnicodeError) as error:
-        yield f'{path} is no XML ({error}): export it again.'
+        yield f'{path} is not XML ({error}): export it again.'
         return
     declared = tuple(root.findtext(f'size/{key}', '0') for key in ('width', 'height'))
     if declared not in (('0', '0'), tuple(map(str, size))):
         shown = ' x '.join(declared)
-        yield f'{path}: size {shown}, but the image has {size[0]} x {size[1]} pixels.'
+        yield f'{path} states {shown} pixels, but the image has {size[0]} x {size[1]}.'
         return
     for number, element in enumerate(root.iter('object'), 1):
         name = (element.findtext('name') or '').strip()

@@ -131,7 +131,7 @@ class EvolvedHierarchyMask(EvolvedMask):
             raise ValueError(f'linkage={linkage!r} is not one of {LINKAGES}.')
         if affinity == 'attn_sym' and linkage == 'ward':
             raise ValueError(
-                "affinity='attn_sym' is no Gram matrix, which Ward linkage needs: set "
+                "affinity='attn_sym' does not give the Gram matrix that Ward linkage needs: set "
                 "linkage='average'."
             )
         if not 0 <= spatial_weight <= 1:

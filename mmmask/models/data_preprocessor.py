@@ -20,7 +20,7 @@ class DataPreprocessor(SelfSupDataPreprocessor):
 
     Raises:
         ValueError: if mean and std differ in length, a std is not above 0, or colours are reordered
-            in images that are no colour images.
+            in images without colours.
     """
 
     def __init__(

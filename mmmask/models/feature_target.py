@@ -58,7 +58,8 @@ class FeatureTarget(nn.Module):
         rising = self.layers and self.layers == sorted({*self.layers})
         if not rising or self.layers[0] < 0 <= self.layers[-1]:
             raise ValueError(
-                f'layers={layers} must rise, and either all count from 0 or all from -1 backwards.'
+                f'layers={layers} must be in ascending order, and all counted from 0 or all from '
+                '-1 backwards.'
             )
         self.name, self.patch_size, self.weights = name, patch_size, weights
         self.single, self.normalize = isinstance(layers, int), normalize
@@ -83,7 +84,7 @@ class FeatureTarget(nn.Module):
         if self.name not in known:
             close = get_close_matches(self.name, known, n=1)
             remedy = f'did you mean {close[0]!r}?' if close else 'see timm.list_models().'
-            raise ValueError(f'name={self.name!r} is no network of timm: {remedy}')
+            raise ValueError(f'name={self.name!r} is not a network of timm: {remedy}')
         chosen = dict(pretrained=pretrained, out_indices=self.layers, feature_cls='getter')
         for any_size in ANY_SIZE:
             try:

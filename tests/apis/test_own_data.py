@@ -336,7 +336,11 @@ def test_a_table_names_the_classes_of_label_maps(data, tmp_path):
             [],
             'this config is for your own data: add --data IMAGES',
         ),
-        ('downstream/folder/detection.py', ['.'], 'names 1 paths: --data IMAGES ANNOTATIONS'),
+        (
+            'downstream/folder/detection.py',
+            ['.'],
+            '--data .: this config needs --data IMAGES ANNOTATIONS',
+        ),
         ('downstream/folder/segmentation.py', ['.', 'nowhere'], '--data: nowhere does not exist'),
         ('downstream/retrieval/vit-base-p16_copydays-320px.py', ['.'], '--data cannot replace'),
     ],

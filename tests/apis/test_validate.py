@@ -251,13 +251,13 @@ WRONG = {
     ),
     'tap outside the depth': (
         dict(model__backbone__out_indices=[1, 2, 3, 6]),
-        'model.backbone.out_indices=[1, 2, 3, 6] must be different ones of 0 to 5, or counted '
+        'model.backbone.out_indices=[1, 2, 3, 6] must be different numbers from 0 to 5, or '
         'from -1 backwards',
     ),
     'tap twice': (
         dict(model__backbone__out_indices=[1, 3, 5, -1]),
-        'model.backbone.out_indices=[1, 3, 5, -1] must be different ones of 0 to 5, or '
-        'counted from -1 backwards',
+        'model.backbone.out_indices=[1, 3, 5, -1] must be different numbers from 0 to 5, '
+        'or from -1 backwards',
     ),
     'fewer taps than decoders': (
         dict(model__backbone__out_indices=[1, 3, 5]),

@@ -272,7 +272,7 @@ def test_a_config_is_never_executed(tmp_path):
             None,
             r"trained with \{'norm_cfg': \{'type': 'BN'\}\}",
         ),
-        ({'cfg': CONFIG.replace('128', '64')}, None, 'has 16 patches of 16 px, which is no image'),
+        ({'cfg': CONFIG.replace('128', '64')}, None, 'has 16 patches of 16 px, which does not fit'),
     ],
 )
 def test_what_tensors_and_config_leave_open_is_an_error(meta, heads, message):

@@ -189,7 +189,7 @@ def test_heads_come_from_the_argument_where_the_file_has_no_config(tmp_path, ima
 
 def test_without_a_config_a_non_square_table_is_an_error(tmp_path):
     src = save(backbone(), tmp_path / 'src.pth', meta={})
-    with pytest.raises(CheckpointError, match='24 patches of 16 px, which is no image of 64x64 px'):
+    with pytest.raises(CheckpointError, match='24 patches of 16 px, which does not fit 64x64 px'):
         export_backbone(src, tmp_path / 'dst.pth', 'mmseg', num_heads=4)
 
 

@@ -119,5 +119,5 @@ def test_a_list_of_files(tmp_path):
     (tmp_path / 'list.txt').write_text('3.png\nc/4.png\n')
     with pytest.raises(ValueError, match='names 2 files, of which 1 are in'):
         ImageFolder(tmp_path / 'images', **options)
-    with pytest.raises(ValueError, match='subset=2 is no fraction'):
+    with pytest.raises(ValueError, match='subset=2 must be a fraction'):
         ImageFolder(tmp_path / 'images', with_label=True, subset=2)

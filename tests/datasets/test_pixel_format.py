@@ -247,7 +247,7 @@ def test_different_depths_of_16_bit_images_are_announced_once(tmp_path, monkeypa
         image = dataset[index]['img']
         assert image.max() == 255 and len(np.unique(image)) == 256
     (message,) = log
-    assert 'some 16-bit images fill 8 bits, others 12' in message
+    assert 'some 16-bit images use 8 bits, others 12' in message
     assert 'value_range=(0, 4095)' in message
 
 

@@ -246,7 +246,7 @@ class TestUntrustedFiles:
         for address in ('https://host.example/evil.pth?x=1', 'open-mmlab://evil'):
             with pytest.raises(CheckpointError, match='was refused'):
                 CheckpointLoader.load_checkpoint(address)
-        with pytest.raises(CheckpointError, match='mmcls://none is no known checkpoint'):
+        with pytest.raises(CheckpointError, match='mmcls://none is not a known checkpoint'):
             CheckpointLoader.load_checkpoint('mmcls://none')
         with pytest.raises(CheckpointError, match='copy it to a file'):
             CheckpointLoader.load_checkpoint('s3://bucket/evil.pth')

@@ -134,5 +134,5 @@ def test_what_cannot_be_drawn_is_named(checkpoints, tmp_path):
     mae = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
     state = apis.build_model(Config.fromfile(mae)).state_dict()
     torch.save(dict(state_dict=state), tmp_path / 'mae.pth')
-    with pytest.raises(ValueError, match='RandomMask: nothing evolves'):
+    with pytest.raises(ValueError, match='the masks of RandomMask do not change'):
         apis.visualize_evolution(mae, [tmp_path / 'mae.pth'])

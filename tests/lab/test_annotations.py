@@ -66,7 +66,7 @@ def test_yolo(folder):
         (VOC.replace('<xmax>10<', '<xmax><'), '.xml', 'object 1 needs name and bndbox'),
         (VOC.replace('>40<', '>80<'), '.xml', '80 x 20, but the image has 40 x 20 pixels'),
         (VOC.replace('dog', 'emu'), '.xml', "class 'emu' is not in"),
-        ('<a>', '.xml', 'is no XML'),
+        ('<a>', '.xml', 'is not XML'),
     ],
 )
 def test_what_cannot_be_read_is_refused(text, ending, sentence, folder):

@@ -123,10 +123,10 @@ def test_the_algorithm_tells_how_images_are_normalised():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(name='resnet81'), "name='resnet81' is no network of timm: did you mean 'resnet"),
+        (dict(name='resnet81'), "name='resnet81' is not a network of timm: did you mean 'resnet"),
         (dict(layers=7), r'layers=\[7\] do not fit resnet18'),
-        (dict(layers=[2, 1]), r'layers=\[2, 1\] must rise'),
-        (dict(layers=[-2, 1]), r'layers=\[-2, 1\] must rise'),
+        (dict(layers=[2, 1]), r'layers=\[2, 1\] must be in ascending'),
+        (dict(layers=[-2, 1]), r'layers=\[-2, 1\] must be in ascending'),
         (dict(image_mean=[0, 0, 0]), 'image_mean=.* must be .*model.data_preprocessor.mean'),
     ],
 )

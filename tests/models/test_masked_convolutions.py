@@ -161,7 +161,7 @@ def test_a_mask_of_one_batch_is_forgotten(training):
     [
         (MaskedResNet, RESNET | dict(with_cp=True), 'with_cp=True does not work with a mask'),
         (MaskedConvNeXt, V2 | dict(gap_before_final_norm=True), 'pre-training needs maps'),
-        (MaskedConvNeXt, V2 | dict(out_indices=(2, 2)), 'must be different ones of 0 to 3'),
+        (MaskedConvNeXt, V2 | dict(out_indices=(2, 2)), 'must be different numbers from 0 to 3'),
     ],
 )
 def test_what_does_not_work_is_refused(kind, options, message):

@@ -329,7 +329,7 @@ def _image_size(
     height, width = (side, side) if isinstance(side, int) else side
     if (height // patch_size) * (width // patch_size) != num_patches:
         raise CheckpointError(
-            f'the position table has {num_patches} patches of {patch_size} px, which is no image '
-            f'of {height}x{width} px: the config in the checkpoint must name the img_size.'
+            f'the position table has {num_patches} patches of {patch_size} px, which does not fit '
+            f'{height}x{width} px: the config in the checkpoint must name the img_size.'
         )
     return height, width

@@ -43,7 +43,7 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
         if interpolation not in ('bicubic', 'bilinear'):
             raise ValueError(f"interpolation={interpolation!r} is not 'bicubic' or 'bilinear'.")
         if not 0 <= flip_prob <= 1:
-            raise ValueError(f'flip_prob={flip_prob} is no probability: choose it from 0 to 1.')
+            raise ValueError(f'flip_prob={flip_prob} must lie in [0, 1].')
         super().__init__(
             scale,
             crop_ratio_range=crop_ratio_range,

@@ -171,7 +171,7 @@ def _without(embeddings: Sequence[Tensor], index: int) -> list[Tensor]:
 
 
 def _widths(backbone: nn.Module) -> tuple[int, ...] | None:
-    """C_l of the returned maps; None for a backbone that does not report them and is no ResNet."""
+    """C_l of the returned maps; None if a backbone other than a ResNet does not report them."""
     if isinstance(backbone, ResNet):
         width = backbone.base_channels * backbone.expansion
         return tuple(width * 2**index for index in backbone.out_indices)

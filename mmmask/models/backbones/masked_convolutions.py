@@ -37,8 +37,8 @@ class MaskedConvolutions:
     def __init__(self, **kwargs) -> None:
         if kwargs.get('with_cp'):
             raise ValueError(
-                'with_cp=True does not work with a mask, which the backward pass no longer knows: '
-                'leave it out.'
+                'with_cp=True does not work with a mask, because the backward pass would repeat '
+                'the layers without it: leave it out.'
             )
         super().__init__(**kwargs)
         check_out_indices(self.out_indices, self.num_stages)

@@ -41,8 +41,8 @@ def check_out_indices(indices: int | Sequence[int], depth: int) -> None:
     positive = [index + depth if index < 0 else index for index in indices]
     if not positive or not {*positive} <= {*range(depth)} or len({*positive}) < len(positive):
         raise ValueError(
-            f'out_indices={indices} must be different ones of 0 to {depth - 1}, or counted from '
-            '-1 backwards.'
+            f'out_indices={indices} must be different numbers from 0 to {depth - 1}, or from -1 '
+            'backwards.'
         )
 
 
