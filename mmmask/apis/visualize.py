@@ -19,6 +19,7 @@ from mmmask.checkpoints import (
 )
 from mmmask.datasets import PLAIN, ImageFolder, PixelFormat, decode_image
 from mmmask.engine.hooks import RefreshCropsHook
+from mmmask.outputs import OutputFolder
 from mmmask.pictures import (
     BoxStage,
     divide_and_mask,
@@ -292,8 +293,10 @@ def choose_images(
 
 
 def write_picture(picture: np.ndarray, out: str | os.PathLike) -> Path:
-    """Write a (H, W, 3) uint8 picture to a file; create its folder if needed."""
+    """Write a (H, W, 3) uint8 picture to a PNG or JPEG file; create its folder if needed.
+
+    Raises:
+        FileExistsError: if there is a file of this name that mmmask did not write.
+    """
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(out)
-    return out
+    return OutputFolder(out.parent).save_image(out.name, Image.fromarray(picture))

@@ -17,6 +17,7 @@ from mmmask.apis.visualize import (
     visualize,
     visualize_boxes,
     visualize_masks,
+    write_picture,
 )
 from mmmask.checkpoints import CheckpointError
 from mmmask.pictures import BoxStage, draw_box_stages, reconstruct_and_draw
@@ -193,3 +194,14 @@ def test_command_line(checkpoint, tmp_path):
     assert run.returncode == 2
     assert 'none.pth' in run.stderr
     assert 'Traceback' not in run.stderr
+
+
+@pytest.mark.parametrize('name', ['photo.png', 'photo.jpg'])
+def test_a_picture_of_the_user_is_not_replaced(name, tmp_path):
+    picture, photo = np.full((8, 8, 3), 200, np.uint8), tmp_path / name
+    Image.new('RGB', (4, 4)).save(photo)
+    with pytest.raises(FileExistsError, match=f'{name} exists and was not written by mmmask'):
+        write_picture(picture, photo)
+    assert Image.open(photo).size == (4, 4)
+    for _ in range(2):  # its own picture is replaced
+        assert np.array_equal(Image.open(write_picture(picture, tmp_path / f'x{name}')), picture)
