@@ -64,7 +64,7 @@ def test_yolo(folder):
         ('5 0.5 0.5 0.2 0.2', '.txt', 'class 5 is not among the 2 names'),
         ('0 10 10 20 20', '.txt', 'fractions of the image'),
         (VOC.replace('<xmax>10<', '<xmax><'), '.xml', 'object 1 needs name and bndbox'),
-        (VOC.replace('>40<', '>80<'), '.xml', '80 x 20, but the image has 40 x 20 pixels'),
+        (VOC.replace('>40<', '>80<'), '.xml', '80 x 20 pixels, but the image has 40 x 20'),
         (VOC.replace('dog', 'emu'), '.xml', "class 'emu' is not in"),
         ('<a>', '.xml', 'is not XML'),
     ],
