@@ -217,7 +217,8 @@ class TestLARS:
                 torch.manual_seed(step)
                 for parameter in network.parameters():
                     parameter.grad = torch.randn_like(parameter)
-            optimizer._update([*ours.parameters()], optimizer.param_groups[0])
+            with torch.no_grad():
+                optimizer._update([*ours.parameters()], optimizer.param_groups[0])
             loop.step()
         for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             assert torch.equal(one, other)
