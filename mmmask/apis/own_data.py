@@ -26,9 +26,9 @@ from mmmask.datasets.label_maps import (
 )
 from mmmask.outputs import MARK, OutputFolder, safe_name
 
-from .own_network import FROZEN, build_around, read_backbone
+from .classes import classes_in
+from .own_network import FROZEN, SPLITS, build_around, read_backbone
 
-SPLITS = ('train', 'val', 'test')
 MANY = 2000  # label maps of which all are read, where a table names the classes
 FOLDERS = ('mmmask.ImageFolder', 'mmmask.Digits', 'mmmask.PartialDuplicates')
 FORMS = dict(
@@ -182,7 +182,7 @@ def _detection(cfg: Config, data, val_data, output: OutputFolder, test_only: boo
     if test_only:
         parts, classes = (
             dict(val=parts['train']),
-            list(classes_of(cfg.test_dataloader.dataset) or classes),
+            list(classes_in(cfg.test_dataloader.dataset) or classes),
         )
     held = set()
     if not val_data and not test_only:
@@ -246,11 +246,6 @@ def _read_objects(images: str, annotations: str) -> tuple[dict, dict, bool]:
     return content, names, masks
 
 
-def classes_of(dataset: dict) -> Sequence[str] | None:
-    """The classes that the config of a data set names."""
-    return (dataset.get('metainfo') or {}).get('classes')
-
-
 def refuse_other_classes(path: str, content: dict, classes: Sequence[str]) -> None:
     """Raise ValueError if a COCO file has categories that are not among the classes."""
     names = [str(one.get('name')) for one in content['categories']]
@@ -294,7 +289,7 @@ def _segmentation(cfg: Config, data, val_data, output: OutputFolder, test_only: 
         classes, table = read_table(data[2])
     elif test_only:
         (table,) = [t['table'] for t in cfg.test_dataloader.dataset.pipeline if 'table' in t]
-        classes = list(classes_of(cfg.test_dataloader.dataset))
+        classes = list(classes_in(cfg.test_dataloader.dataset))
     else:
         paths = [label for _, label in pairs.values()]
         classes, table = find_values(track(paths, 'reading label maps', transient=True))
@@ -349,7 +344,7 @@ def _images(cfg: Config, data, val_data, output: OutputFolder, test_only: bool) 
     classes = _classes_of(parts['train'])
     if test_only and 'bank' not in (cfg.get('test_cfg') or {}):  # a trained model on other images
         parts['val'].pop('part', None)
-        classes = classes and (classes_of(cfg.test_dataloader.dataset) or classes)
+        classes = classes and (classes_in(cfg.test_dataloader.dataset) or classes)
     if classes is None and needs_labels:
         raise ValueError(
             f'--data {source} has no classes: put the images of each class into a folder of its '
