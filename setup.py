@@ -49,6 +49,8 @@ extras = {
         'segmentation',
         'demo',
         'export',
+        'onnx',
+        'trackers',
         'retrieval',
         'augment',
         'tiff',
@@ -69,6 +71,7 @@ setup(
     keywords='self-supervised learning, masked image modelling, pre-training, OpenMMLab',
     python_requires='>=3.10',
     packages=find_packages(include=['mmmask', 'mmmask.*']),
+    package_data={'mmmask': ['py.typed']},
     # Neither OpenMMLab family is a hard need: onedl-mmengine and mmengine fill the same folder, and
     # the second to be installed would overwrite the first.
     install_requires=requirements('runtime'),

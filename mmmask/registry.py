@@ -22,12 +22,12 @@ OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmmask.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmmask.engine')
 OPTIMIZERS = _child('OPTIMIZERS', 'mmmask.engine')
 RUNNERS = _child('RUNNERS', 'mmmask.engine')
+VISBACKENDS = _child('VISBACKENDS', 'mmmask.engine')
 
 # The scope needs a child of every registry, or mmengine warns at each lookup that it found none.
 EVALUATOR = _child('EVALUATOR')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 METRICS = _child('METRICS')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
-VISBACKENDS = _child('VISBACKENDS')
 VISUALIZERS = _child('VISUALIZERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')

@@ -32,6 +32,8 @@ THEN = {
         'onedl',
         'demo',
         'export',
+        'onnx',
+        'trackers',
         'retrieval',
         'augment',
         'tiff',

@@ -10,11 +10,13 @@ from ..files import CheckpointError, find_tensors, open_checkpoint
 from ..recognition import recognize
 from .convnext import ConvNeXtFamily
 from .family import OPENMMLAB, PREFIX, Export, Family, Plan
+from .folders import check_repository, is_folder, push_folder
+from .programs import PROGRAMS
 from .resnet import ResNetFamily
 from .swin import SwinFamily
 from .vit import ViTFamily
 
-__all__ = ['FAMILIES', 'TARGETS', 'Export', 'Family', 'Plan', 'export_backbone']
+__all__ = ['FAMILIES', 'TARGETS', 'Export', 'Family', 'Plan', 'PROGRAMS', 'export_backbone']
 FAMILIES: tuple[Family, ...] = (
     ViTFamily(),
     SwinFamily(),
@@ -25,7 +27,11 @@ TARGETS = tuple(dict.fromkeys(target for family in FAMILIES for target in family
 
 
 def export_backbone(
-    src: str | Path, dst: str | Path, target: str = 'mmpretrain', num_heads: int | None = None
+    src: str | Path,
+    dst: str | Path,
+    target: str = 'mmpretrain',
+    num_heads: int | None = None,
+    repository: str | None = None,
 ) -> Export:
     """Write the backbone of the mmmask checkpoint ``src`` to ``dst`` for another library.
 
@@ -35,21 +41,32 @@ def export_backbone(
     Args:
         src: checkpoint of a pre-training; only the tensors of its ``backbone`` are used, and for
             mmdet those of a ResNet's feature pyramid.
-        dst: file to write, ``.pth`` or, for timm and Hugging Face, ``.safetensors``.
-        target: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'`` or ``'huggingface'``.
+        dst: file to write, ``.pth`` or, for timm and Hugging Face, ``.safetensors`` or a folder;
+            ``.pt2`` for torch and ``.onnx`` for onnx.
+        target: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'``, ``'huggingface'``,
+            ``'torch'`` (a program of ``torch.export``) or ``'onnx'``.
         num_heads: attention heads of a layer of a vision transformer, which are in no tensor.
             Needed only if neither the config in the checkpoint nor a standard architecture of this
             size gives them.
+        repository: ``OWNER/NAME`` on the Hugging Face hub to upload the folder to.
 
     Raises:
         ValueError: for an unknown target.
         CheckpointError: if a tensor of the backbone has no place in the target, if the number of
-            heads is unknown, or if the features differ.
+            heads is unknown, if the features differ, or if the upload is not possible.
+        FileExistsError: if a folder has a file of this name that mmmask did not write.
         ModuleNotFoundError: if the target is not installed.
     """
-    if target not in TARGETS:
-        raise ValueError(f"target='{target}' is not one of {', '.join(TARGETS)}.")
+    if target not in (*TARGETS, *PROGRAMS):
+        targets = ', '.join((*TARGETS, *PROGRAMS))
+        raise ValueError(f"target='{target}' is not one of {targets}.")
     dst = Path(dst)
+    if repository:
+        if not is_folder(dst, target):
+            raise CheckpointError(
+                f'--push uploads a folder for huggingface or timm, not {dst} for {target}.'
+            )
+        check_repository(repository)
     if target in OPENMMLAB and dst.suffix != '.pth':
         raise CheckpointError(
             f"{dst}: mmengine reads .pth files only, so target='{target}' needs such a name."
@@ -65,7 +82,8 @@ def export_backbone(
         tensors = {f'{PREFIX}{name}': tensor for name, tensor in tensors.items()}
     for family in FAMILIES:
         if family.matches(tensors):
-            return family.export(tensors, meta, dst, target)
+            export = family.export(tensors, meta, dst, target, repository)
+            return export._replace(address=push_folder(dst, repository)) if repository else export
     names = ', '.join(family.name for family in FAMILIES)
     parts = sorted({name.removeprefix(PREFIX).partition('.')[0] for name in tensors})
     raise CheckpointError(

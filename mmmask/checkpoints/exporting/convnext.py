@@ -4,24 +4,28 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import torch
 from mmpretrain.models.backbones import ConvNeXt
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmask.models.backbones import MaskedConvNeXt
 
 from ..renaming import rename
+from .card import image_size
 from .family import (
     OPENMMLAB,
     PREFIX,
     Family,
     Plan,
-    arguments,
+    loaded,
     openmmlab_snippet,
     part,
     run,
     run_file,
+    run_timm,
+    timm_config,
+    timm_snippet,
 )
+from .folders import is_folder, loading_code
 
 
 class ConvNeXtFamily(Family):
@@ -35,7 +39,7 @@ class ConvNeXtFamily(Family):
 
     def plan(self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str) -> Plan:
         encoder = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
-        options = read_options(part(encoder))
+        options, hub = read_options(part(encoder)), None
         if target == 'timm':
             renaming = rename(encoder, 'timm-convnext', 'ours')
             matched, content = renaming.matched, renaming.tensors
@@ -49,11 +53,8 @@ class ConvNeXtFamily(Family):
                 use_grn=options['use_grn'],
             )
             features = partial(_run_timm, theirs)
-            snippet = (
-                'import timm\n\n'
-                f'model = timm.models.ConvNeXt({arguments(theirs)})\n'
-                f'timm.models.load_checkpoint(model, {str(dst)!r})\n'
-            )
+            snippet = timm_snippet('ConvNeXt', theirs, dst)
+            hub = timm_config('convnext_base', theirs['dims'][-1], theirs)
         else:
             content = dict(state_dict=encoder, meta={})
             matched = [((name,), (name,)) for name in encoder]
@@ -62,15 +63,27 @@ class ConvNeXtFamily(Family):
             gap = target == 'mmpretrain'
             backbone = dict(type='mmpretrain.ConvNeXt', **options, gap_before_final_norm=gap)
             snippet = openmmlab_snippet(dst, backbone)
+        size = 64, 96
+        if is_folder(dst, target):
+            snippet, size = loading_code(target, str(dst)), image_size(meta)
         return Plan(
             matched,
             content,
-            (options['in_channels'], 64, 96),
+            (options['in_channels'], *size),
             lambda images: run(MaskedConvNeXt(**options), part(encoder), images)[-1:],
             lambda path, images: features(path, images)[-1:],
             snippet,
             'The norm behind the last stage was pre-trained; others that a network adds are new.',
+            hub,
         )
+
+    def network(
+        self, tensors: Mapping[str, Tensor], meta: Mapping
+    ) -> tuple[ConvNeXt, tuple[int, int, int]]:
+        encoder = part(tensors)
+        options = read_options(encoder)
+        network = loaded(ConvNeXt(**options, gap_before_final_norm=False), encoder)
+        return network, (options['in_channels'], *image_size(meta))
 
 
 def read_options(encoder: Mapping[str, Tensor]) -> dict:
@@ -96,9 +109,10 @@ def read_options(encoder: Mapping[str, Tensor]) -> dict:
 
 
 def _run_timm(options: Mapping, path: Path, images: Tensor) -> list[Tensor]:
-    import timm
+    def build() -> nn.Module:
+        from timm.models import ConvNeXt as Theirs
 
-    network = timm.models.ConvNeXt(**options)
-    timm.models.load_checkpoint(network, str(path))
-    with torch.no_grad():
-        return [network.eval().head.norm(network.forward_features(images))]
+        return Theirs(**options)
+
+    network, maps = run_timm(build, path, images)
+    return [network.head.norm(maps)]

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from ..files import CheckpointError, find_tensors, open_checkpoint, write_checkpoint
 from ..renaming import Renaming
+from .card import normalization
+from .folders import is_folder, write_folder
+from .programs import PROGRAMS, write_program
+from .verification import relative_difference, verified
 
 PREFIX = 'backbone.'
 OPENMMLAB = ('mmpretrain', 'mmdet', 'mmseg')
-TOLERANCE = 1e-5
-EXTRAS = dict(mmdet='detection', mmseg='segmentation', timm='export', huggingface='export')
 
 
 class Export(NamedTuple):
@@ -28,12 +30,14 @@ class Export(NamedTuple):
             network, relative to the largest feature.
         snippet: code or config that loads the file.
         note: what a user of the file must know beyond the snippet.
+        address: of the repository that the folder was uploaded to.
     """
 
     renaming: Renaming
     max_difference: float
     snippet: str
     note: str
+    address: str | None = None
 
 
 class Plan(NamedTuple):
@@ -47,6 +51,7 @@ class Plan(NamedTuple):
         features: file, images -> the same features in the target's network.
         snippet: code or config that loads the file.
         note: what a user of the file must know beyond the snippet.
+        hub_config: of the network, as ``config.json`` of a folder says it to the target.
     """
 
     matched: list[tuple[tuple[str, ...], tuple[str, ...]]]
@@ -56,6 +61,7 @@ class Plan(NamedTuple):
     features: Callable[[Path, Tensor], Sequence[Tensor]]
     snippet: str
     note: str
+    hub_config: dict | None = None
 
 
 class Family(ABC):
@@ -85,23 +91,41 @@ class Family(ABC):
             CheckpointError: if the architecture cannot be built in the target.
         """
 
+    @abstractmethod
+    def network(
+        self, tensors: Mapping[str, Tensor], meta: Mapping
+    ) -> tuple[nn.Module, tuple[int, int, int]]:
+        """The encoder with its weights in evaluation mode, and (C, H, W) of the images it saw.
+
+        Its last output is what ``torch`` and ``onnx`` export.
+
+        Raises:
+            CheckpointError: as :meth:`plan` does.
+        """
+
     def export(
-        self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str
+        self,
+        tensors: Mapping[str, Tensor],
+        meta: Mapping,
+        dst: Path,
+        target: str,
+        repository: str | None = None,
     ) -> Export:
         """Write the backbone for a library unless its features differ there.
 
         Args:
             tensors: all tensors of the checkpoint, which are written in single precision.
             meta: of the checkpoint, with ``num_heads`` if the caller knows it.
-            dst: file to write.
-            target: one of ``targets``.
+            dst: file or folder to write.
+            target: one of ``targets``, or of ``PROGRAMS``.
+            repository: name on the hub, if a folder goes there.
 
         Raises:
             CheckpointError: for another target or an architecture that the target does not have,
                 or if the features differ.
             ModuleNotFoundError: if the target is not installed.
         """
-        if target not in self.targets:
+        if target not in (*self.targets, *PROGRAMS):
             raise CheckpointError(
                 f"the backbone is a {self.name}, which cannot be exported to target='{target}': "
                 f'use one of {", ".join(self.targets)}.{self.alternative}'
@@ -112,22 +136,44 @@ class Family(ABC):
                 f'{self.name}: leave it out.'
             )
         tensors = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+        if target in PROGRAMS:
+            return self._export_program(tensors, meta, dst, target)
         plan = self.plan(tensors, meta, dst, target)
         # Building a network samples random numbers, which must not disturb the caller's.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             images = torch.randn(2, *plan.image_shape)
-            difference = write_verified(
-                plan.content,
-                dst,
-                target,
-                lambda draft: relative_difference(
-                    plan.features(draft, images), plan.expected(images)
-                ),
-            )
+
+            def measure(draft: Path) -> float:
+                return relative_difference(plan.features(draft, images), plan.expected(images))
+
+            if is_folder(dst, target):
+                difference = write_folder(plan, meta, dst, target, measure, self.name, repository)
+            else:
+                difference = write_verified(plan.content, dst, target, measure)
         exported = {name for names, _ in plan.matched for name in names}
         left_out = [name for name in tensors if name not in exported]
         renaming = Renaming(find_tensors(plan.content, dst), plan.matched, left_out)
         return Export(renaming, difference, plan.snippet, plan.note)
+
+    def _export_program(
+        self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str
+    ) -> Export:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            network, shape = self.network(tensors, meta)
+            difference, snippet = write_program(network, shape, dst, target)
+        used = {f'{PREFIX}{name}': tensor for name, tensor in network.state_dict().items()}
+        left_out = [name for name in tensors if name not in used]
+        renaming = Renaming(used, [((name,), (name,)) for name in used], left_out)
+        return Export(renaming, difference, snippet, _normalization_note(meta))
+
+
+def _normalization_note(meta: Mapping) -> str:
+    known = normalization(meta)
+    if known is None:
+        return 'Normalise images as in pre-training.'
+    return 'Normalise images with mean {} and standard deviation {}, for values to 255.'.format(
+        *known
+    )
 
 
 def write_verified(
@@ -149,32 +195,11 @@ def write_verified(
     draft = dst.with_name(f'.{dst.stem}.{os.getpid()}{dst.suffix}')
     try:
         write_checkpoint(content, draft)
-        difference = measure(draft)
-        if not difference <= TOLERANCE:
-            raise CheckpointError(
-                f"the features of {target} differ from mmmask's by {difference:.3g} of the "
-                f'largest one, more than {TOLERANCE:g}, so nothing was written: the installed '
-                f'version of {target} computes something else, or the weights are not finite.'
-            )
+        difference = verified(draft, target, measure)
         os.replace(draft, dst)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'--to {target} compares the features in the library itself, and {error.name} is not '
-            f'installed: pip install "mmmask[{EXTRAS[target]}]" (python -m mmmask.doctor says '
-            'what else is missing). Nothing was written.',
-            name=error.name,
-        ) from error
     finally:
         draft.unlink(missing_ok=True)
     return difference
-
-
-def relative_difference(features: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Largest difference of a feature map, relative to the largest value that is expected of it."""
-    return max(
-        ((one - other).abs().max() / other.abs().max()).item()
-        for one, other in zip(features, expected, strict=True)
-    )
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> dict[str, Tensor]:
@@ -182,11 +207,16 @@ def part(tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> dict[str, Tenso
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
+def loaded(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A network in evaluation mode with these tensors, loaded strictly."""
+    network.load_state_dict(tensors, strict=True)
+    network.eval()  # some networks of OpenMMLab return nothing here
+    return network
+
+
 def run(network: nn.Module, tensors: Mapping[str, Tensor], images: Tensor) -> Sequence[Tensor]:
     """The output of a network in evaluation mode with these tensors, loaded strictly."""
-    network.load_state_dict(tensors, strict=True)
-    network.eval()
-    return network(images)
+    return loaded(network, tensors)(images)
 
 
 def run_file(network: nn.Module, path: Path, images: Tensor) -> Sequence[Tensor]:
@@ -204,12 +234,48 @@ def openmmlab_snippet(path: Path, backbone: dict, neck: dict | None = None) -> s
     return Config(config).pretty_text
 
 
-def run_timm(network: nn.Module, path: Path, images: Tensor) -> list[Tensor]:
-    """What a network of timm computes behind its last layer after timm has loaded the file."""
+def run_timm(
+    build: Callable[[], nn.Module], path: Path, images: Tensor
+) -> tuple[nn.Module, Tensor]:
+    """timm's network with the weights of a file or a folder, and what its last layer computes.
+
+    Args:
+        build: gives the network for the weights of a file; a folder says itself what to build.
+    """
     import timm
 
-    timm.models.load_checkpoint(network, str(path))
-    return [network.eval().forward_features(images)]
+    if path.is_dir():
+        network = timm.create_model(f'local-dir:{path}', pretrained=True)
+    else:
+        network = build()
+        timm.models.load_checkpoint(network, str(path))
+    network.eval()
+    return network, network.forward_features(images)
+
+
+def timm_config(architecture: str, width: int, options: Mapping) -> dict:
+    """``config.json`` of a folder for timm.
+
+    Args:
+        architecture: a name of timm's registry that builds this kind of network.
+        width: of the features.
+        options: arguments of the network, which replace those of the name.
+    """
+    return dict(
+        architecture=architecture,
+        num_classes=0,
+        num_features=width,
+        model_args={key: value for key, value in options.items() if key != 'num_classes'},
+    )
+
+
+def timm_snippet(network: str, options: Mapping, path: Path) -> str:
+    """Code that builds a network of ``timm.models`` and loads a file."""
+    return (
+        'import timm\n\n'
+        f'model = timm.models.{network}({arguments(options)})\n'
+        f'timm.models.load_checkpoint(model, {str(path)!r})\n'
+    )
 
 
 def arguments(options: Mapping, *more: str) -> str:

@@ -9,7 +9,8 @@ from torch import Tensor
 from mmmask.models.necks import FeaturePyramid
 
 from ..files import CheckpointError, find_tensors, open_checkpoint
-from .family import OPENMMLAB, PREFIX, Family, Plan, openmmlab_snippet, part, run
+from .card import image_size
+from .family import OPENMMLAB, PREFIX, Family, Plan, loaded, openmmlab_snippet, part, run
 
 PYRAMID, NECK = 'fpn.', 'neck.'
 NORM = dict(type='BN')  # has the same tensors as SyncBN
@@ -37,14 +38,7 @@ class ResNetFamily(Family):
         backbone = part(tensors)
         pyramid = part(tensors, PYRAMID) if target == 'mmdet' else {}
         neck = without_biases(pyramid)
-        width, in_channels = backbone['conv1.weight'].shape[:2]
-        options = dict(
-            depth=read_depth(backbone),
-            in_channels=in_channels,
-            base_channels=width,
-            stem_channels=width,
-            out_indices=(0, 1, 2, 3),
-        )
+        options = _options(backbone)
         content = {f'{PREFIX}{name}': tensor for name, tensor in backbone.items()}
         matched = [((name,), (name,)) for name in content]
         for name in neck:
@@ -73,12 +67,31 @@ class ResNetFamily(Family):
         return Plan(
             matched,
             dict(state_dict=content, meta={}),
-            (in_channels, 64, 96),
+            (options['in_channels'], 64, 96),
             expected,
             features,
             _snippet(dst, target, options['depth'], levels),
             'Every stage is given, so choose out_indices.',
         )
+
+    def network(
+        self, tensors: Mapping[str, Tensor], meta: Mapping
+    ) -> tuple[ResNet, tuple[int, int, int]]:
+        backbone = part(tensors)
+        options = _options(backbone)
+        return loaded(ResNet(**options), backbone), (options['in_channels'], *image_size(meta))
+
+
+def _options(backbone: Mapping[str, Tensor]) -> dict:
+    """Tensors of a ResNet -> arguments of the libraries' networks."""
+    width, in_channels = backbone['conv1.weight'].shape[:2]
+    return dict(
+        depth=read_depth(backbone),
+        in_channels=in_channels,
+        base_channels=width,
+        stem_channels=width,
+        out_indices=(0, 1, 2, 3),
+    )
 
 
 def _network(target: str) -> type:

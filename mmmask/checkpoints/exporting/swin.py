@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.backbones import SwinTransformer
+from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 
 from mmmask.models.backbones import MaskedSwinTransformer
@@ -23,11 +24,13 @@ from .family import (
     Family,
     Plan,
     arguments,
+    loaded,
     openmmlab_snippet,
     part,
     run,
     run_timm,
 )
+from .folders import is_folder
 
 EPSILON = 1e-6
 LAYER_NORM = dict(type='LN', eps=EPSILON)
@@ -119,6 +122,12 @@ class SwinFamily(Family):
 
     def plan(self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str) -> Plan:
         encoder = {n: t for n, t in part(tensors).items() if not _INNER_NORM.match(n)}
+        if is_folder(dst, target):
+            raise CheckpointError(
+                "timm's registry builds Swin transformers with norms of epsilon 1e-5 only, and "
+                'this one has 1e-6, so a folder cannot say what to build: write a file that ends '
+                'in .safetensors.'
+            )
         a = read_swin_architecture(encoder, meta)
         plain = {name: tensor for name, tensor in encoder.items() if not name.startswith('norm3')}
 
@@ -154,6 +163,24 @@ class SwinFamily(Family):
         shape = a.in_channels, *a.img_size
         return Plan(matched, content, shape, expected, features, snippet, note)
 
+    def network(
+        self, tensors: Mapping[str, Tensor], meta: Mapping
+    ) -> tuple[SwinTransformer, tuple[int, int, int]]:
+        encoder = {n: t for n, t in part(tensors).items() if not _INNER_NORM.match(n)}
+        a = read_swin_architecture(encoder, meta)
+        norm = LAYER_NORM if 'norm3.weight' in encoder else None
+        network = SwinTransformer(**a.options, norm_cfg=norm, out_indices=(3,))
+        for module in network.modules():
+            if isinstance(module, ShiftWindowMSA):
+                module.window_reverse = _join_windows
+        return loaded(network, encoder), (a.in_channels, *a.img_size)
+
+
+def _join_windows(windows: Tensor, height: int, width: int, side: int) -> Tensor:
+    """(B·number, side, side, D) windows -> (B, H, W, D), as mmpretrain does for a fixed B."""
+    grid = windows.view(-1, height // side, width // side, side, side, windows.shape[-1])
+    return grid.transpose(2, 3).reshape(-1, height, width, windows.shape[-1])
+
 
 def _without_norms(network: type[SwinTransformer], a: SwinArchitecture) -> SwinTransformer:
     """A network that gives every stage as it is."""
@@ -180,10 +207,12 @@ def _openmmlab_backbone(a: SwinArchitecture, target: str) -> dict:
 
 
 def _run_timm(a: SwinArchitecture, path: Path, images: Tensor) -> list[Tensor]:
-    from timm.models import SwinTransformer as Theirs
+    def build() -> nn.Module:
+        from timm.models import SwinTransformer as Theirs
 
-    network = Theirs(**a.timm_options, norm_layer=partial(nn.LayerNorm, eps=EPSILON))
-    return run_timm(network, path, images)
+        return Theirs(**a.timm_options, norm_layer=partial(nn.LayerNorm, eps=EPSILON))
+
+    return [run_timm(build, path, images)[1]]
 
 
 def _timm_snippet(a: SwinArchitecture, path: Path) -> str:

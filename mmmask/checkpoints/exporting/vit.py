@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from mmpretrain.models.backbones import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmask.models.backbones import MaskedVisionTransformer
 
@@ -21,12 +21,16 @@ from .family import (
     Family,
     Plan,
     arguments,
+    loaded,
     openmmlab_snippet,
     part,
     run,
     run_file,
     run_timm,
+    timm_config,
+    timm_snippet,
 )
+from .folders import is_folder, loading_code
 
 # Options that do not change what the trained encoder computes, or that the tensors contain.
 _KNOWN = {
@@ -151,6 +155,16 @@ class Architecture(NamedTuple):
             layer_norm_eps=1e-6,
         )
 
+    @property
+    def huggingface_config(self) -> dict:
+        """``config.json`` of a folder for Hugging Face."""
+        return dict(
+            architectures=[f'{self.huggingface_name}Model'],
+            model_type=self.huggingface_name.lower(),
+            dtype='float32',
+            **self.huggingface_options,
+        )
+
 
 class ViTFamily(Family):
     name = 'vision transformer'
@@ -165,7 +179,7 @@ class ViTFamily(Family):
         # OpenMMLab's names are mmmask's own; timm's table still finds unknown and missing ones.
         renaming = rename(encoder, 'timm' if target in OPENMMLAB else target, 'ours')
         a = read_architecture(encoder, meta, meta.get('num_heads'))
-        matched, content = renaming.matched, renaming.tensors
+        matched, content, hub = renaming.matched, renaming.tensors, None
         if target in OPENMMLAB:
             matched = [((name,), (name,)) for name in encoder]
             content = dict(state_dict=encoder, meta=a.options)
@@ -173,17 +187,17 @@ class ViTFamily(Family):
             snippet = openmmlab_snippet(dst, _openmmlab_backbone(a, target))
         elif target == 'timm':
             features = partial(_run_timm, a)
-            snippet = (
-                'import timm\n\n'
-                f'model = timm.models.VisionTransformer({arguments(a.timm_options)})\n'
-                f'timm.models.load_checkpoint(model, {str(dst)!r})\n'
-            )
+            snippet = timm_snippet('VisionTransformer', a.timm_options, dst)
+            hub = timm_config('vit_base_patch16_224', a.arch['embed_dims'], a.timm_options)
         else:
             width = a.arch['embed_dims']
             neutral = {'layernorm.weight': torch.ones(width), 'layernorm.bias': torch.zeros(width)}
             content = neutral | content
             features = partial(_run_huggingface, a)
             snippet = _huggingface_snippet(a, dst)
+            hub = a.huggingface_config
+        if is_folder(dst, target):
+            snippet = loading_code(target, str(dst))
 
         def expected(images: Tensor) -> list[Tensor]:
             return run(MaskedVisionTransformer(**a.options), part(encoder), images)[-1:]
@@ -192,7 +206,16 @@ class ViTFamily(Family):
         note = _NOTES[target][a.final_norm].replace('ViTModel', f'{a.huggingface_name}Model')
         if target == 'mmpretrain' and a.final_norm and not a.class_token:
             note = _MEAN_BEHIND_NORM
-        return Plan(matched, content, shape, expected, features, snippet, note)
+        return Plan(matched, content, shape, expected, features, snippet, note, hub)
+
+    def network(
+        self, tensors: Mapping[str, Tensor], meta: Mapping
+    ) -> tuple[VisionTransformer, tuple[int, int, int]]:
+        encoder = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
+        rename(encoder, 'timm', 'ours')  # finds unknown and missing names
+        a = read_architecture(encoder, meta, meta.get('num_heads'))
+        network = VisionTransformer(**a.options, out_type='raw')
+        return loaded(network, part(encoder)), (a.in_channels, *a.img_size)
 
 
 def _run_openmmlab(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
@@ -216,23 +239,28 @@ def _openmmlab_backbone(a: Architecture, target: str) -> dict:
 
 
 def _run_timm(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
-    import timm
+    def build() -> nn.Module:
+        from timm.models import VisionTransformer as Theirs
 
-    return run_timm(timm.models.VisionTransformer(**a.timm_options), path, images)
+        return Theirs(**a.timm_options)
+
+    return [run_timm(build, path, images)[1]]
 
 
 def _run_huggingface(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
     import transformers
 
     name = f'{a.huggingface_name}Model'
-    config = getattr(transformers, f'{a.huggingface_name}Config')
-    network, report = getattr(transformers, name).from_pretrained(
-        None,
-        config=config(**a.huggingface_options),
-        state_dict=find_tensors(open_checkpoint(path)),
-        add_pooling_layer=False,
-        output_loading_info=True,
-    )
+    options = dict(add_pooling_layer=False, output_loading_info=True)
+    if path.is_dir():
+        network, report = transformers.AutoModel.from_pretrained(path, **options)
+    else:
+        network, report = getattr(transformers, name).from_pretrained(
+            None,
+            config=getattr(transformers, f'{a.huggingface_name}Config')(**a.huggingface_options),
+            state_dict=find_tensors(open_checkpoint(path)),
+            **options,
+        )
     unmatched = {kind: sorted(map(str, names)) for kind, names in report.items() if names}
     if unmatched:
         raise CheckpointError(f'{name} of transformers did not match every tensor: {unmatched}.')

@@ -1,0 +1,83 @@
+"""What a run logs arrives in each tracker of docs/trackers.md, without network."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.visualization import Visualizer
+from PIL import Image
+
+import mmmask.engine  # noqa: F401  registers the backend for MLflow
+
+TEXT = (ROOT / 'docs/trackers.md').read_text()
+BLOCKS = dict(re.findall(r'## ([^\n]+)\n\n```python\n(.*?)```', TEXT, re.DOTALL))
+PICTURE = np.full((8, 12, 3), (255, 0, 128), np.uint8)
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """Return a function that logs to the tracker of a section of the page, and its folder."""
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    monkeypatch.chdir(tmp_path)
+
+    def run(section):
+        cfg = Config.fromfile(ROOT / 'configs/demo/mae_vit-tiny_digits.py')
+        cfg.merge_from_dict(dict(visualizer=Config.fromstring(BLOCKS[section], '.py').visualizer))
+        cfg.work_dir = str(tmp_path)
+        backends = cfg.visualizer.vis_backends
+        visualizer = Visualizer(vis_backends=backends, save_dir=str(tmp_path / 'run'))
+        visualizer.add_config(cfg)
+        visualizer.add_scalars(dict(loss=0.5, lr=0.001), step=10)
+        visualizer.add_scalar('knn_top1', 42.0, step=20)
+        visualizer.add_image('reconstruction', PICTURE, step=20)
+        visualizer.close()
+        return tmp_path / 'run' / 'vis_data'
+
+    return run
+
+
+def is_the_picture(path):
+    return np.array_equal(np.asarray(Image.open(path).convert('RGB')), PICTURE)
+
+
+def test_tensorboard(log):
+    accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator',
+        reason='pip install mmmask[trackers]',
+    )
+    events = accumulator.EventAccumulator(str(log('TensorBoard')))
+    events.Reload()
+    values = {name: [(e.step, e.value) for e in events.Scalars(name)] for name in ('loss', 'lr')}
+    assert values == dict(loss=[(10, 0.5)], lr=[(10, pytest.approx(0.001))])
+    assert [(e.step, e.value) for e in events.Scalars('knn_top1')] == [(20, 42.0)]
+    (picture,) = events.Images('reconstruction')
+    assert (picture.step, picture.width, picture.height) == (20, 12, 8)
+
+
+def test_weights_and_biases(log, monkeypatch):
+    pytest.importorskip('wandb', reason='pip install mmmask[trackers]')
+    (folder,) = (log('Weights & Biases') / 'wandb').glob('offline-run-*')
+    (picture,) = folder.glob('files/media/images/reconstruction*.png')
+    assert is_the_picture(picture)
+    # Records are protocol buffers: a key, two or three bytes, and the value as JSON.
+    records = next(folder.glob('*.wandb')).read_bytes()
+    for name, value in ((b'loss', b'0.5'), (b'lr', b'0.001'), (b'knn_top1', b'42')):
+        assert re.search(name + rb'.{2,3}' + re.escape(value), records, re.DOTALL)
+
+
+def test_mlflow(log):
+    pytest.importorskip('mlflow', reason='pip install mmmask[trackers]')
+    from mlflow.tracking import MlflowClient
+
+    folder = log('MLflow')
+    client = MlflowClient(folder.as_uri())
+    (run,) = client.search_runs([client.get_experiment_by_name('pre-training').experiment_id])
+    assert run.info.run_name == 'first'
+    assert run.data.params['model.backbone.patch_size'] == '8'
+    for name, step, value in (('loss', 10, 0.5), ('lr', 10, 0.001), ('knn_top1', 20, 42.0)):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert [(metric.step, metric.value) for metric in history] == [(step, value)]
+    pictures = [path for path in folder.rglob('reconstruction*.png') if 'step' in path.name]
+    assert len(pictures) == 1 and is_the_picture(pictures[0])
