@@ -53,6 +53,7 @@ extras = {
         'trackers',
         'retrieval',
         'augment',
+        'parquet',
         'tiff',
         'docs',
         'test',
@@ -76,5 +77,6 @@ setup(
     # the second to be installed would overwrite the first.
     install_requires=requirements('runtime'),
     extras_require=extras,
+    entry_points=dict(console_scripts=['mmmask = mmmask.front.main:main']),
     cmdclass={'build_py': BuildWithMim},
 )

@@ -65,6 +65,7 @@ PACKAGES = (
     Package('sklearn', ('scikit-learn',), 'demo'),
     Package('matplotlib', ('matplotlib',), 'demo'),
     Package('kornia', ('kornia',), 'augment'),
+    Package('pyarrow', ('pyarrow',), 'parquet'),
     Package('tifffile', ('tifffile',), 'tiff'),
     Package('imagecodecs', ('imagecodecs',), 'tiff'),
     Package('tensorboard', ('tensorboard',), 'demo'),

@@ -112,6 +112,7 @@ def test_neither_family_is_a_hard_requirement(metadata):
         ('onnx', {'onnx', 'onnxruntime', 'onnxscript'}),
         ('trackers', {'tensorboard', 'wandb', 'mlflow-skinny'}),
         ('retrieval', {'faiss-cpu'}),
+        ('parquet', {'pyarrow'}),
     ],
 )
 def test_what_an_extra_installs(metadata, extra, names):

@@ -36,6 +36,7 @@ THEN = {
         'trackers',
         'retrieval',
         'augment',
+        'parquet',
         'tiff',
         'detection',
         'segmentation',

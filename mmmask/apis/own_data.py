@@ -355,14 +355,13 @@ def _images(cfg: Config, data, val_data, output: OutputFolder, test_only: bool) 
     trains_on_all = not needs_labels and classes is None and not val_data
     for path, node in _datasets(cfg):
         part = 'train' if path.startswith('train_dataloader') or path.endswith('bank') else 'val'
-        labelled = classes is not None and (
-            needs_labels or path.endswith(('bank', 'query')) or bool(node.get('with_label'))
-        )
         place = dict(source=source) if trains_on_all else parts[part]
-        _replace(node, place, labelled, classes)
+        # With classes a fifth of each is held out, so all data sets, also those that need no label,
+        # have them: otherwise a pre-training would see images that judge it.
+        _replace(node, place, classes)
     if needs_labels and cfg.get('model', {}).get('head'):
         set_num_classes(cfg, len(classes))
-    count, held = _count(source, parts, val_data, trains_on_all)
+    count, held = _count(source, parts, val_data, trains_on_all, classes is not None)
     for hook in cfg.get('custom_hooks') or []:
         if 'bank' in hook:
             hook['k'] = min(hook.get('k', 20), count - held)
@@ -388,7 +387,7 @@ def _classes_of(place: dict) -> list[str] | None:
     return list(classes) if len(classes) > 1 else None
 
 
-def _replace(node: dict, place: dict, labelled: bool, classes: list[str] | None) -> None:
+def _replace(node: dict, place: dict, classes: list[str] | None) -> None:
     for key in ('source', 'prefix', 'part', 'split', 'indices', 'with_label', 'metainfo'):
         if node['type'] != 'mmmask.PartialDuplicates' or key in ('source', 'indices'):
             node.pop(key, None)
@@ -396,7 +395,7 @@ def _replace(node: dict, place: dict, labelled: bool, classes: list[str] | None)
         node['source'] = place['source']
         return
     node.update(type='mmmask.ImageFolder', **place)
-    if labelled:
+    if classes is not None:
         node.update(with_label=True, metainfo=dict(classes=classes))
 
 
@@ -414,10 +413,10 @@ def _drop_judges(cfg: Config) -> None:
         )
 
 
-def _count(source, parts: dict, val_data, trains_on_all: bool) -> tuple[int, int]:
+def _count(source, parts: dict, val_data, trains_on_all: bool, labelled: bool) -> tuple[int, int]:
     """Numbers of all images of ``--data`` and of those that are held out by name."""
     if trains_on_all or val_data or 'prefix' in parts['train']:
         place = dict(source=source) if trains_on_all else parts['train']
         return len(ImageFolder(**place)), 0
-    sizes = {part: len(ImageFolder(**place)) for part, place in parts.items()}
+    sizes = {part: len(ImageFolder(**place, with_label=labelled)) for part, place in parts.items()}
     return sum(sizes.values()), sizes['val']

@@ -84,12 +84,7 @@ def load_config(
     name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
     cfg.merge_from_dict(options or {})  # an option wins over what follows from the data
     if pretrained:
-        pretrained = find_pretrained(pretrained)
-        hook = dict(
-            type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing
-        )
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-        drop_other_weights(cfg.get('model'))
+        load_weights(cfg, pretrained, allow_missing)
     if SHARDS[shard]:
         cfg.runner_type = SHARDS[shard]
     validate_config(cfg)
@@ -99,6 +94,14 @@ def load_config(
     share_cores(cfg, options or {})
     set_defaults(cfg)
     return cfg
+
+
+def load_weights(cfg: Config, pretrained: str, allow_missing: bool = False) -> None:
+    """Let a run start from the backbone of a checkpoint; see :func:`load_config`."""
+    pretrained = find_pretrained(pretrained)
+    hook = dict(type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    drop_other_weights(cfg.get('model'))
 
 
 def drop_other_weights(model: dict | None) -> None:
@@ -250,6 +253,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     arithmetic = scale_learning_rate(cfg, world_size) if trains else 'nothing is trained'
     if cfg.launcher == 'pytorch':
         join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
+    keep_source(cfg)
     runner = RUNNERS.build(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
@@ -257,6 +261,18 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
         )
     print_log(arithmetic, logger='current')
     return runner, arithmetic
+
+
+def keep_source(cfg: Config) -> None:
+    """Let the resolved config, which a runner writes, not replace the file that was read.
+
+    The learning rate in it is absolute. If the file lies in the work directory, the resolved config
+    gets the name ``<stem>_resolved.py``.
+    """
+    source = cfg.filename and Path(cfg.filename)
+    if source and source.resolve().parent == Path(cfg.work_dir).resolve():
+        name = str(source.with_name(f'{source.stem}_resolved.py'))
+        object.__setattr__(cfg, '_filename', name)  # Config would make it a key
 
 
 def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:

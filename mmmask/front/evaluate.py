@@ -1,0 +1,112 @@
+"""Measure a frozen backbone by k-NN, a linear probe or the retrieval of partial duplicates.
+
+Without a checkpoint, a ResNet-50 with random weights is measured. The config of the test is written
+to OUT/config.py, and the results to OUT/<time>/<time>.json.
+"""
+
+import os
+from pathlib import Path
+
+from mmmask.command_line import user_path
+
+from . import running
+from .running import AUTOMATIC, Value
+
+PROTOCOLS = {
+    'knn': 'downstream/folder/knn.py',
+    'probe': 'downstream/folder/probe.py',
+    'retrieval': 'downstream/retrieval/duplicates-320px.py',
+}
+EXAMPLES = """
+examples:
+  mmmask evaluate runs/a --data flowers/ --out runs/a-knn
+  mmmask evaluate runs/a --data flowers/ --protocol probe --out runs/a-probe
+"""
+
+
+def add_options(parser) -> None:
+    """Give a parser the options of :func:`evaluate`."""
+    parser.add_argument(
+        'checkpoint', type=user_path, help='checkpoint of a backbone, or folder of a training'
+    )
+    parser.add_argument(
+        '--data',
+        type=user_path,
+        required=True,
+        help='folder or .zip file: of class folders, or for retrieval of any images',
+    )
+    parser.add_argument('--out', type=user_path, required=True, help='folder of config and results')
+    parser.add_argument(
+        '--protocol', default='knn', help=f'{", ".join(PROTOCOLS)} (default: %(default)s)'
+    )
+    parser.add_argument('--batch-size', type=int, help="(default: the recipe's)")
+    parser.add_argument('--workers', type=int, help='(default: automatic)')
+
+
+def evaluate(
+    checkpoint: str | os.PathLike,
+    data: str | os.PathLike,
+    out: str | os.PathLike,
+    protocol: str = 'knn',
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> dict[str, float]:
+    """Measure the frozen features of a backbone.
+
+    Args:
+        checkpoint: checkpoint of a backbone, or folder of a training.
+        data: folder or ``.zip`` file with a folder for each class, of which a fifth is tested; for
+            ``'retrieval'`` any images.
+        out: folder of config and results.
+        protocol: ``'knn'``, ``'probe'`` for a converged linear probe, or ``'retrieval'`` of
+            partial duplicates.
+        batch_size: images of a step, by default the recipe's.
+        workers: processes that load images, by default one for each core, at most 8.
+
+    Returns:
+        Percentages by name.
+
+    Raises:
+        ValueError: for another protocol.
+    """
+    from mmmask.apis.own_data import name_data
+    from mmmask.apis.train import build_runner, load_config
+    from mmmask.apis.validate import read_config
+
+    from .recipes import choose
+
+    recipe = choose(protocol, PROTOCOLS, 'protocol')
+    start, out = running.checkpoint_of(checkpoint), Path(out).expanduser()
+    workers = running.number_of_workers(workers, 1)
+    cfg = read_config(running.ROOT / 'configs' / recipe)
+    name_data(cfg, running.places(data), None, start, out / 'data', test_only=True)
+    running.set_visualizer(cfg)
+    running.set_loaders(cfg, workers.value)
+    if batch_size is not None:
+        cfg.test_dataloader.batch_size = batch_size
+    if protocol == 'knn':
+        _bound_neighbours(cfg)
+    cfg.work_dir = str(out)
+    running.start_from(cfg, start)
+    running.print_values(
+        f'mmmask evaluate: {protocol}',
+        dict(
+            checkpoint=Value(start, ''),
+            data=Value(data, ''),
+            device=Value(running.name_of_device(), AUTOMATIC),
+            batch_size=Value(cfg.test_dataloader.batch_size, 'recipe'),
+            workers=workers,
+        ),
+    )
+    config = running.write_config(cfg, out, 'evaluate')
+    runner, _ = build_runner(load_config(config, test_only=True))
+    runner._init_model_weights()  # mmengine initialises before training only
+    return runner.test()
+
+
+def _bound_neighbours(cfg) -> None:
+    """Ask for no more neighbours than there are images."""
+    from mmmask.registry import DATASETS
+
+    images = len(DATASETS.build(dict(cfg.test_cfg.bank, pipeline=[])))
+    cfg.test_cfg.k = sorted({min(k, images) for k in cfg.test_cfg.k})

@@ -1,0 +1,17 @@
+"""List the methods and the models of pretrain, and which fit together."""
+
+from . import recipes
+
+
+def add_options(parser) -> None:
+    """The command takes no options."""
+
+
+def list() -> None:
+    """Print the methods and the models, one a line."""
+    print('methods: what is predicted')
+    for name, method in recipes.METHODS.items():
+        print(f'  {name:<14} {method.summary}; {" and ".join(method.recipes)}')
+    print('\nmodels')
+    for name, model in recipes.MODELS.items():
+        print(f'  {name:<14} {model.summary}')

@@ -1,0 +1,84 @@
+"""The batch that fits the memory, from the tensors that a training step keeps."""
+
+import os
+
+BYTES_KEPT_FREE = 0.2  # of the memory: workspaces, fragments, other processes
+LARGEST = {'cuda': 256, 'cpu': 64}
+SMALLEST = 8
+STEPS = 16  # of an epoch, where there are few images
+TRIED = 2  # images
+
+
+def choose_batch(cfg, images: int, devices: int) -> tuple[int, str]:
+    """The images of a step on each device, a power of two, and the reason.
+
+    It is as large as memory allows, at most ``LARGEST``, and at most a sixteenth of the images.
+
+    Raises:
+        ValueError: if not even one image fits.
+    """
+    import torch
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    fixed, each = measure(cfg)
+    free = free_memory(device) / (1 if device == 'cuda' else devices)
+    fits = int(((1 - BYTES_KEPT_FREE) * free - fixed) // each)
+    if fits < 1:
+        raise ValueError(
+            f'a training step of one image needs {(fixed + each) / 2**30:.1f} GiB, and '
+            f'{free / 2**30:.1f} GiB of memory are free: choose a smaller model or img_size.'
+        )
+    few = max(SMALLEST, images // (STEPS * devices))
+    most = min(fits, LARGEST[device], few, max(1, images // devices))
+    reason = {fits: 'memory', few: f'{images:,} images', LARGEST[device]: f'largest on {device}'}
+    batch = 1 << (most.bit_length() - 1)
+    return batch, f'{reason.get(most, "number of images")}; {each / 2**20:.0f} MiB an image'
+
+
+def measure(cfg) -> tuple[float, float]:
+    """Bytes of weights, gradients and AdamW, and bytes that a step keeps of each image, in fp32.
+
+    The tensors that autograd saves are counted in one forward pass of two images on the CPU.
+    """
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+
+    from mmmask.apis.config_checks import image_sizes
+    from mmmask.apis.config_nodes import find_nodes
+    from mmmask.lab.benchmark.batch import synthetic_batch
+    from mmmask.lab.memory import training_memory
+
+    init_default_scope(cfg.get('default_scope', 'mmmask'))
+    (side, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    with torch.random.fork_rng(devices=[]):
+        model = MODELS.build(cfg.model)
+        model.train()
+        fixed = training_memory(model, 1)['none']
+        kept = {tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+        saved = {}
+
+        def note(tensor):
+            storage = tensor.untyped_storage()
+            if tensor.device.type == 'cpu' and storage.data_ptr() not in kept:
+                saved[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        images = torch.randn(TRIED, 3, *side)
+        batch = synthetic_batch(model, images)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            losses = model(**batch, mode='loss')
+    del losses
+    return fixed, sum(saved.values()) / TRIED
+
+
+def free_memory(device: str) -> int:
+    """Bytes that are free on the GPU, or in the machine within the limit of its container."""
+    import torch
+
+    if device == 'cuda':
+        return torch.cuda.mem_get_info()[0]
+    with open('/proc/meminfo') if os.path.exists('/proc/meminfo') else open(os.devnull) as file:
+        lines = dict(line.split(':', 1) for line in file)
+    if 'MemAvailable' in lines:
+        return int(lines['MemAvailable'].split()[0]) * 1024
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
