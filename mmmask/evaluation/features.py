@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from .observing import observing
 
 GRIDS = {'2x2': 2, '4x4': 4}
-POOLINGS = ('mean', 'cls', *GRIDS)
+POOLINGS = ('mean', 'cls', *GRIDS, 'all')
 
 # The feature maps of a backbone for B images -> descriptors (B, D) by name
 Describe = Callable[[Tensor | tuple[Tensor, ...]], dict[str, Tensor]]
@@ -126,7 +126,8 @@ def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int 
     Args:
         pooling: ``'mean'`` over patches without the class token, ``'cls'``, or ``'2x2'`` or
             ``'4x4'`` for the means of 4 or 16 equal parts of the image, side by side: (B, 4·D) or
-            (B, 16·D). These keep where in the image something is.
+            (B, 16·D). These keep where in the image something is, and so does ``'all'`` patches
+            without a mean, (B, N·D).
         num_extra_tokens: tokens before the patches; the first one is the class token.
 
     Raises:
@@ -142,6 +143,9 @@ def pool(taps: Tensor | tuple[Tensor, ...], pooling: str, num_extra_tokens: int 
         if features.ndim == 4 or num_extra_tokens == 0:
             raise ValueError("pooling='cls' needs a class token, but there is none: use 'mean'.")
         return features[:, 0]
+    if pooling == 'all':
+        maps = features if features.ndim == 4 else features[:, num_extra_tokens:].mT
+        return maps.flatten(1)
     if pooling in GRIDS:
         maps = features if features.ndim == 4 else _to_map(features[:, num_extra_tokens:])
         return F.adaptive_avg_pool2d(maps, GRIDS[pooling]).flatten(1)

@@ -12,7 +12,7 @@ from mmmask.command_line import user_path
 from . import running
 from .running import AUTOMATIC, Value
 
-POOLINGS = ('mean', 'cls', '2x2', '4x4')
+POOLINGS = ('mean', 'cls', '2x2', '4x4', 'all')
 FORMATS = ('.npy', '.csv', '.parquet')
 EXAMPLES = """
 examples:
@@ -39,7 +39,8 @@ def add_options(parser) -> None:
         '--pooling',
         choices=POOLINGS,
         default='mean',
-        help='mean of the patches, class token, or means of 2x2 or 4x4 parts (default: mean)',
+        help='mean of the patches, class token, means of 2x2 or 4x4 parts, or all patches '
+        '(default: mean)',
     )
     parser.add_argument(
         '--batch-size', type=int, default=64, help='images of a step (default: %(default)s)'

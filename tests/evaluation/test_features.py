@@ -100,5 +100,7 @@ def test_pool_of_parts():
     assert torch.allclose(pool(tokens, '2x2', 1), expected)
     maps = torch.from_numpy(grid).permute(0, 3, 1, 2)
     assert torch.allclose(pool(maps, '2x2'), expected)
+    assert torch.equal(pool(maps, 'all'), maps.flatten(1))
+    assert torch.equal(pool(tokens, 'all', 1), maps.flatten(1))
     with pytest.raises(ValueError, match='12 patches do not form a square'):
         pool(torch.zeros(1, 13, 4), '4x4', 1)
