@@ -36,6 +36,7 @@ class BuildWithMim(build_py):
 
     def _mim_sources(self) -> list[Path]:
         found = [*ROOT.glob('configs/**/*.py'), *ROOT.glob('tools/*.py'), *ROOT.glob('tools/*.sh')]
+        found += [*ROOT.glob('configs/*/metafile.yml'), ROOT / 'model-index.yml']
         found += [ROOT / 'requirements' / 'constraints.txt', ROOT / 'demo' / 'clothing10.zip']
         return sorted(path.relative_to(ROOT) for path in found)
 

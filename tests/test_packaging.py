@@ -13,7 +13,15 @@ import pytest
 import mmmask
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md')
+SOURCES = (
+    'setup.py',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+    'model-index.yml',
+)
 FOLDERS = ('mmmask', 'configs', 'tools', 'requirements', 'demo')
 OPENMMLAB = re.compile(r'(onedl-)?mm(engine|cv|pretrain|det|detection|seg|segmentation)\b')
 
@@ -51,6 +59,8 @@ def metadata(wheel):
 def test_every_config_and_tool_is_in_the_wheel(wheel):
     patterns = (
         'configs/**/*.py',
+        'configs/*/metafile.yml',
+        'model-index.yml',
         'tools/*.py',
         'tools/*.sh',
         'requirements/constraints.txt',
