@@ -16,6 +16,7 @@ root_doc = 'docs/index'
 include_patterns = [
     'docs/*.md',
     'docs/api/*.md',
+    'docs/*/README.md',
     'configs/*/README.md',
     'demo/README.md',
     'README.md',
@@ -49,7 +50,9 @@ def complete_links(app, docname: str, source: list[str]) -> None:
     source[0] = re.sub(r'\]\((?!https?:)([^)#\s]+)\)', page, source[0])
     if docname == root_doc:
         listed = set(re.findall(r'^(\w+)$', source[0], re.MULTILINE)) | {'index'}
-        others = sorted({path.stem for path in here.glob('*.md')} - listed)
+        pages = [*here.glob('*.md'), *here.glob('*/README.md')]
+        pages = {path.relative_to(here).with_suffix('').as_posix() for path in pages}
+        others = sorted(pages - listed)
         source[0] = source[0].replace('OTHER_PAGES', '\n'.join(others))
 
 
