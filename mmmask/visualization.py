@@ -35,6 +35,13 @@ def to_pixels(images, mean: Sequence[float], std: Sequence[float]) -> np.ndarray
     return pixels.round().clip(0, 255).astype(np.uint8)
 
 
+def sample_pixels(sample: dict) -> np.ndarray:
+    """A sample of a pipeline that ends in PackInputs -> (H, W, 3) uint8 RGB."""
+    pixels = sample['inputs'].numpy()
+    pixels = pixels[::-1] if len(pixels) == 3 else pixels
+    return to_pixels(pixels[None], [0.0], [1.0])[0]
+
+
 def hide_patches(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) uint8 images and (B, h, w) mask -> the images, grey where they are hidden."""
     hidden = _to_grid(hidden, images.shape[1:3])[..., None] > 0
@@ -92,7 +99,7 @@ def draw_reconstruction(
     is_hog = hasattr(target_generator, 'num_bins')
     zoom = _zoom(height, width, min(target_generator.cell_sizes) if is_hog else 1)
     size = (round(height * zoom), round(width * zoom))
-    large = _resize(images, size)
+    large = resize(images, size)
     inputs = Group('', [('image', large), ('masked image', hide_patches(large, hidden))])
     if is_hog:
         groups = _hog_groups(reconstruction, target_generator, hidden, zoom)
@@ -115,7 +122,7 @@ def draw_reconstruction(
             f'{type(target_generator).__name__} cannot be drawn: it needs num_bins and cell_sizes '
             '(HOG), restore(values, images) (pixels), or sizes (features).'
         )
-    return _compose([inputs, *groups], caption)
+    return compose([inputs, *groups], caption)
 
 
 def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -128,7 +135,7 @@ def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> n
         groups: pairs of a title, and a dictionary of (B, h, w) hidden patches by title.
         mean, std: what the images were normalised with, in 0 to 255.
     """
-    images = _enlarge(to_pixels(images, mean, std))
+    images = enlarge(to_pixels(images, mean, std))
     drawn, fractions = [Group('', [('image', images)])], []
     for title, masks in groups:
         masks = {name: _array(hidden) for name, hidden in masks.items()}
@@ -137,7 +144,7 @@ def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> n
         drawn.append(Group(title, columns))
     low, high = (f'{100 * value:.1f}' for value in (min(fractions), max(fractions)))
     share = low if low == high else f'{low} to {high}'
-    return _compose(drawn, f'Grey patches are hidden: {share} %.')
+    return compose(drawn, f'Grey patches are hidden: {share} %.')
 
 
 def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -151,7 +158,7 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
         stages: triples of a title, (B, h, w) labels of the parts, and (B, h, w) hidden patches.
         mean, std: what the images were normalised with, in 0 to 255.
     """
-    images = _enlarge(to_pixels(images, mean, std))
+    images = enlarge(to_pixels(images, mean, std))
     groups = [Group('', [('image', images)])]
     for title, labels, hidden in stages:
         parts = [_fill(*pair) for pair in zip(images, _array(labels), strict=True)]
@@ -161,7 +168,7 @@ def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) 
         'Parts are the nodes into which the model divides the image, drawn in their mean colours. '
         'Whole parts are hidden.'
     )
-    return _compose(groups, caption)
+    return compose(groups, caption)
 
 
 def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -175,7 +182,7 @@ def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> n
             in fractions of height and width.
         mean, std: what the images were normalised with, in 0 to 255.
     """
-    images = _enlarge(to_pixels(images, mean, std))
+    images = enlarge(to_pixels(images, mean, std))
     columns = [('image', images)]
     for title, heat_maps, boxes in stages:
         boxes = _array(boxes)
@@ -186,7 +193,7 @@ def draw_boxes(images, stages, mean: Sequence[float], std: Sequence[float]) -> n
         'Orange marks where the heat map is high relative to the rest of the image. The centres of '
         'crops lie in the boxes. Their mean area is given above.'
     )
-    return _compose([Group('', columns)], caption)
+    return compose([Group('', columns)], caption)
 
 
 def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -194,9 +201,7 @@ def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray
     size = image.shape[:2]
     spread = np.ptp(heat)
     heat = (heat - heat.min()) / spread if 0 < spread < np.inf else np.ones_like(heat)
-    heat = Image.fromarray(heat.astype(np.float32)).resize(size[::-1], Image.BILINEAR)
-    glow = NIGHT + np.asarray(heat)[..., None] * (PREDICTED - NIGHT)
-    picture = Image.fromarray((0.5 * image + 0.5 * glow).round().astype(np.uint8))
+    picture = Image.fromarray(shine(image, heat))
     # A box ends at the index of its last pixel: the box of a whole image ends at (H - 1)/H.
     top, left, bottom, right = (box * [*size, *size]).round().clip(0, max(size) - 1).tolist()
     corners = (left, top, min(right, size[1] - 1), min(bottom, size[0] - 1))
@@ -204,26 +209,48 @@ def _outline(image: np.ndarray, heat: np.ndarray, box: np.ndarray) -> np.ndarray
     return np.asarray(picture)
 
 
+def shine(
+    image: np.ndarray, heat: np.ndarray, weight: float = 0.5, resample: int = Image.BILINEAR
+) -> np.ndarray:
+    """(H, W, 3) uint8 image, (h, w) heat from 0 to 1 -> the image below dark to orange heat.
+
+    Args:
+        weight: fraction of the heat in the mixture.
+        resample: Pillow's filter by which the heat gets the size of the image.
+    """
+    heat = Image.fromarray(heat.astype(np.float32)).resize(image.shape[1::-1], resample)
+    glow = NIGHT + np.asarray(heat)[..., None] * (PREDICTED - NIGHT)
+    return ((1 - weight) * image + weight * glow).round().astype(np.uint8)
+
+
 RIGHT, WRONG = (46, 160, 67), (218, 54, 51)  # frames of retrieved images
 FRAME = 5
 
 
-def draw_ranking(queries: np.ndarray, found: np.ndarray, is_relevant: np.ndarray) -> np.ndarray:
+def draw_ranking(
+    queries: np.ndarray,
+    found: np.ndarray,
+    is_relevant: np.ndarray | None = None,
+    title: str = 'most similar',
+) -> np.ndarray:
     """(Q, H, W, 3) queries and their (Q, K, H, W, 3) best matches, uint8 -> one labelled picture.
 
     Each query has a row, with the best match first. Frames are green where ``is_relevant`` (Q, K),
-    and red elsewhere.
+    and red elsewhere. Without it, there are no frames.
     """
     columns = []
     for place in range(found.shape[1]):
-        images = _enlarge(found[:, place])
-        for image, relevant in zip(images, is_relevant[:, place], strict=True):
+        images = enlarge(found[:, place])
+        for row, image in enumerate(images if is_relevant is not None else ()):
             inner = image[FRAME:-FRAME, FRAME:-FRAME].copy()
-            image[:] = RIGHT if relevant else WRONG
+            image[:] = RIGHT if is_relevant[row, place] else WRONG
             image[FRAME:-FRAME, FRAME:-FRAME] = inner
         columns.append((str(place + 1), images))
-    groups = [Group('', [('query', _enlarge(queries))]), Group('most similar', columns)]
-    return _compose(groups, 'Green frames: relevant images. Red frames: other images.')
+    groups = [Group('', [('query', enlarge(queries))]), Group(title, columns)]
+    caption = (
+        '' if is_relevant is None else 'Green frames: relevant images. Red frames: other images.'
+    )
+    return compose(groups, caption)
 
 
 def _fill(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -305,7 +332,7 @@ def _pixel_groups(
     targets, predictions = restore(reconstruction.target), restore(reconstruction.prediction)
     for patch, target, prediction in zip(sizes, targets, predictions, strict=True):
         pasted = np.where(is_hidden, prediction, original)
-        columns = [('target', _resize(target, size)), ('prediction', _resize(pasted, size))]
+        columns = [('target', resize(target, size)), ('prediction', resize(pasted, size))]
         yield Group(f'pixels in patches of {patch} px', columns)
 
 
@@ -365,22 +392,22 @@ def _zoom(height: int, width: int, cell: int) -> float:
     return max(round(wanted), MIN_CELL if cell > 1 else 1) / cell
 
 
-def _enlarge(images: np.ndarray) -> np.ndarray:
+def enlarge(images: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) uint8 images -> the same images in the size of a panel."""
     height, width = images.shape[1:3]
     zoom = _zoom(height, width, cell=1)
-    return _resize(images, (round(height * zoom), round(width * zoom)))
+    return resize(images, (round(height * zoom), round(width * zoom)))
 
 
-def _resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(B, H, W, 3) -> (B, *size, 3)."""
     return np.stack(
         [np.asarray(Image.fromarray(image).resize(size[::-1], Image.LANCZOS)) for image in images]
     )
 
 
-def _compose(groups: Sequence[Group], caption: str) -> np.ndarray:
-    """Groups of columns side by side, with titles above and a caption below."""
+def compose(groups: Sequence[Group], caption: str) -> np.ndarray:
+    """Groups of columns side by side, with titles above and a caption below: (H, W, 3) uint8."""
     rows, height, width = groups[0].columns[0][1].shape[:3]
     text = max(15, width // 15)
     font, line = ImageFont.load_default(text), round(text * 1.6)

@@ -89,12 +89,24 @@ def load_images(
     Raises:
         ValueError: if a file is not a readable image. The message names it.
     """
-    if len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith('.zip')):
+    if is_source(images):
         folder = ImageFolder(images[0], pipeline=pipeline, **pixel_format._asdict())
         return sample_batch(folder, num_images)
+    return default_collate(load_files(images[:num_images], pipeline, pixel_format))
+
+
+def is_source(images: Sequence[str | os.PathLike]) -> bool:
+    """Whether these are one folder or zip archive rather than image files."""
+    return len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith('.zip'))
+
+
+def load_files(
+    paths: Sequence[str | os.PathLike], pipeline: list[dict], pixel_format: PixelFormat = PLAIN
+) -> list[dict]:
+    """The samples of image files. Raises as :func:`load_images`."""
     transform = Compose(pipeline)
     samples = []
-    for path in images[:num_images]:
+    for path in paths:
         try:
             image = decode_image(Path(path).read_bytes(), pixel_format=pixel_format)
         except FileNotFoundError:
@@ -102,7 +114,7 @@ def load_images(
         except Exception as error:  # Pillow raises many kinds of errors
             raise ValueError(f'{path} is not a readable image: {error}') from error
         samples.append(transform(dict(img=image, img_path=str(path), img_shape=image.shape[:2])))
-    return default_collate(samples)
+    return samples
 
 
 def visualize(
@@ -278,6 +290,15 @@ def choose_images(
 
     Channels and range are those of the training images.
     """
+    pipeline, pixel_format = fit_pipeline(cfg, pipeline)
+    if images:
+        return load_images(images, pipeline, num_images, pixel_format)
+    dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
+    return sample_batch(DATASETS.build(dataset), num_images)
+
+
+def fit_pipeline(cfg: Config, pipeline: list[dict]) -> tuple[list[dict], PixelFormat]:
+    """A pipeline that takes images like the config's training images, and their format."""
     stated = cfg.train_dataloader.dataset
     pixel_format = PixelFormat(**{key: stated[key] for key in PixelFormat._fields if key in stated})
     if pixel_format[:2] != PLAIN[:2]:  # Pillow resizes 8-bit colours only
@@ -286,10 +307,7 @@ def choose_images(
             | dict(type=step['type'].replace('mmpretrain.Resize', 'mmmask.Resize'))
             for step in pipeline
         ]
-    if images:
-        return load_images(images, pipeline, num_images, pixel_format)
-    dataset = ConfigDict(stated, pipeline=pipeline)
-    return sample_batch(DATASETS.build(dataset), num_images)
+    return pipeline, pixel_format
 
 
 def write_picture(picture: np.ndarray, out: str | os.PathLike) -> Path:

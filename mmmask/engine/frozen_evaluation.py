@@ -28,7 +28,7 @@ from mmmask.evaluation import (
     unwrap,
 )
 from mmmask.registry import DATASETS, LOOPS
-from mmmask.visualization import draw_ranking, to_pixels
+from mmmask.visualization import draw_ranking, sample_pixels
 
 NOBODY = -1  # label of distractors
 RECALLS = (1, 5)
@@ -280,8 +280,8 @@ class RetrievalTestLoop(FrozenTestLoop):
         shown = min(map(len, kept))
         if not shown:
             return
-        wanted = [_pixels(query.dataset[q]) for q in chosen]
-        found = [[_pixels(database.dataset[i]) for i in row[:shown]] for row in kept]
+        wanted = [sample_pixels(query.dataset[q]) for q in chosen]
+        found = [[sample_pixels(database.dataset[i]) for i in row[:shown]] for row in kept]
         is_right = [
             [i in relevant[q] for i in r[:shown]] for q, r in zip(chosen, kept, strict=True)
         ]
@@ -302,13 +302,6 @@ def _relevant(labels: Tensor, bank_labels: Tensor, title: str) -> list[set[int]]
             'have no counterpart in the database.'
         )
     return [members[label] for label in labels.tolist()]
-
-
-def _pixels(sample: dict) -> np.ndarray:
-    """A sample of a pipeline that ends in PackInputs -> (H, W, 3) uint8 RGB."""
-    pixels = sample['inputs'].numpy()
-    pixels = pixels[::-1] if len(pixels) == 3 else pixels
-    return to_pixels(pixels[None], [0.0], [1.0])[0]
 
 
 def layer_names(backbone) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ from .knn import accuracy, knn_classify, majority_accuracy, majority_warning
 from .linear_probe import Probe, linear_probe
 from .observing import observing, unwrap
 from .retrieval import (
+    Pair,
     describe_layers,
+    find_duplicates,
     fit_whitening,
     gem,
     mean_average_precision,
@@ -14,11 +16,13 @@ from .retrieval import (
 )
 
 __all__ = [
+    'Pair',
     'Probe',
     'accuracy',
     'describe_dataset',
     'describe_layers',
     'extract_features',
+    'find_duplicates',
     'fit_whitening',
     'gem',
     'knn_classify',

@@ -95,6 +95,41 @@ def rank(database: Tensor, queries: Tensor, top: int | None = None) -> np.ndarra
     return index.search(wanted, min(top or len(bank), len(bank)))[1]
 
 
+class Pair(NamedTuple):
+    """Two images by their indices, and the cosine of their descriptors."""
+
+    similarity: float
+    first: int
+    second: int
+
+
+def find_duplicates(descriptors: Tensor, least: float = 0.99, neighbours: int = 10) -> list[Pair]:
+    """(M, D) -> pairs of rows with a similarity of at least ``least``, the most similar first.
+
+    The mean of all rows is subtracted first, which all images have in common.
+
+    Args:
+        neighbours: number of the most similar rows with which each row is compared.
+
+    Raises:
+        ImportError: if faiss is not installed.
+    """
+    directions = F.normalize(descriptors.float() - descriptors.float().mean(dim=0), dim=1).cpu()
+    ranking = torch.from_numpy(rank(directions, directions, neighbours + 1))
+    similarity = torch.einsum('md,mkd->mk', directions, directions[ranking])
+    first, place = (similarity >= least).nonzero().unbind(1)
+    second = ranking[first, place]
+    pairs = {
+        (min(pair), max(pair)): value
+        for *pair, value in zip(
+            first.tolist(), second.tolist(), similarity[first, place].tolist(), strict=True
+        )
+        if pair[0] != pair[1]
+    }
+    found = [Pair(value, *pair) for pair, value in pairs.items()]
+    return sorted(found, key=lambda pair: (-pair.similarity, pair.first, pair.second))
+
+
 def mean_average_precision(ranking: np.ndarray, relevant: Sequence[Collection[int]]) -> float:
     """(Q, K) ranked indices and the relevant ones of each query -> mean average precision.
 

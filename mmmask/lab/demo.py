@@ -3,21 +3,18 @@
 import time
 from pathlib import Path
 
-import numpy as np
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmask.apis.visualize import build_model, plain_pipeline
+from mmmask.feature_pictures import POOLING, ImageFeatures, draw_neighbours
 from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
-from mmmask.visualization import draw_ranking
 
 from .compare import (
     ROOT,
-    Features,
     Scores,
     console,
     find_hook,
@@ -32,9 +29,8 @@ from .demo_data import MAX_TRAIN, DemoData, prepare_images
 
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
 PHOTOGRAPHS = ROOT / 'demo' / 'clothing10.zip'
-POOLING = '4x4'  # the mean of all patches forgets where things are
 MAX_EPOCHS = 200
-NUM_QUERIES, NUM_NEIGHBOURS = 8, 6
+NUM_QUERIES = 8
 
 
 def run_demo(
@@ -96,7 +92,10 @@ def run_demo(
     drawn = reconstruct_and_draw(model, sample_batch(shown, NUM_QUERIES), seed)
     output.save_image(picture.name, Image.fromarray(drawn))
     if scores:
-        drawn = draw_neighbours(features['pre-trained backbone'], train, val)
+        bank, labels, query, wanted = features['pre-trained backbone']
+        drawn = draw_neighbours(
+            ImageFeatures(train, bank, labels), ImageFeatures(val, query, wanted), NUM_QUERIES
+        )
         output.save_image(neighbours.name, Image.fromarray(drawn))
     console.print(
         f'Pictures    {picture}'
@@ -107,23 +106,6 @@ def run_demo(
     )
     console.print(f'The demo took {time.perf_counter() - start:.0f} s.', highlight=False)
     return scores
-
-
-def draw_neighbours(features: Features, train, val) -> np.ndarray:
-    """Held-out images and the training images with the most similar features -> a picture."""
-    bank, labels, query, wanted = features
-    shown = np.linspace(0, len(val) - 1, min(NUM_QUERIES, len(val))).round().astype(int)
-    similarity = F.normalize(query[shown], dim=1) @ F.normalize(bank, dim=1).T
-    found = similarity.topk(min(NUM_NEIGHBOURS, len(bank)), dim=1).indices.cpu()
-
-    def pixels(dataset, index) -> np.ndarray:
-        return dataset[int(index)]['inputs'].flip(0).permute(1, 2, 0).numpy()
-
-    return draw_ranking(
-        np.stack([pixels(val, index) for index in shown]),
-        np.stack([[pixels(train, index) for index in row] for row in found]),
-        (labels[found].cpu() == wanted[shown].cpu().unsqueeze(1)).numpy(),
-    )
 
 
 def write_config(data: DemoData, path: Path) -> Path:

@@ -36,7 +36,7 @@ def heat_map(
     if kind not in HEAT_MAPS:
         raise ValueError(f'heat_map={kind!r} is not one of {HEAT_MAPS}.')
     if kind == 'cls_attn':
-        maps = class_attention(backbone, images)
+        maps = class_attention(backbone, images).mean(dim=1)
     else:
         features = last_features(backbone, images).float()
         maps = features.sum(dim=1) if kind == 'feat_sum' else features.norm(dim=1)
@@ -46,7 +46,13 @@ def heat_map(
 
 
 def class_attention(backbone: nn.Module, images: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, h, w), of the last block, mean over heads."""
+    """(B, C, H, W) -> (B, heads, h, w) fp32: how much the class token attends to each patch.
+
+    This is the attention of the last block.
+
+    Raises:
+        ValueError: if the backbone is no vision transformer with a class token.
+    """
     if getattr(backbone, 'cls_token', None) is None or not isinstance(backbone, VisionTransformer):
         raise ValueError(
             f"heat_map='cls_attn' needs a vision transformer with a class token, which "
@@ -55,7 +61,7 @@ def class_attention(backbone: nn.Module, images: Tensor) -> Tensor:
     block, num_extra = backbone.layers[-1], backbone.num_extra_tokens
     tokens, grid = _last_tokens(backbone, images)
     probabilities, _ = attention_probabilities(block.attn, block.ln1(tokens[0]))
-    return probabilities[:, :, 0, num_extra:].mean(dim=1).unflatten(1, grid)
+    return probabilities[:, :, 0, num_extra:].unflatten(2, grid)
 
 
 def last_features(backbone: nn.Module, images: Tensor) -> Tensor:

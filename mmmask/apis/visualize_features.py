@@ -1,0 +1,192 @@
+"""Pictures of what the backbone in a checkpoint has learned from images."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset, Subset
+
+from mmmask.checkpoints import find_pretrained, load_backbone
+from mmmask.command_line import FEATURE_PICTURES
+from mmmask.datasets import ImageFolder
+from mmmask.evaluation import find_duplicates
+from mmmask.feature_pictures import (
+    ImageFeatures,
+    describe,
+    draw_attention,
+    draw_embedding,
+    draw_neighbours,
+    draw_pairs,
+    draw_patch_losses,
+    draw_principal_components,
+)
+from mmmask.outputs import MARK, OutputFolder
+from mmmask.pictures import sample_batch
+from mmmask.registry import DATASETS
+from mmmask.visualization import sample_pixels
+
+from .config_checks import image_sizes
+from .config_nodes import find_nodes
+from .visualize import (
+    build_model,
+    fit_pipeline,
+    is_source,
+    load_files,
+    plain_pipeline,
+    write_picture,
+)
+
+MAX_IMAGES = 2000  # of t-SNE and nearest neighbours
+DUPLICATE = 0.99  # least similarity of a pair that is listed
+
+
+def visualize_features(
+    config: str | os.PathLike | Config,
+    checkpoint: str | os.PathLike | None = None,
+    kind: str = 'pca',
+    images: Sequence[str | os.PathLike] | None = None,
+    out: str | os.PathLike | None = None,
+    num_images: int = 8,
+    seed: int = 0,
+    pretrained: str | None = None,
+) -> Path:
+    """Draw what a backbone has learned into a file and return its path.
+
+    Args:
+        config: config of a pre-training, or its path.
+        checkpoint: checkpoint of that pre-training.
+        kind: ``'pca'``, principal components of patch features as colours; ``'attention'`` of the
+            class token; ``'neighbours'``, the images with the most similar features; ``'tsne'``, a
+            point for each image; ``'loss'`` at each hidden position; ``'duplicates'``, the most
+            similar pairs of images, which are also listed in a CSV file beside the picture.
+            ``'neighbours'`` and ``'tsne'`` use at most ``MAX_IMAGES`` images, at equal distances.
+        images: one folder or zip archive, or image files; the config's training images by default.
+            Images in sub-folders of one folder have the names of these as labels.
+        out: path of the picture; ``<kind>.png`` by default.
+        num_images: maximum number of rows, or of pairs.
+        seed: seed of the masks, or of t-SNE.
+        pretrained: instead of a checkpoint, a file from which the backbone is loaded, of any layout
+            that mmmask recognises; see :func:`mmmask.checkpoints.find_pretrained`.
+
+    Raises:
+        ValueError: if the model or the images do not have what the picture shows.
+        FileExistsError: if there is a picture or list of this name that mmmask did not write.
+    """
+    if kind not in FEATURE_PICTURES:
+        raise ValueError(f'features={kind!r} is not one of {FEATURE_PICTURES}.')
+    if kind == 'loss' and pretrained:
+        raise ValueError(
+            '--features loss needs the decoder too: give a checkpoint of the pre-training instead '
+            'of --pretrained.'
+        )
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    out = Path(out or f'{kind}.png')
+    OutputFolder(out.parent).claim(out.name, 'the picture')
+    model = build_model(cfg, checkpoint)
+    if pretrained:
+        load_backbone(model.backbone, find_pretrained(pretrained))
+    dataset = open_images(cfg, images)
+    if kind == 'duplicates':
+        return draw_duplicates(model, dataset, out, num_images)
+    return write_picture(draw_features(model, dataset, kind, num_images, seed), out)
+
+
+def draw_features(
+    model, dataset: Dataset, kind: str, num_images: int = 8, seed: int = 0
+) -> np.ndarray:
+    """A data set that does not augment -> the (H, W, 3) uint8 picture of a kind but duplicates."""
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+
+    def some() -> ImageFeatures:
+        return describe(model, take_some(dataset))
+
+    def neighbours() -> np.ndarray:
+        images = some()
+        return draw_neighbours(images, images, num_images)
+
+    draw = dict(
+        pca=lambda: draw_principal_components(model, sample_batch(dataset, num_images)),
+        attention=lambda: draw_attention(model, sample_batch(dataset, num_images)),
+        loss=lambda: draw_patch_losses(model, sample_batch(dataset, num_images), seed),
+        neighbours=neighbours,
+        tsne=lambda: draw_embedding(some(), classes, seed),
+    )
+    return draw[kind]()
+
+
+def draw_duplicates(model, dataset: Dataset, out: Path, num_pairs: int) -> Path:
+    """Draw the most similar pairs of images, and list the duplicates in a CSV file beside it."""
+    folder = OutputFolder(out.parent)
+    name = folder.claim(f'{out.stem}.csv', 'the list of duplicates').name
+    pairs = named_pairs(model, dataset)
+    duplicates = [pair for pair in pairs if pair[0] >= DUPLICATE]
+    with folder.file(name) as path, path.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(('similarity', 'first', 'second', MARK))
+        writer.writerows((f'{value:.6f}', *names) for value, names, _ in duplicates)
+    drawn = [
+        (
+            value,
+            *((name, sample_pixels(dataset[i])) for name, i in zip(names, indices, strict=True)),
+        )
+        for value, names, indices in pairs[:num_pairs]
+    ]
+    caption = (
+        f'The most similar of {len(dataset):,} images. {len(duplicates):,} pairs with a similarity '
+        f'of at least {DUPLICATE} are listed in {name}.'
+    )
+    return write_picture(draw_pairs(drawn, caption), out)
+
+
+def named_pairs(model, dataset: Dataset) -> list[tuple[float, list[str], list[int]]]:
+    """Similarity, names and indices of pairs of images, the most similar first.
+
+    An image that a data set returns in place of an unreadable one is no pair with itself.
+    """
+    features = describe(model, dataset, 'reading images').features
+    paths = [str(dataset[i]['data_samples'].get('img_path', i)) for i in range(len(dataset))]
+    pairs = find_duplicates(features, least=0)
+    named = [(value, [paths[i] for i in pair], pair) for value, *pair in pairs]
+    return [pair for pair in named if len(set(pair[1])) == 2]
+
+
+def take_some(dataset: Dataset, most: int = MAX_IMAGES) -> Dataset:
+    """The images of a data set, or ``most`` of them at equal distances."""
+    if len(dataset) <= most:
+        return dataset
+    return Subset(dataset, np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist())
+
+
+def open_images(cfg: Config, images: Sequence[str | os.PathLike] | None) -> Dataset:
+    """A data set of the given images, or of the config's training images, without augmentation.
+
+    Images in several sub-folders of a folder are labelled by these.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmmask'))
+    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    pipeline, pixel_format = fit_pipeline(cfg, plain_pipeline(size))
+    if images and not is_source(images):
+        return load_files(images, pipeline, pixel_format)
+    stated = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
+    if images:
+        stated = ConfigDict(
+            type='mmmask.ImageFolder',
+            source=str(images[0]),
+            pipeline=pipeline,
+            **pixel_format._asdict(),
+        )
+    dataset = DATASETS.build(stated)
+    if isinstance(dataset, ImageFolder) and has_classes(dataset):
+        return DATASETS.build(ConfigDict(stated, with_label=True))
+    return dataset
+
+
+def has_classes(dataset: ImageFolder) -> bool:
+    """Whether all images lie in sub-folders, of which there are several."""
+    names = [dataset.get_data_info(index)['name'] for index in range(len(dataset))]
+    folders = {name.split('/')[0] if '/' in name else None for name in names}
+    return None not in folders and len(folders) > 1
