@@ -18,7 +18,7 @@ from mmengine.optim import _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 
 from mmmask.checkpoints import CheckpointError, open_checkpoint
-from mmmask.checkpoints.configs import UNREADABLE, compare_configs
+from mmmask.config_text import UNREADABLE, compare_configs
 from mmmask.datasets import find_repeats
 
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')

@@ -1,6 +1,6 @@
 """Configs of checkpoints are read as text."""
 
-from mmmask.checkpoints.configs import ABSENT, UNREADABLE, compare_configs
+from mmmask.config_text import ABSENT, UNREADABLE, compare_configs
 
 
 def test_differences_of_configs():

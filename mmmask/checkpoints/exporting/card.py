@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 from mmmask import __version__
+from mmmask.config_text import Expression, read_config
 from mmmask.outputs import MARK
-
-from ..configs import Expression, read_config
 
 _CARD = """---
 {front_matter}

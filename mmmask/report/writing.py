@@ -1,0 +1,140 @@
+"""Writing a report, with the pictures of runs in it."""
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmmask.outputs import MARK, OutputFolder
+
+from .page import Shown, make_page
+from .runs import Picture, Run, name_runs, read_run
+
+WIDEST = 1600  # px of an embedded picture
+QUALITY = 85  # of its JPEG
+STAGES = 3  # pictures of a series that are shown: the first, the last, and one between
+DRAWN = {
+    'masks': 'masks',
+    'loss': 'loss at each hidden position',
+    'pca': 'principal components of the patch features',
+    'attention': 'attention of the class token',
+    'neighbours': 'nearest neighbours',
+    'tsne': 't-SNE of the features',
+}
+
+
+def write_report(
+    runs: Sequence[str | os.PathLike],
+    out: str | os.PathLike = 'report.html',
+    pictures: bool = False,
+    images: Sequence[str | os.PathLike] | None = None,
+) -> Path:
+    """Write one HTML file on one or several trainings, and return its path.
+
+    It shows curves, speed, the pictures that hooks drew, warnings, the environment, the config, and
+    how to use the checkpoint. It needs no other file and no network. A run may be going on, and
+    parts of it may be missing or torn: the report says what it lacks.
+
+    Args:
+        runs: work directories of trainings; each gets a colour.
+        out: file to write; a report that mmmask wrote before is replaced.
+        pictures: also draw masks, losses and features of the last checkpoint of each run, see
+            :func:`mmmask.apis.visualize_features.visualize_features`.
+        images: for these pictures, one folder or zip archive, or image files; the training images
+            by default.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        FileExistsError: if there is a file that mmmask did not write, or changed since.
+        ValueError: if no run or one twice is given, or a folder is not that of a training.
+    """
+    if not runs:
+        raise ValueError('no run is given: name the work directory of one training or of several.')
+    if images and not pictures:
+        raise ValueError('images are for --pictures: set pictures=True as well.')
+    out = Path(out).expanduser()
+    folder = OutputFolder(out.parent)
+    folder.claim(out.name, 'the report')
+    read = [read_run(run, name) for run, name in zip(runs, name_runs(runs), strict=True)]
+    shown = [
+        [*embed_pictures(run), *(draw_pictures(run, images) if pictures else ())] for run in read
+    ]
+    with folder.file(out.name) as path:
+        path.write_text(make_page(read, shown, MARK), encoding='utf-8')
+    return out
+
+
+def embed_pictures(run: Run) -> Iterator[Shown]:
+    """The pictures of a run, of each series a few. A torn one becomes a sentence of ``missing``."""
+    series: dict[str, list[Picture]] = {}
+    for picture in run.pictures:
+        series.setdefault(picture.name, []).append(picture)
+    for name, found in series.items():
+        places = np.linspace(0, len(found) - 1, min(STAGES, len(found))).round().astype(int)
+        # Pictures of an evolution contain all earlier stages.
+        for place in places[-1:] if name == 'evolution' else places:
+            yield from _embed_file(run, found[place], is_early=place < len(found) - 1)
+
+
+def _embed_file(run: Run, picture: Picture, is_early: bool) -> Iterator[Shown]:
+    title = picture.name
+    if picture.step is not None:
+        epoch = run.epoch_at(picture.step)
+        moment = f'iteration {picture.step:,}' if epoch is None else f'epoch {epoch:.3g}'
+        title = f'{picture.name}, {moment}'
+    try:
+        with Image.open(picture.path) as image:
+            yield Shown(title, embed(image), is_early)
+    except (OSError, SyntaxError) as error:  # Pillow raises the latter for some torn PNGs
+        run.missing.append(f'The picture {picture.path.name} cannot be read: {error}.')
+
+
+def embed(image: Image.Image) -> str:
+    """A picture -> its address with the content, as a JPEG of at most ``WIDEST`` pixels."""
+    image = image.convert('RGB')
+    if image.width > WIDEST:
+        height = round(image.height * WIDEST / image.width)
+        image = image.resize((WIDEST, height), Image.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, 'JPEG', quality=QUALITY)
+    return f'data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}'
+
+
+def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Iterator[Shown]:
+    """Draw pictures of the last checkpoint. What cannot be drawn becomes a sentence of ``missing``.
+
+    Files of images that do not exist stop the report.
+    """
+    from mmengine.config import Config
+
+    from mmmask.apis.visualize import SCHEDULE, build_model
+    from mmmask.apis.visualize_features import draw_features, open_images
+    from mmmask.pictures import draw_mask_samples, sample_batch
+
+    for path in images or ():
+        if not Path(path).exists():
+            raise FileNotFoundError(f'{path} does not exist: give a folder or image files.')
+    if run.checkpoint is None or run.config_file is None:
+        run.missing.append('No pictures were drawn: they need a config and a checkpoint.')
+        return
+    try:
+        cfg = Config.fromfile(run.config_file)
+        model, dataset = build_model(cfg, run.checkpoint), open_images(cfg, images)
+    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        run.missing.append(f'No pictures were drawn: {error}')
+        return
+
+    def draw(kind: str) -> np.ndarray:
+        if kind == 'masks':
+            return draw_mask_samples(model, sample_batch(dataset, 8), 0, SCHEDULE)
+        return draw_features(model, dataset, kind)
+
+    for kind, title in DRAWN.items():
+        try:
+            yield Shown(f'{title}, {run.checkpoint.name}', embed(Image.fromarray(draw(kind))))
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+            run.missing.append(f'There is no picture of {title}: {error}')

@@ -1,0 +1,49 @@
+"""Pictures of the last checkpoint in a report."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+from test_report import ROOT, Page, write_run
+
+from mmmask.apis.visualize import build_model
+from mmmask.report import write_report
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five images in each of two folders."""
+    for number in range(10):
+        path = tmp_path / 'images' / str(number % 2) / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((70, 64), Image.BICUBIC).save(path)
+    return tmp_path / 'images'
+
+
+def trained(folder, config):
+    """A run whose config and checkpoint are those of a demo."""
+    write_run(folder)
+    cfg = Config.fromfile(ROOT / 'configs/demo' / config)
+    cfg.dump(folder / '20260131_235959' / 'vis_data' / 'config.py')
+    torch.save(dict(state_dict=build_model(cfg, seed=1).state_dict()), folder / 'epoch_4.pth')
+    return folder
+
+
+def test_pictures_of_the_last_checkpoint(folder, tmp_path):
+    runs = [
+        trained(tmp_path / 'vit', 'mae_vit-tiny_digits.py'),
+        trained(tmp_path / 'resnet', 'spark_resnet-tiny_digits.py'),
+        write_run(tmp_path / 'other'),  # its checkpoint is no checkpoint
+    ]
+    page = Page(write_report(runs, tmp_path / 'x.html', pictures=True, images=[folder]))
+    drawn = [image['alt'].split(', epoch_4')[0] for image in page.all('img')]
+    drawn = [title for title in drawn if not title.startswith('reconstruction')]
+    of_any = ['masks', 'loss at each hidden position', 'principal components of the patch features']
+    of_any2 = ['nearest neighbours', 't-SNE of the features']
+    assert drawn == [*of_any, 'attention of the class token', *of_any2, *of_any, *of_any2]
+    assert 'There is no picture of attention of the class token: heat_map' in page.text
+    assert page.text.count('No pictures were drawn: ') == 1
+    with pytest.raises(FileNotFoundError, match='none does not exist: give a folder'):
+        write_report(runs[:1], tmp_path / 'x.html', pictures=True, images=[tmp_path / 'none'])
