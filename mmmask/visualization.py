@@ -400,7 +400,7 @@ def enlarge(images: np.ndarray) -> np.ndarray:
 
 
 def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(B, H, W, 3) -> (B, *size, 3)."""
+    """(B, H, W, 3) uint8 -> (B, h, w, 3) for a size of (h, w), by the Lanczos filter."""
     return np.stack(
         [np.asarray(Image.fromarray(image).resize(size[::-1], Image.LANCZOS)) for image in images]
     )
