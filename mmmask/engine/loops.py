@@ -161,5 +161,6 @@ def leave_signals_to_the_parent(worker_id: int) -> None:
 
 def end_workers() -> None:
     """Kill persistent workers, which ignore the SIGTERM of an exiting parent."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would report their death
     for worker in multiprocessing.active_children():
         worker.kill()
