@@ -15,7 +15,7 @@ COMMANDS = {
     'evaluate': 'measure a frozen backbone by k-NN, a linear probe or retrieval',
     'visualize': 'draw images, masks, targets and predictions of a pre-training',
     'report': 'write an HTML file on one or several trainings: curves, pictures, warnings',
-    'export': 'write a backbone for mmpretrain, mmdet, mmseg, timm or Hugging Face',
+    'export': 'write a backbone for OpenMMLab, timm, Hugging Face, torch.export or ONNX',
     'list': 'list the methods and the models of pretrain',
     'doctor': 'list the packages found and what is wrong with them',
 }

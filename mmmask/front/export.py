@@ -7,10 +7,10 @@ from mmmask.command_line import user_path
 
 from . import running
 
-LIBRARIES = ('mmpretrain', 'mmdet', 'mmseg', 'timm', 'huggingface')
 EXAMPLES = """
-example:
+examples:
   mmmask export runs/a --to timm --out backbone.safetensors
+  mmmask export runs/a --to onnx --out backbone.onnx
 """
 
 
@@ -19,22 +19,34 @@ def add_options(parser) -> None:
     parser.add_argument(
         'checkpoint', type=user_path, help='checkpoint of a pre-training, or folder of one'
     )
-    parser.add_argument('--to', required=True, help=f'library: {", ".join(LIBRARIES)}')
+    parser.add_argument(
+        '--to', required=True, help='mmpretrain, mmdet, mmseg, timm, huggingface, torch or onnx'
+    )
     parser.add_argument(
         '--out',
         type=user_path,
         required=True,
-        help='file to write: .pth, or .safetensors for timm and huggingface',
+        help='file to write: .pth; for timm and huggingface also .safetensors, or a folder; '
+        '.pt2 for torch; .onnx for onnx',
+    )
+    parser.add_argument(
+        '--push',
+        metavar='OWNER/NAME',
+        help='upload the folder to this repository of the Hugging Face hub; a new one is private',
     )
 
 
-def export(checkpoint: str | os.PathLike, to: str, out: str | os.PathLike) -> Path:
-    """Write the backbone of a checkpoint for another library; ``tools/export.py`` has more options.
+def export(
+    checkpoint: str | os.PathLike, to: str, out: str | os.PathLike, push: str | None = None
+) -> Path:
+    """Write the backbone of a checkpoint for another library.
 
     Args:
         checkpoint: checkpoint of a pre-training, or the folder of one.
-        to: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'`` or ``'huggingface'``.
-        out: file to write.
+        to: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'``, ``'huggingface'``, ``'torch'``
+            for torch.export, or ``'onnx'``.
+        out: file or folder to write.
+        push: repository of the Hugging Face hub, ``OWNER/NAME``, to which the folder is uploaded.
 
     Returns:
         The path of what was written.
@@ -44,7 +56,11 @@ def export(checkpoint: str | os.PathLike, to: str, out: str | os.PathLike) -> Pa
     """
     from mmmask.apis import export_backbone
 
-    written = export_backbone(running.checkpoint_of(checkpoint), os.fspath(out), to)
+    written = export_backbone(
+        running.checkpoint_of(checkpoint), os.fspath(out), to, repository=push
+    )
     print(f'features differ by at most {written.max_difference:.2g} of the largest')
     print(f'wrote {out}\n\n{written.snippet}\n{written.note}')
+    if written.address:
+        print(f'uploaded to {written.address}')
     return Path(out)

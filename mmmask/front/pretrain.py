@@ -107,7 +107,10 @@ def pretrain(
     images = _prepare(cfg, method, data, val_data, length.value)
     running.set_rate(cfg, lr)
     running.set_loaders(cfg, workers.value, batch_size)
-    batch = Value(batch_size) if batch_size else _fit_batch(cfg, images, devices.value)
+    if batch_size:
+        batch = Value(batch_size)
+    else:
+        batch = _batch_of(out) if resume else _fit_batch(cfg, images, devices.value)
     cfg.train_dataloader.batch_size = batch.value
     steps = max(1, images // (batch.value * devices.value))
     set_pace(cfg, recipes.METHODS[method], steps * length.value)
@@ -172,6 +175,13 @@ def _side_of(cfg) -> int:
 
     (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
     return size[0]
+
+
+def _batch_of(out: Path) -> Value:
+    """The batch of the run that is continued: the memory that is free now may be another."""
+    from mmmask.apis.validate import read_config
+
+    return Value(read_config(out / running.CONFIG).train_dataloader.batch_size, 'of the run')
 
 
 def _fit_batch(cfg, images: int, devices: int) -> Value:

@@ -71,10 +71,12 @@ def add_run_options(parser, epochs: str) -> None:
 def checkpoint_of(path: str | os.PathLike) -> str:
     """A checkpoint, or the newest intact one of the folder of a training.
 
+    Names of a hub and folders of Hugging Face's ``save_pretrained`` stay as they are.
+
     Raises:
-        FileNotFoundError: if the folder has none.
+        FileNotFoundError: if the folder has no checkpoint.
     """
-    if not os.path.isdir(path):
+    if not os.path.isdir(path) or os.path.isfile(os.path.join(path, 'config.json')):
         return str(path)
     from logging import getLogger
 

@@ -25,7 +25,14 @@ SMALL = {
     'model.backbone.arch': dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64),
     'model.backbone.out_indices': [0, 1, 2, 3],
 }
-PAIRS = [(method, model) for method in recipes.METHODS for model in recipes.models_of(method)]
+# The smallest of each family, and the largest where depths differ.
+SIZES = ('vit-tiny-p8', 'vit-large-p16', 'swin-tiny', 'resnet-18', 'convnext-tiny')
+PAIRS = [
+    (method, model)
+    for method in recipes.METHODS
+    for model in SIZES
+    if model in recipes.models_of(method) and (method, model) != ('features', 'vit-large-p16')
+]
 
 
 @pytest.fixture(scope='module')
@@ -74,12 +81,11 @@ def test_a_second_training_in_a_folder_is_refused_or_continues(trained, images):
         mmmask.pretrain(images, out, epochs=2)
     with pytest.raises(FileNotFoundError, match='has no training that could be continued'):
         mmmask.pretrain(images, out / 'none', resume=True)
+    assert pretrain._batch_of(out) == (8, 'of the run')
 
 
 @pytest.mark.parametrize(('method', 'model'), PAIRS)
 def test_every_pair_is_a_valid_config(method, model):
-    if method == 'features' and model != 'vit-base-p16':
-        pytest.skip('building CLIP takes long, and another size of the encoder changes little')
     cfg = recipes.make_config(method, model)
     cfg.custom_hooks = [one for one in cfg.custom_hooks if not {'bank', 'dataset'} & one.keys()]
     assert errors_but_for_data(cfg) == []
@@ -368,3 +374,20 @@ def test_detectors_and_segmentors_write_configs_that_need_no_more_options(
     assert cfg.model.decode_head.num_classes == 2 and cfg.work_dir == str(tmp_path / 's')
     with pytest.raises(ValueError, match='detect takes a folder of images and a COCO JSON'):
         mmmask.detect(images, tmp_path / 'e')
+
+
+def test_a_folder_stands_for_its_newest_checkpoint(trained, tmp_path):
+    assert running.checkpoint_of(trained[0]) == str(trained[1])
+    assert running.checkpoint_of('timm/vit_tiny') == 'timm/vit_tiny'
+    with pytest.raises(FileNotFoundError, match='is a folder without a checkpoint of a training'):
+        running.checkpoint_of(tmp_path)
+    (tmp_path / 'config.json').touch()  # of save_pretrained
+    assert running.checkpoint_of(tmp_path) == str(tmp_path)
+
+
+def test_a_backbone_is_exported(trained, tmp_path):
+    out = tmp_path / 'backbone.pth'
+    assert mmmask.export(trained[0], 'mmpretrain', out) == out
+    name = 'layers.0.attn.qkv.weight'
+    found = torch.load(out)['state_dict']
+    assert torch.equal(found[f'backbone.{name}'], weights(trained[1])[f'backbone.{name}'])
