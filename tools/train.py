@@ -143,13 +143,17 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.launcher == 'none':
+
+    def guarded() -> None:
         with user_errors(arguments.debug, arguments.config):
             run(arguments)
+
+    if arguments.launcher == 'none':
+        guarded()
         return
     from torch.distributed.elastic.multiprocessing.errors import record
 
-    record(run)(arguments)  # torchrun reports the traceback of the process that failed first
+    record(guarded)()  # torchrun reports the traceback of the process that failed first
 
 
 if __name__ == '__main__':

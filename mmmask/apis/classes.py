@@ -14,9 +14,9 @@ LISTING = ('source', 'prefix', 'extensions', *PixelFormat._fields)
 def share_classes(cfg: Config) -> None:
     """Give labelled folders the classes of the data set that they are compared with.
 
-    Validation and test sets get the classes of the training set, queries those of their bank. A
-    class that a split lacks keeps its number. Data sets whose config names ``metainfo.classes``
-    keep them.
+    Validation and test sets get the classes of the training set, queries those of their bank or of
+    the images that are searched. A class that a split lacks keeps its number. Data sets whose
+    config names ``metainfo.classes`` keep them.
 
     Raises:
         ValueError: if the images of the first data set have no class.
@@ -35,7 +35,9 @@ def compared(cfg: Config) -> Iterator[tuple[dict | None, list]]:
         (cfg.get(f'{split}_dataloader') or {}).get('dataset') for split in ('train', 'val', 'test')
     )
     yield train, [val, test]
-    yield (cfg.get('test_cfg') or {}).get('bank'), [test]
+    loop = cfg.get('test_cfg') or {}
+    yield loop.get('bank'), [test]
+    yield test, list((loop.get('queries') or {}).values())
     for hook in cfg.get('custom_hooks') or []:
         yield hook.get('bank'), [hook.get('query')]
 

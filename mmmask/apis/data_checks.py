@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmmask.datasets.label_maps import TABLE
 from mmmask.datasets.listing import list_files
 
+from .classes import LISTING
 from .config_nodes import Node, find_nodes
 from .own_data import refuse_other_classes
 
@@ -36,9 +37,20 @@ def check_data(cfg: Config) -> None:
             problems += _coco(node, cfg)
         elif 'BaseSegDataset' in bases:
             problems += _maps(node, cfg)
+        elif 'ImageFolder' in bases and isinstance(node.argument('indices'), list | tuple):
+            problems += _indices(node)
     if problems:
         lines = ''.join(f'\n  - {problem}' for problem in dict.fromkeys(problems))
         raise ValueError(f'The data do not fit the config:{lines}')
+
+
+def _indices(node: Node) -> Iterator[str]:
+    """Indices that were written for another data set."""
+    keys = (*LISTING, 'with_label', 'part', 'subset', 'indices')
+    try:
+        node.built(**{key: node.config[key] for key in keys if key in node.config})
+    except ValueError as error:
+        yield f'{node.path}: {error}'
 
 
 def _path(node: Node, key: str, kind: str) -> Path | None:

@@ -124,7 +124,8 @@ def _vit(backbone: Mapping, kept: dict, task: str, size: int, side: int) -> tupl
     last = list(range(depth))[every - 1 :: every][-4:]  # of four groups of blocks
     if task == 'detection':
         arch['global_attn_indexes'] = last
-        kept.pop('with_cls_token', None)
+        for option in ('with_cls_token', 'layer_scale_init_value'):  # it has neither
+            kept.pop(option, None)
         options = dict(type='mmmask.WindowVisionTransformer', window_size=size // patch)
     elif task == 'classification':
         options = dict(

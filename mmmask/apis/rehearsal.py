@@ -3,7 +3,7 @@
 import datetime
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from mmmask.datasets import (
     ResumableSampler,
     find_repeats,
 )
+from mmmask.engine.frozen_evaluation import DISTRACTORS, WHITENING
 from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
@@ -89,22 +90,32 @@ class RehearsalHook(Hook):
             splits = take_samples(loaders)
             problems = [*compare(runner, splits)]
             rows = describe_splits(splits)
+            measured = measured_features(runner.hooks)
+            for _, others in measured:
+                problems += compare(runner, others)
+                rows += describe_splits(others)
             if not problems:
                 rows += [*self._length(runner), *try_step(runner, splits[0])]
                 if runner.val_loop is not None:
                     try_evaluation(runner, runner.val_loop, splits[1])
+                try_features(runner, measured)
         self._finish(runner, problems, rows, start)
 
     def before_test(self, runner: Runner) -> None:
         # A test that follows its training; runner.iter would build the loop of one.
         if isinstance(runner._train_loop, BaseLoop):
             return
-        start = time.perf_counter()
+        start, loop = time.perf_counter(), runner.test_loop
         with unchanged(runner.model):
-            splits = take_samples(dict(test_dataloader=runner.test_loop.dataloader))
+            measured = measured_features([loop])
+            splits = (
+                measured[0][1] if measured else take_samples(dict(test_dataloader=loop.dataloader))
+            )
             problems = [*compare(runner, splits)]
-            if not problems and getattr(runner.test_loop, 'evaluator', None) is not None:
-                try_evaluation(runner, runner.test_loop, splits[0])
+            if not problems:
+                try_features(runner, measured)
+                if getattr(loop, 'evaluator', None) is not None:
+                    try_evaluation(runner, loop, splits[0])
         self._finish(runner, problems, describe_splits(splits), start)
 
     def _length(self, runner: Runner) -> Iterator[tuple[str, str]]:
@@ -159,6 +170,11 @@ def unchanged(model: nn.Module) -> Iterator[None]:
             model.zero_grad(set_to_none=True)
             for module, mode in modes.items():
                 module.training = mode
+
+
+def measured_features(parts: Iterable) -> list[tuple[Any, list[Split]]]:
+    """The loops and hooks that measure features of data sets of their own, with samples of each."""
+    return [(one, take_samples(one.loaders())) for one in parts if hasattr(one, 'loaders')]
 
 
 def take_samples(loaders: dict) -> list[Split]:
@@ -255,7 +271,8 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
 
 def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     """Check that all splits have the same classes in the same order, and heads as many."""
-    known = [split for split in splits if split.classes is not None]
+    without = DISTRACTORS, WHITENING
+    known = [s for s in splits if s.classes is not None and s.name not in without]
     for split in known[1:]:
         first = known[0]
         if split.classes != first.classes:
@@ -409,3 +426,15 @@ def try_evaluation(runner: Runner, loop, split: Split) -> None:
         batch = (split.loader.collate_fn or pseudo_collate)(samples)
         loop.evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
         loop.evaluator.evaluate(len(samples))
+
+
+def try_features(runner: Runner, measured: list[tuple[Any, list[Split]]]) -> None:
+    """Describe a batch of each data set whose features are measured.
+
+    Raises:
+        RehearsalError: if this fails.
+    """
+    for part, splits in measured:
+        samples = {one.name: one.samples[: one.loader.batch_size or 1] for one in splits}
+        with explained(f'{type(part).__name__} fails'):
+            part.rehearse(unwrap(runner.model), samples)

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -75,6 +75,7 @@ def load_config(
     cfg = read_config(path, options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', path.stem)
+    refuse_file(Path(cfg.work_dir))
     if seed is not None:
         cfg.merge_from_dict({'randomness.seed': seed})
     if resume:
@@ -102,6 +103,15 @@ def load_weights(cfg: Config, pretrained: str, allow_missing: bool = False) -> N
     hook = dict(type='mmmask.LoadBackboneHook', checkpoint=pretrained, allow_missing=allow_missing)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
     drop_other_weights(cfg.get('model'))
+
+
+def refuse_file(work_dir: Path) -> None:
+    """Raise a ValueError if a path to a folder leads through a file."""
+    for part in (work_dir, *work_dir.parents):
+        if part.is_file():
+            raise ValueError(
+                f'work_dir={str(work_dir)!r}: {part} is a file: choose another folder.'
+            )
 
 
 def drop_other_weights(model: dict | None) -> None:
@@ -244,6 +254,7 @@ def scale_learning_rate(cfg: Config, world_size: int) -> str:
 
 def build_runner(cfg: Config) -> tuple[Runner, str]:
     """Build a runner whose learning rate fits the real batch, and return it with the arithmetic."""
+    check_devices()
     read_checkpoints_as_data()
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     share_classes(cfg)
@@ -254,7 +265,8 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
     if cfg.launcher == 'pytorch':
         join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
     keep_source(cfg)
-    runner = RUNNERS.build(cfg)
+    with explained_loggers():
+        runner = RUNNERS.build(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
             f'{get_world_size()} processes run, but the launcher announced {world_size}.'
@@ -273,6 +285,31 @@ def keep_source(cfg: Config) -> None:
     if source and source.resolve().parent == Path(cfg.work_dir).resolve():
         name = str(source.with_name(f'{source.stem}_resolved.py'))
         object.__setattr__(cfg, '_filename', name)  # Config would make it a key
+
+
+def check_devices() -> None:
+    """Raise a ValueError if GPUs are asked for and PyTorch finds none: it would use the CPU."""
+    named = os.environ.get('CUDA_VISIBLE_DEVICES', '')
+    if named not in ('', '-1', 'NoDevFiles') and not torch.cuda.is_available():
+        raise ValueError(
+            f'CUDA_VISIBLE_DEVICES={named!r} names no GPU that PyTorch can use: correct it, or set '
+            'it to an empty text to run on the CPU.'
+        )
+
+
+@contextmanager
+def explained_loggers() -> Iterator[None]:
+    """Turn errors of the packages behind visualizers, such as a missing login, into ValueErrors."""
+    try:
+        yield
+    except Exception as error:
+        package = type(error).__module__.partition('.')[0]
+        if package not in ('aim', 'clearml', 'dvclive', 'mlflow', 'neptune', 'wandb'):
+            raise
+        raise ValueError(
+            f'visualizer.vis_backends: {package} cannot start: {error} To do without it, choose '
+            "another backend, such as type='LocalVisBackend'."
+        ) from error
 
 
 def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:

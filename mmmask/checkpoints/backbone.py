@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.backbones import VisionTransformer, ViTSAM
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
@@ -60,7 +60,8 @@ def load_backbone(
     recognised and named in the log. Only the encoder in it is used. Position tables are
     interpolated to the network's grid, square or not, and tables of relative positions to its
     windows. A first layer for RGB is adapted to another number of channels, see
-    :func:`adapt_channels`. A network without class token ignores one.
+    :func:`adapt_channels`. A network without class token ignores one. Windowed networks for
+    detection get LayerScale by :func:`fold_layer_scale`.
 
     Args:
         backbone: network to fill.
@@ -87,6 +88,8 @@ def load_backbone(
     whole = find_tensors(checkpoint, path)
     tensors = {n: t for n, t in find_encoder(whole, own, path).items() if not CONSTANT.search(n)}
     tensors = adapt_channels(tensors, own, path)
+    if isinstance(backbone, ViTSAM):  # it has no LayerScale, as in detectors
+        tensors = fold_layer_scale(tensors)
     description = describe_backbone(checkpoint.get('meta') or {})
     tensors = _resize_tables(tensors, own, backbone, description)
     # In pre-training norms may follow the merging of patches, where maps are wider.
@@ -135,6 +138,18 @@ def load_backbone(
         module.load_state_dict(fitting, strict=False)
     print_log(summary, logger='current')
     return summary
+
+
+def fold_layer_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Multiply LayerScale into the linear layers before it, which gives the same features."""
+    folded = dict(tensors)
+    for branch, scale, layer in (('attn', 'gamma1', 'proj'), ('ffn', 'gamma2', 'layers.1')):
+        ending = f'{branch}.{scale}.weight'
+        for name in [name for name in tensors if name.endswith(ending)]:
+            factor, linear = folded.pop(name), name.removesuffix(ending) + f'{branch}.{layer}'
+            folded[f'{linear}.weight'] = folded[f'{linear}.weight'] * factor[:, None]
+            folded[f'{linear}.bias'] = folded[f'{linear}.bias'] * factor
+    return folded
 
 
 def is_beit(names: Iterable[str]) -> bool:

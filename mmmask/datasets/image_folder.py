@@ -94,9 +94,10 @@ class ImageFolder(BaseDataset):
         FileNotFoundError: if source, prefix or subset does not exist, or there is no image.
         OSError: if the disk has too little space for the cache.
         MisfitError: on reading, if a file contradicts what is stated about channels or values.
-        ValueError: if source is a file but no zip archive, an image has no class, two classes are
-            one folder, subset is not a fraction or names files that are missing or ambiguous, or a
-            transform takes 8-bit colours only and the images are others.
+        ValueError: if source is a file but no zip archive, indices are beyond the images, an image
+            has no class, two classes are one folder, subset is not a fraction or names files that
+            are missing or ambiguous, or a transform takes 8-bit colours only and the images are
+            others.
         RuntimeError: on reading, when more than ``max_unreadable`` of the files are unreadable.
     """
 
@@ -180,6 +181,7 @@ class ImageFolder(BaseDataset):
             samples = [one for one in samples if (one['name'] in held) == (self.part == 'val')]
         if self.subset is not None:
             samples = self._choose(samples)
+        self._check_indices(len(samples))
         for index, sample in enumerate(samples):
             sample['file_index'] = index
         self._state = torch.full((len(samples),), UNSEEN, dtype=torch.uint8).share_memory_()
@@ -187,6 +189,17 @@ class ImageFolder(BaseDataset):
         if self.cache_side:
             self._cache = self._make_cache([sample['name'] for sample in samples])
         return samples
+
+    def _check_indices(self, total: int) -> None:
+        """mmengine's lists of indices may have been written for another data set."""
+        if isinstance(self._indices, Sequence):
+            outside = [index for index in self._indices if not -total <= index < total]
+            if outside:
+                raise ValueError(
+                    f'indices contain {len(outside)} numbers outside of the {total:,} images in '
+                    f'{printable(self._path())}, such as {outside[0]}: they are for another data '
+                    'set. Set indices=None, or give the folder by --data.'
+                )
 
     def _make_cache(self, names: list[str]) -> Path:
         side = self.cache_side

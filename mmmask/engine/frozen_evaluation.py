@@ -10,11 +10,13 @@ from mmengine.dataset import default_collate
 from mmengine.runner import BaseLoop
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmmask.evaluation import (
+    Describe,
     accuracy,
+    check_labels,
     describe_dataset,
     describe_layers,
     fit_whitening,
@@ -25,6 +27,7 @@ from mmmask.evaluation import (
     pooled,
     rank,
     recall_at,
+    try_samples,
     unwrap,
 )
 from mmmask.registry import DATASETS, LOOPS
@@ -32,6 +35,8 @@ from mmmask.visualization import draw_ranking, sample_pixels
 
 NOBODY = -1  # label of distractors
 RECALLS = (1, 5)
+# Data sets of retrieval whose labels are not read.
+DISTRACTORS, WHITENING = 'test_cfg.distractors', 'test_cfg.whitening'
 
 
 class Described(NamedTuple):
@@ -49,13 +54,37 @@ class FrozenTestLoop(BaseLoop):
 
     Args:
         dataloader: config of the loader. Subclasses document its data set.
+        others: configs of the other data sets, by their keys in the config.
+
+    Attributes:
+        datasets: all data sets by their keys in the config.
     """
 
-    def __init__(self, runner, dataloader: dict, evaluator=()) -> None:
+    needs_labels = False
+
+    def __init__(self, runner, dataloader: dict, others: dict[str, dict]) -> None:
         self.options = {key: dataloader.get(key, 0) for key in ('batch_size', 'num_workers')}
-        self.dataset = DATASETS.build(dataloader['dataset'])
-        loader = DataLoader(self.dataset, collate_fn=default_collate, **self.options)
-        super().__init__(runner, loader)
+        configs = {'test_dataloader': dataloader['dataset'], **others}
+        self.datasets = {key: DATASETS.build(config) for key, config in configs.items()}
+        super().__init__(runner, self.loaders()['test_dataloader'])
+
+    def loaders(self) -> dict[str, DataLoader]:
+        """A loader of each data set, by its key in the config."""
+        return {
+            key: DataLoader(dataset, collate_fn=default_collate, **self.options)
+            for key, dataset in self.datasets.items()
+        }
+
+    def rehearse(self, model: nn.Module, samples: dict[str, list[dict]]) -> None:
+        """Describe a few samples of each data set, by its key.
+
+        Raises:
+            ValueError: see :func:`mmmask.evaluation.try_samples`; also if needed labels are
+                missing.
+        """
+        for key, labels in try_samples(model, samples, self.descriptors()).items():
+            if self.needs_labels:
+                check_labels(key, labels)
 
     def run(self) -> dict[str, float]:
         """Run the test, print a table, and log its values."""
@@ -77,36 +106,48 @@ class FrozenTestLoop(BaseLoop):
     def num_extra_tokens(self) -> int:
         return getattr(self.backbone, 'num_extra_tokens', 0)
 
-    def describe(self, dataset: dict | Dataset, describe, title: str) -> Described:
+    def descriptors(self) -> Describe:
+        """What is measured of an image."""
+        raise NotImplementedError
+
+    def describe(self, key: str) -> Described:
         """Descriptors of all images of a data set; see :func:`mmmask.evaluation.describe_dataset`.
 
         Images without labels get the label of distractors.
+
+        Raises:
+            ValueError: if labels are needed and missing.
         """
-        dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        dataset = self.datasets[key]
         descriptors, labels = describe_dataset(
-            unwrap(self.runner.model), dataset, describe, title, **self.options
+            unwrap(self.runner.model), dataset, self.descriptors(), key, **self.options
         )
+        if self.needs_labels:
+            check_labels(key, labels)
         if labels is None:
             labels = torch.full((len(dataset),), NOBODY)
         return Described(dataset, descriptors, labels)
 
-    def describe_labelled(self, bank: Dataset) -> tuple[Described, Described]:
-        """A bank and the images of the loader: the mean of the patches, and a class token if any.
 
-        Raises:
-            ValueError: if images have no labels.
-        """
+class BankTestLoop(FrozenTestLoop):
+    """A test of the mean of the patches, and of a class token if any, against a labelled bank."""
+
+    needs_labels = True
+
+    def __init__(self, runner, dataloader: dict, bank: dict) -> None:
+        super().__init__(runner, dataloader, {'test_cfg.bank': bank})
+
+    def descriptors(self) -> Describe:
         poolings = ('cls', 'mean') if self.num_extra_tokens else ('mean',)
-        describe = pooled(unwrap(self.runner.model), *poolings)
-        sides = self.describe(bank, describe, 'bank'), self.describe(self.dataset, describe, 'test')
-        for name, part in zip(('test_cfg.bank', 'test_dataloader'), sides, strict=True):
-            if (part.labels == NOBODY).any():
-                raise ValueError(f'the images of {name} have no labels: set with_label=True.')
-        return sides
+        return pooled(unwrap(self.runner.model), *poolings)
+
+    def describe_both(self) -> tuple[Described, Described]:
+        """The bank, and the images of the loader."""
+        return self.describe('test_cfg.bank'), self.describe('test_dataloader')
 
 
 @LOOPS.register_module()
-class KNNTestLoop(FrozenTestLoop):
+class KNNTestLoop(BankTestLoop):
     """k-nearest-neighbour accuracy of a frozen backbone, for each way of pooling and each k.
 
     The class token and the mean of the patch tokens are reported separately. Masked image modelling
@@ -115,10 +156,11 @@ class KNNTestLoop(FrozenTestLoop):
     Args:
         dataloader: config of a loader of labelled images to classify.
         bank: config of the labelled data set whose images vote.
-        k, temperature: see :func:`mmmask.evaluation.knn_classify`.
+        k: one or several numbers of neighbours.
+        temperature: see :func:`mmmask.evaluation.knn_classify`.
 
     Raises:
-        ValueError: if images have no labels or the bank has fewer than k images.
+        ValueError: if the bank has fewer than k images, or images have no labels.
     """
 
     def __init__(
@@ -128,21 +170,21 @@ class KNNTestLoop(FrozenTestLoop):
         evaluator=(),
         *,
         bank: dict,
-        k: tuple[int, ...] = (20, 200),
+        k: int | tuple[int, ...] = (20, 200),
         temperature: float = 0.07,
     ) -> None:
-        super().__init__(runner, dataloader)
-        self.bank, self.k, self.temperature = bank, k, temperature
+        super().__init__(runner, dataloader, bank)
+        self.k, self.temperature = (k,) if isinstance(k, int) else tuple(k), temperature
+        size = len(self.datasets['test_cfg.bank'])
+        if not all(isinstance(one, int) and 1 <= one <= size for one in self.k):
+            raise ValueError(
+                f'test_cfg.k={self.k} must lie between 1 and the {size} images of test_cfg.bank: '
+                'change it, for example --cfg-options test_cfg.k="[5]".'
+            )
 
     def measure(self) -> dict[str, float]:
         """Top-1 in percent, by ``knn<k>/<pooling>``."""
-        bank_set = DATASETS.build(self.bank)
-        if max(self.k) > len(bank_set):
-            raise ValueError(
-                f'test_cfg.k={tuple(self.k)} asks for more neighbours than the {len(bank_set)} '
-                'images of test_cfg.bank: reduce it, for example --cfg-options test_cfg.k="[5]".'
-            )
-        bank, query = self.describe_labelled(bank_set)
+        bank, query = self.describe_both()
 
         def top1(k: int, pooling: str) -> float:
             sides = bank.descriptors[pooling], bank.labels, query.descriptors[pooling]
@@ -152,7 +194,7 @@ class KNNTestLoop(FrozenTestLoop):
 
 
 @LOOPS.register_module()
-class LinearProbeTestLoop(FrozenTestLoop):
+class LinearProbeTestLoop(BankTestLoop):
     """Accuracy of a converged linear classifier on frozen features, for each way of pooling.
 
     A probe trained by gradient steps for a million images learns nothing from a few thousand. This
@@ -169,12 +211,12 @@ class LinearProbeTestLoop(FrozenTestLoop):
     """
 
     def __init__(self, runner, dataloader: dict, evaluator=(), *, bank: dict, **options) -> None:
-        super().__init__(runner, dataloader)
-        self.bank, self.probe_options = bank, options
+        super().__init__(runner, dataloader, bank)
+        self.probe_options = options
 
     def measure(self) -> dict[str, float]:
         """Top-1 in percent by ``linear/<pooling>``, and that of the most frequent class."""
-        bank, query = self.describe_labelled(DATASETS.build(self.bank))
+        bank, query = self.describe_both()
         metrics = {}
         for pooling, features in bank.descriptors.items():
             probe = linear_probe(
@@ -225,33 +267,37 @@ class RetrievalTestLoop(FrozenTestLoop):
         top: int | None = None,
         num_drawn: int = 8,
     ) -> None:
-        super().__init__(runner, dataloader)
-        self.queries, self.distractors, self.whitening = queries, distractors, whitening
+        others = {f'test_cfg.queries.{title}': dataset for title, dataset in queries.items()}
+        others |= {DISTRACTORS: distractors} if distractors else {}
+        others |= {WHITENING: whitening} if whitening else {}
+        super().__init__(runner, dataloader, others)
+        self.queries = tuple(queries)
         self.top, self.num_drawn = top, num_drawn
 
-    def measure(self) -> dict[str, float]:
-        """Scores in percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
-        describe = partial(
+    def descriptors(self) -> Describe:
+        return partial(
             describe_layers,
             layers=layer_names(self.backbone),
             num_extra_tokens=self.num_extra_tokens,
         )
-        described = partial(self.describe, describe=describe)
-        database = described(self.dataset, title='database')
+
+    def measure(self) -> dict[str, float]:
+        """Scores in percent, by ``<queries>/<descriptor>/mAP`` and ``.../R@<k>``."""
+        database = self.describe('test_dataloader')
         bank, labels = database.descriptors, database.labels
-        if self.distractors:
-            extra = described(self.distractors, title='distractors').descriptors
+        if DISTRACTORS in self.datasets:
+            extra = self.describe(DISTRACTORS).descriptors
             bank = {name: torch.cat([part, extra[name]]) for name, part in bank.items()}
             padding = labels.new_full((len(extra[next(iter(extra))]),), NOBODY)
             labels = torch.cat([labels, padding])
         whiten = dict.fromkeys(bank, lambda descriptors: descriptors)
-        if self.whitening:
-            unrelated = described(self.whitening, title='whitening').descriptors
+        if WHITENING in self.datasets:
+            unrelated = self.describe(WHITENING).descriptors
             whiten = {name: fit_whitening(part) for name, part in unrelated.items()}
 
         scores = {}
-        for title, dataset in self.queries.items():
-            query = described(dataset, title=title)
+        for title in self.queries:
+            query = self.describe(f'test_cfg.queries.{title}')
             relevant = _relevant(query.labels, labels, title)
             for name, part in query.descriptors.items():
                 ranking = rank(whiten[name](bank[name]), whiten[name](part), self.top)
@@ -259,7 +305,7 @@ class RetrievalTestLoop(FrozenTestLoop):
                 row[title, 'mAP'] = 100 * mean_average_precision(ranking, relevant)
                 for k in RECALLS:
                     row[title, f'R@{k}'] = 100 * recall_at(ranking, relevant, k)
-            if self.num_drawn and title == next(iter(self.queries)):
+            if self.num_drawn and title == self.queries[0]:
                 self._draw(query, ranking, relevant, database)
         if len(self.queries) > 1:
             for row in scores.values():

@@ -1,6 +1,15 @@
 """The quality of a backbone's features."""
 
-from .features import describe_dataset, extract_features, pool, pooled, shard
+from .features import (
+    Describe,
+    check_labels,
+    describe_dataset,
+    extract_features,
+    pool,
+    pooled,
+    shard,
+    try_samples,
+)
 from .knn import accuracy, knn_classify, majority_accuracy, majority_warning
 from .linear_probe import Probe, linear_probe
 from .observing import observing, unwrap
@@ -16,9 +25,11 @@ from .retrieval import (
 )
 
 __all__ = [
+    'Describe',
     'Pair',
     'Probe',
     'accuracy',
+    'check_labels',
     'describe_dataset',
     'describe_layers',
     'extract_features',
@@ -36,5 +47,6 @@ __all__ = [
     'rank',
     'recall_at',
     'shard',
+    'try_samples',
     'unwrap',
 ]

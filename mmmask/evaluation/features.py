@@ -66,6 +66,40 @@ def describe_images(
     return descriptors, None if labels[0] is None else torch.cat(labels).to(device)
 
 
+def try_samples(
+    model: nn.Module, samples: dict[str, list[dict]], describe: Describe
+) -> dict[str, Tensor | None]:
+    """A few samples of each data set, described to find faults before all images are read.
+
+    Returns:
+        The labels of the samples by the name of the data set. None if they have none.
+
+    Raises:
+        ValueError: if a descriptor is not finite.
+    """
+    labels = {}
+    for name, some in samples.items():
+        parts, labels[name] = describe_images(model, [default_collate(some)], describe)
+        for kind, part in parts.items():
+            if not part.isfinite().all():
+                raise ValueError(
+                    f'{name}: descriptor {kind!r} is not finite: correct model.data_preprocessor, '
+                    'or give another checkpoint.'
+                )
+    return labels
+
+
+def check_labels(name: str, labels: Tensor | None) -> Tensor:
+    """The labels of a data set.
+
+    Raises:
+        ValueError: if there are none, or one is negative.
+    """
+    if labels is None or (labels < 0).any():
+        raise ValueError(f'the images of {name} have no labels: set with_label=True.')
+    return labels
+
+
 def _forward(model: nn.Module, batch, device: torch.device):
     if not isinstance(batch, dict):
         images, labels = batch

@@ -136,7 +136,13 @@ def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
 
 LARGE = {
     'vit-base': dict(type='VisionTransformer', arch='base', img_size=224, patch_size=16),
-    'vit-p14': dict(type='VisionTransformer', arch='small', img_size=224, patch_size=14),
+    'vit-p14': dict(
+        type='VisionTransformer',
+        arch='small',
+        img_size=224,
+        patch_size=14,
+        layer_scale_init_value=1.0,
+    ),  # fmt: skip
     'swin-base': dict(type='SwinTransformer', arch='base', img_size=224),
     'resnet-50': dict(type='ResNet', depth=50, img_size=224),
 }

@@ -1,6 +1,7 @@
 """A rehearsal finds what only data can show, and leaves the run as it was."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from PIL import Image
 
 from mmmask.apis import train as apis
 from mmmask.apis.classes import share_classes
-from mmmask.apis.rehearsal import RehearsalError
-from mmmask.apis.train import load_config, rehearse, train
+from mmmask.apis.rehearsal import RehearsalEnd, RehearsalError, RehearsalHook
+from mmmask.apis.train import build_runner, load_config, rehearse, train
 from mmmask.checkpoints import CheckpointError
 from mmmask.registry import DATASETS
 
@@ -46,6 +47,30 @@ val_cfg = dict(type='ValLoop')
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 """
 
+FROZEN = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True),
+    backbone=dict(
+        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_indices=[0],
+        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
+    ),
+)
+pipeline = [dict(type='mmpretrain.PackInputs')]
+images = dict(type='mmmask.ImageFolder', source='data', with_label=True, pipeline=pipeline)
+test_dataloader = dict(
+    batch_size=4, num_workers=0, dataset=dict(**images, prefix='val'),
+    sampler=dict(type='mmengine.DefaultSampler', shuffle=False),
+)
+test_cfg = dict(type='mmmask.KNNTestLoop', k=3, bank=dict(**images, prefix='train'))
+test_evaluator = []
+"""
+RETRIEVAL = FROZEN.replace("prefix='val'", "prefix='train'").replace(
+    "type='mmmask.KNNTestLoop', k=3, bank=dict(**images, prefix='train')",
+    "type='mmmask.RetrievalTestLoop', queries=dict(own=dict(**images, prefix='val'))",
+)
+
 
 def make_classes(folder, train='abc', val='abc', num_images=4, channels=3):
     """Flat images of one colour a class, in train/<class> and val/<class>."""
@@ -67,9 +92,23 @@ def rehearsal_of(folder, tmp_path, text=CLASSIFIER, **options):
     rehearse(load_config(config, options=options, work_dir=str(tmp_path / 'work')))
 
 
-def problems(*args, **options) -> list[str]:
+def rehearsal_of_test(text, folder, **options):
+    """Rehearse a test of frozen features on the images in ``folder/data``."""
+    config = folder / 'frozen.py'
+    config.write_text(text.replace("source='data'", f"source='{folder / 'data'}'"))
+    options['experiment_name'] = str(next(NUMBERS))
+    cfg = load_config(config, options=options, work_dir=str(folder / 'work'))
+    cfg.log_level = 'WARNING'
+    runner, _ = build_runner(cfg)
+    runner._init_model_weights()
+    runner.register_hook(RehearsalHook(only=True))
+    with pytest.raises(RehearsalEnd):
+        runner.test()
+
+
+def problems(*args, rehearsal=rehearsal_of, **options) -> list[str]:
     with pytest.raises(RehearsalError) as error:
-        rehearsal_of(*args, **options)
+        rehearsal(*args, **options)
     first, *lines = str(error.value).splitlines()
     count = '1 problem' if len(lines) == 1 else f'{len(lines)} problems'
     assert first == f'The rehearsal found {count}:'
@@ -118,6 +157,9 @@ def test_queries_are_numbered_as_their_bank(tmp_path):
     make_classes(tmp_path, val='bc')
     folder = dict(type='mmmask.ImageFolder', source=str(tmp_path), with_label=True)
     bank, query = {**folder, 'prefix': 'train'}, {**folder, 'prefix': 'val'}
+    cfg = Config(dict(test_dataloader=dict(dataset=bank), test_cfg=dict(queries=dict(a=query))))
+    share_classes(cfg)
+    assert cfg.test_cfg.queries.a.metainfo.classes == ['a', 'b', 'c']
     cfg = Config(
         dict(
             test_dataloader=dict(dataset=query),
@@ -260,3 +302,56 @@ def test_an_epoch_without_a_batch(tmp_path):
     message = r'train_dataloader has no batch: 12 images are fewer than batch_size=16'
     with pytest.raises(ValueError, match=message):
         rehearsal_of(tmp_path / 'data', tmp_path, **options)
+
+
+@pytest.mark.parametrize('text', [FROZEN, RETRIEVAL], ids=['knn', 'retrieval'])
+def test_images_that_are_compared_by_features(text, tmp_path, capsys, monkeypatch):
+    """Both are described, numbered alike, and of the channels of the network."""
+    monkeypatch.setenv('COLUMNS', '160')
+    make_classes(tmp_path / 'data', train='abc', val='bc')
+    other = 'test_cfg.bank' if text == FROZEN else 'test_cfg.queries.own'
+    rehearsal_of_test(text, tmp_path)
+    shown = ' '.join(capsys.readouterr().out.replace('│', ' ').split())
+    numbers = (8, 12) if text.count('KNN') else (12, 8)
+    for name, number in zip(('test_dataloader', other), numbers, strict=True):
+        assert f'{name} {number} images, 3 classes, 32 x 32 px, 3 channels' in shown
+
+    find = partial(problems, text, tmp_path, rehearsal=rehearsal_of_test)
+    named = other if 'Retrieval' in text else 'test_dataloader.dataset'
+    (found,) = find(**{f'{named}.metainfo': dict(classes=['c', 'b', 'a'])})
+    assert found.startswith(f'{other} has other classes than test_dataloader: it has them in ano')
+    found = find(**{'model.data_preprocessor.mean': [0.0] * 4})
+    assert [one.split(':')[0] for one in found] == ['test_dataloader', other]
+    assert 'model.data_preprocessor.mean has 4 values' in found[1]
+    (found,) = find(**{'model.data_preprocessor.std': [0.0] * 3})
+    assert "ValueError: test_dataloader: descriptor '" in found and 'is not finite' in found
+
+
+def test_a_bank_without_labels(tmp_path):
+    make_classes(tmp_path / 'data')
+    (found,) = problems(
+        FROZEN, tmp_path, rehearsal=rehearsal_of_test, **{'test_cfg.bank.with_label': False}
+    )
+    assert found == (
+        'KNNTestLoop fails: ValueError: the images of test_cfg.bank have no labels: set '
+        'with_label=True.'
+    )
+
+
+def test_the_bank_of_a_training(tmp_path):
+    """It is looked at in the rehearsal too, so that a dry run finds what is wrong."""
+    make_classes(tmp_path / 'data')
+    images = dict(type='mmmask.ImageFolder', source=str(tmp_path / 'data'), with_label=True)
+    images['pipeline'] = [dict(type='mmpretrain.PackInputs')]
+    hook = dict(
+        type='mmmask.OnlineKNNHook', k=13, bank=dict(images, prefix='train'),
+        query=dict(images, prefix='val'),
+    )  # fmt: skip
+    (found,) = problems(tmp_path / 'data', tmp_path, custom_hooks=[hook])
+    assert found == (
+        'OnlineKNNHook fails: ValueError: k=13 of OnlineKNNHook must lie between 1 and the 12 '
+        'images of its bank.'
+    )
+    hook.update(k=5, query=dict(images, prefix='val', metainfo=dict(classes=['b', 'a', 'c'])))
+    (found,) = problems(tmp_path / 'data', tmp_path, custom_hooks=[hook])
+    assert found.startswith('OnlineKNNHook.query has other classes than OnlineKNNHook.bank: it ')

@@ -12,7 +12,7 @@ from torch import nn
 from mmmask.apis import convert_checkpoint
 from mmmask.checkpoints import CheckpointError, backbone, load_backbone, open_checkpoint
 from mmmask.masking import keep_all
-from mmmask.models import MaskedVisionTransformer
+from mmmask.models import MaskedVisionTransformer, WindowVisionTransformer
 
 ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
 OPTIONS = dict(arch=ARCH, img_size=64, patch_size=16, final_norm=True)
@@ -241,6 +241,21 @@ def test_dinov2_with_layer_scale_and_a_mask_token(tmp_path, images):
         registers = {'teacher': teacher | {'backbone.register_tokens': torch.ones(1, 4, 32)}}
         torch.save(registers, tmp_path / 'b.pth')
         load_backbone(network, tmp_path / 'b.pth')
+
+
+def test_a_detector_has_layer_scale_in_its_layers(tmp_path, images):
+    """With global attention and without a class token, the features are those of DINOv2."""
+    source = timm_vit(init_values=0.5, class_token=False, global_pool='avg')
+    torch.save(source.state_dict(), tmp_path / 'a.pth')
+    arch = dict(ARCH, global_attn_indexes=[0, 1])
+    network = WindowVisionTransformer(arch=arch, img_size=64, patch_size=16)
+    for layer in network.layers:  # as they are initialised
+        nn.init.zeros_(layer.attn.rel_pos_h)
+        nn.init.zeros_(layer.attn.rel_pos_w)
+    network.eval()
+    load_backbone(network, tmp_path / 'a.pth')
+    source.norm = nn.Identity()
+    assert_close(features(network, images).flatten(2).mT, source.forward_features(images))
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

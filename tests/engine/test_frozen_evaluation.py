@@ -1,6 +1,7 @@
 """k-NN and retrieval configs in tools/test.py, with random and with pre-trained weights."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -84,9 +85,9 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
     }
     runner, metrics = run(tmp_path, checkpoint, **options)
     assert list(metrics) == ['knn3/cls', 'knn3/mean', 'knn5/cls', 'knn5/mean']
-    loop, loaders = runner.test_loop, {}
-    for name, cfg in (('bank', loop.bank), ('query', runner.cfg.test_dataloader.dataset)):
-        loaders[name] = shard(DATASETS.build(cfg), **loop.options)
+    loop, loaders, cfg = runner.test_loop, {}, runner.cfg
+    for name, dataset in (('bank', cfg.test_cfg.bank), ('query', cfg.test_dataloader.dataset)):
+        loaders[name] = shard(DATASETS.build(dataset), **loop.options)
     saved = torch.load(checkpoint, weights_only=True)['state_dict']
     for name, value in runner.model.state_dict().items():
         if name.startswith('backbone.'):
@@ -97,11 +98,30 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
         expected = (knn_classify(bank, labels, query, 3) == wanted).float().mean().item()
         assert metrics[f'knn3/{pooling}'] == pytest.approx(100 * expected)
     assert metrics['knn3/mean'] > 90  # colours can be told apart without training
-    loop.k = (3, 200)
-    with pytest.raises(
-        ValueError, match=r'test_cfg.k=\(3, 200\) .* the 24 images of test_cfg.bank'
-    ):
-        loop.measure()
+
+
+@pytest.mark.parametrize('k', [(3, 200), (0,), 25])
+def test_neighbours_are_as_many_as_the_bank_has(k, folder, tmp_path, monkeypatch):
+    options = config('tiny_imagenet/vit-tiny-p8_knn_tiny-imagenet-64px', folder, monkeypatch)
+    options['options'] |= {
+        'test_dataloader.dataset.source': str(folder),
+        'test_cfg.bank.source': str(folder),
+        'test_cfg.k': k,
+    }
+    shown = re.escape(str(k if isinstance(k, tuple) else (k,)))
+    message = rf'test_cfg.k={shown} must lie between 1 and the 24 images of test_cfg.bank'
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **options)
+
+
+def test_one_number_of_neighbours_needs_no_list(folder, tmp_path, monkeypatch):
+    options = config('tiny_imagenet/vit-tiny-p8_knn_tiny-imagenet-64px', folder, monkeypatch)
+    options['options'] |= {
+        'test_dataloader.dataset.source': str(folder),
+        'test_cfg.bank.source': str(folder),
+        'test_cfg.k': 5,
+    }
+    assert list(run(tmp_path, **options)[1]) == ['knn5/cls', 'knn5/mean']
 
 
 def test_a_probe_of_few_images_converges(folder, checkpoint, tmp_path, monkeypatch):
@@ -117,13 +137,9 @@ def test_a_probe_of_few_images_converges(folder, checkpoint, tmp_path, monkeypat
     # With the test labels changed, every answer is wrong, and the log says so.
     warnings = []
     monkeypatch.setattr(runner.logger, 'warning', warnings.append)
-    describe = runner.test_loop.describe_labelled
-
-    def shifted(bank):
-        bank, query = describe(bank)
-        return bank, query._replace(labels=(query.labels + 1) % 3)
-
-    monkeypatch.setattr(runner.test_loop, 'describe_labelled', shifted)
+    bank, query = runner.test_loop.describe_both()
+    shifted = bank, query._replace(labels=(query.labels + 1) % 3)
+    monkeypatch.setattr(runner.test_loop, 'describe_both', lambda: shifted)
     assert runner.test_loop.measure()['linear/mean'] == 0
     assert any('linear/mean is 0.00 %, below the 33.33 %' in text for text in warnings)
 

@@ -158,6 +158,11 @@ def check_names(plan: Plan) -> Iterator[str]:
         elif key not in DEFAULT_HOOKS and close:
             rule = f"is an unknown key: did you mean '{close[0]}'?"
             yield report(f'default_hooks.{key}', hook, rule)
+    backends = plan.value('visualizer.vis_backends')
+    for index, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
+        if not isinstance(backend, dict):
+            rule = 'must be a dict: on the command line, write visualizer.vis_backends.0.type=NAME'
+            yield report(f'visualizer.vis_backends.{index}', backend, rule)
     options = plan.value('optim_wrapper.paramwise_cfg')
     if isinstance(options, dict) and plan.value('optim_wrapper.constructor') is None:
         for key, value in options.items():

@@ -1,7 +1,9 @@
 """What a model needs from the hooks and the batches of its training."""
 
+import copy
 import difflib
 from collections.abc import Iterator
+from itertools import count
 
 from torch import nn
 
@@ -9,7 +11,8 @@ from mmmask.engine.hooks import CollapseHook, MomentumUpdateHook, ProgressHook
 from mmmask.layers import MomentumCopy
 from mmmask.models import ContrastiveHead
 
-from ..config_trial import UnknownValue
+from ..config_nodes import Node
+from ..config_trial import UnknownValue, on_meta
 from .rules import Plan, is_a, is_positive, report, report_key
 
 
@@ -29,6 +32,29 @@ def check_movement(plan: Plan) -> Iterator[str]:
         if hook and not plan.first(hook):
             remedy = f"add dict(type='mmmask.{hook.__name__}') to the hooks"
             yield f'model.{name}: nothing updates this during training; {remedy}'
+
+
+def check_frozen_stages(plan: Plan) -> Iterator[str]:
+    """No network freezes more layers or stages than it has."""
+    for node in plan.nodes:
+        value = node.config.get('frozen_stages')
+        if not is_positive(value) or freezes(node, value) or not freezes(node, 0):
+            continue
+        most = next(number for number in count() if not freezes(node, number + 1))
+        yield report_key(node, 'frozen_stages', f'must be at most {most} for this network')
+
+
+def freezes(node: Node, number: int) -> bool:
+    """Whether a network can be built and trained with so many frozen stages."""
+    try:
+        with on_meta():
+            config = copy.deepcopy(node.config)
+            node.registry.build(dict(config, frozen_stages=number)).train()
+    except (IndexError, AttributeError):  # as mmpretrain's networks end
+        return False
+    except Exception:  # another fault, which other checks report
+        return True
+    return True
 
 
 def check_comparisons(plan: Plan) -> Iterator[str]:
@@ -88,4 +114,11 @@ def check_scales(plan: Plan) -> Iterator[str]:
             )
 
 
-CHECKS = (check_evidence, check_scales, check_movement, check_comparisons, check_observed_modules)
+CHECKS = (
+    check_evidence,
+    check_scales,
+    check_movement,
+    check_frozen_stages,
+    check_comparisons,
+    check_observed_modules,
+)

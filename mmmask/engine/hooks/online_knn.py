@@ -1,9 +1,21 @@
 """The quality of features during training."""
 
-from mmengine.hooks import Hook
-from torch import Tensor
+from functools import cached_property
 
-from mmmask.evaluation import accuracy, describe_dataset, knn_classify, pooled, unwrap
+from mmengine.dataset import default_collate
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mmmask.evaluation import (
+    accuracy,
+    check_labels,
+    describe_dataset,
+    knn_classify,
+    pooled,
+    try_samples,
+    unwrap,
+)
 from mmmask.random_state import preserve_random_state
 from mmmask.registry import DATASETS, HOOKS
 
@@ -27,7 +39,8 @@ class OnlineKNNHook(Hook):
         batch_size, num_workers: options of the loaders, per process.
 
     Raises:
-        ValueError: if the images of ``bank`` or ``query`` have no labels.
+        ValueError: if the images of ``bank`` or ``query`` have no labels, or the bank has fewer
+            than k.
     """
 
     priority = 'BELOW_NORMAL'  # the baseline uses the weights that other hooks have loaded
@@ -48,9 +61,32 @@ class OnlineKNNHook(Hook):
         self.k = k
         self.loader = dict(batch_size=batch_size, num_workers=num_workers)
 
-    def before_train(self, runner) -> None:
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The two data sets by their keys."""
         with preserve_random_state():
-            self.datasets = {name: DATASETS.build(cfg) for name, cfg in self.configs.items()}
+            return {
+                f'OnlineKNNHook.{name}': DATASETS.build(cfg) for name, cfg in self.configs.items()
+            }
+
+    def loaders(self) -> dict[str, DataLoader]:
+        """A loader of each data set, by its key."""
+        return {
+            key: DataLoader(dataset, collate_fn=default_collate, **self.loader)
+            for key, dataset in self.datasets.items()
+        }
+
+    def rehearse(self, model: nn.Module, samples: dict[str, list[dict]]) -> None:
+        """Describe a few samples of each data set, and compare k with the size of the bank."""
+        for key, labels in try_samples(model, samples, pooled(model, 'mean')).items():
+            check_labels(key, labels)
+        size = len(self.datasets['OnlineKNNHook.bank'])
+        if not 1 <= self.k <= size:
+            raise ValueError(
+                f'k={self.k} of OnlineKNNHook must lie between 1 and the {size} images of its bank.'
+            )
+
+    def before_train(self, runner) -> None:
         if runner.iter == 0:
             self._evaluate(runner, 'before training', 0)
 
@@ -76,13 +112,10 @@ class OnlineKNNHook(Hook):
     def _describe(self, runner, name: str) -> tuple[Tensor, Tensor]:
         """(M, D) features and (M,) labels of all images, on the model's device."""
         model = unwrap(runner.model)
+        key = f'OnlineKNNHook.{name}'
         features, labels = describe_dataset(
-            model, self.datasets[name], pooled(model, 'mean'), **self.loader
+            model, self.datasets[key], pooled(model, 'mean'), **self.loader
         )
-        if labels is None:
-            raise ValueError(
-                f'{name}={self.configs[name]!r} of OnlineKNNHook gives images without labels: '
-                'set with_label=True, or remove the hook to train without measuring accuracy.'
-            )
+        check_labels(key, labels)
         device = next(model.parameters()).device
         return features['mean'].to(device), labels.to(device)
