@@ -94,7 +94,11 @@ def name_data(
     if own:
         backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
         if not pretrained:
-            print_log('no --pretrained: a ResNet-50 with random weights', logger='current')
+            print_log(
+                'no --pretrained: a ResNet-50 with random weights; a ViT or Swin needs a '
+                'checkpoint, which tells its width, depth and patches',
+                logger='current',
+            )
         build_around(cfg, backbone, own['task'], longest)
         cfg.pop('own_data')
 

@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,17 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
+from torch import nn
 
 from mmmask.apis import train as apis
 from mmmask.apis.classes import share_classes
-from mmmask.apis.rehearsal import RehearsalEnd, RehearsalError, RehearsalHook
+from mmmask.apis.rehearsal import (
+    RehearsalEnd,
+    RehearsalError,
+    RehearsalHook,
+    Split,
+    compare_labels,
+)
 from mmmask.apis.train import build_runner, load_config, rehearse, train
 from mmmask.checkpoints import CheckpointError
 from mmmask.registry import DATASETS
@@ -355,3 +363,17 @@ def test_the_bank_of_a_training(tmp_path):
     hook.update(k=5, query=dict(images, prefix='val', metainfo=dict(classes=['b', 'a', 'c'])))
     (found,) = problems(tmp_path / 'data', tmp_path, custom_hooks=[hook])
     assert found.startswith('OnlineKNNHook.query has other classes than OnlineKNNHook.bank: it ')
+
+
+def test_a_value_of_label_maps_that_is_neither_a_class_nor_ignored():
+    model = nn.Module()
+    model.decode_head = nn.Module()
+    model.decode_head.num_classes, model.decode_head.ignore_index = 2, 255
+    maps = SimpleNamespace(data=torch.tensor([[[0, 1], [11, 255]]]))
+    sample = dict(data_samples=SimpleNamespace(gt_sem_seg=maps))
+    (found,) = compare_labels(model, [Split('val_dataloader', None, [sample])])
+    assert found.startswith(
+        'val_dataloader: labels [11] are not among the 2 classes of model.decode_head (0 to 1), and'
+    )
+    maps.data[maps.data == 11] = 255
+    assert [*compare_labels(model, [Split('val_dataloader', None, [sample])])] == []

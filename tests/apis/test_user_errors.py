@@ -17,7 +17,6 @@ from mmmask.apis.train import join_processes, load_config
 
 DEMO = 'configs/demo/mae_vit-tiny_digits.py'
 LADDER = 'configs/demo/ladder/maskdeep-m0_resnet-18_tiny-imagenet.py'
-KNN = 'configs/downstream/folder/vit-small-p16_knn.py'
 TINY = [
     f'model.backbone.arch.{key}={value}'
     for key, value in dict(
@@ -86,7 +85,7 @@ def test_trainings(case, folder, monkeypatch):
 
 @pytest.mark.parametrize(('config', 'most'), [('resnet-50_finetune', 4), ('swin-base_finetune', 3)])
 def test_other_networks_freeze_as_many_stages_as_they_have(config, most):
-    path = ROOT / f'configs/downstream/folder/{config}.py'
+    path = ROOT / f'configs/downstream/{config}.py'
     message = f'model.backbone.frozen_stages={most + 1} must be at most {most} for this network'
     with pytest.raises(ValueError, match=message):
         load_config(path, options={'model.backbone.frozen_stages': most + 1})

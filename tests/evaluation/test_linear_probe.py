@@ -1,12 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from mmpretrain.engine.optimizers import LARS
 from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
-from mmmask.evaluation import linear_probe
+from mmmask.evaluation import linear_probe, majority_warning
 from mmmask.evaluation.linear_probe import hold_out
 
 
@@ -110,3 +115,38 @@ def test_the_majority_is_that_of_the_test_labels():
     assert probe.majority == 75
     assert probe.predictions.tolist() == [0, 0, 1, 1]
     assert probe.accuracy == 25
+
+
+def lars_probe(features, labels, queries):
+    """The recipe for ImageNet-1K with LARS on weight and bias: 90 epochs of batches of 256."""
+    norm = nn.BatchNorm1d(features.shape[1], affine=False, eps=1e-6)
+    head = nn.Linear(features.shape[1], 2)
+    nn.init.trunc_normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    optimizer = LARS(head.parameters(), lr=0.1, momentum=0.9)
+    for epoch in range(90):
+        cosine = (1 + math.cos(math.pi * (epoch - 10) / 80)) / 2
+        optimizer.param_groups[0]['lr'] = 0.1 * (epoch / 10 if epoch < 10 else cosine)
+        for batch in torch.randperm(len(features)).split(256):
+            optimizer.zero_grad()
+            F.cross_entropy(head(norm(features[batch])), labels[batch]).backward()
+            optimizer.step()
+    return head(norm.eval()(queries)).argmax(1)
+
+
+def test_few_images_from_which_the_recipe_for_a_million_learns_nothing():
+    """Two classes with 67 and 33 % of the images: LARS hardly moves the weights it starts from."""
+    torch.manual_seed(0)
+    labels = (torch.rand(1300) > 0.669).long()
+    features = torch.randn(1300, 32)
+    features[:, 0] += 1.5 * labels
+    features = features @ torch.randn(32, 32)
+    parts = features[:700], labels[:700], features[700:]
+    old = 100 * (lars_probe(*parts) == labels[700:]).float().mean().item()
+    probe = linear_probe(*parts, labels[700:])
+    reference = LogisticRegression(max_iter=1000).fit(parts[0], parts[1])
+    expected = 100 * reference.score(parts[2], labels[700:])
+    assert old < probe.majority < probe.accuracy - 5
+    assert probe.accuracy == pytest.approx(expected, abs=2)
+    assert majority_warning('old', old, labels[700:]).startswith(f'old is {old:.2f} %, below the')
+    assert majority_warning('new', probe.accuracy, labels[700:]) is None
