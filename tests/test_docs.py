@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import ROOT
 
-FOLDERS = ROOT / 'docs', ROOT / 'configs'
+FOLDERS = ROOT / 'docs', ROOT / 'configs', ROOT / 'notebooks'
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *(path for f in FOLDERS for path in f.rglob('*.md'))])
 documents = pytest.mark.parametrize(
     'document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
