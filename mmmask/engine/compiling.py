@@ -1,8 +1,11 @@
 """Compilation of the blocks of transformers."""
 
+import torch
 from mmpretrain.models.backbones.swin_transformer import SwinBlock
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import _dynamo, nn
+
+from mmmask.models import MaskedSwinTransformer
 
 
 def compile_blocks(model: nn.Module, **options) -> int:
@@ -10,8 +13,9 @@ def compile_blocks(model: nn.Module, **options) -> int:
 
     Equal blocks share one compiled graph, so the time of compilation does not grow with the depth
     of a network. Names in the state dict do not change. The rest of a step remains eager, and so do
-    the blocks of a :class:`mmmask.models.MaskedSwinTransformer` with a mask and the layers whose
-    attention a parser reads, because they are not called as modules.
+    the layers whose attention a parser reads, because they are not called as modules. Masks change
+    the shapes in a masked Swin, whose blocks are compiled again for the second mask, with symbols
+    instead of numbers.
 
     Args:
         model: model to change.
@@ -27,6 +31,9 @@ def compile_blocks(model: nn.Module, **options) -> int:
     config.cache_size_limit = max(config.cache_size_limit, 2 * len(blocks))
     for block in blocks:
         block.compile(**options)
+    for module in model.modules():
+        if isinstance(module, MaskedSwinTransformer):
+            module.run_block = torch.compile(module.run_block, **options)
     return len(blocks)
 
 

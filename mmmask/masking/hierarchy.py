@@ -168,7 +168,7 @@ class EvolvedHierarchyMask(EvolvedMask):
     def tree(self, evidence: Tensor, grid: tuple[int, int]) -> Tensor:
         """Evidence of B images on an (h, w) grid -> parent (B, or 1 if shared, 2N−1).
 
-        :func:`build_tree` checks on the host whether the trees are complete, so they are built
+        :func:`build_tree` reads on the host whether the trees are complete, so they are built
         outside of a compiled graph.
         """
         weights = affinity(evidence, self.affinity, self.spatial_weight, grid)

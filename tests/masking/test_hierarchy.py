@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy as scipy_hierarchy
 from scipy.spatial.distance import squareform
 
-from mmmask.masking import EvolvedHierarchyMask, RandomMask
+from mmmask.masking import EvolvedHierarchyMask, RandomMask, tree
 from mmmask.masking.hierarchy import (
     affinity,
     build_tree,
@@ -512,3 +512,13 @@ def test_trees_on_a_gpu_equal_those_of_the_cpu_and_are_reproducible(linkage):
     single = weights.float().cuda()
     first, second = build_tree(single, linkage), build_tree(single, linkage)
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+
+
+@pytest.mark.parametrize('linkage', LINKAGES)
+def test_rounds_that_are_queued_ahead_change_nothing(linkage, monkeypatch):
+    """A GPU is asked for the number of clusters some rounds later: bit by bit the same trees."""
+    weights = gram(4, 50)
+    weights[1] = 0
+    expected = build_tree(weights, linkage)
+    monkeypatch.setitem(tree.ROUNDS_AHEAD, 'cpu', 4)
+    assert all(map(torch.equal, build_tree(weights, linkage), expected))

@@ -138,7 +138,7 @@ class MaskedSwinTransformer(SwinTransformer):
         taps = []
         for index, stage in enumerate(self.stages):
             for block, arranged in zip(stage.blocks, groups[index], strict=True):
-                tokens = run_block(block, tokens, arranged)
+                tokens = self.run_block(block, tokens, arranged)
             tap = tokens
             if stage.downsample is not None:
                 tokens = merge_patches(stage.downsample, tokens, self.unit_sides[index])
@@ -146,6 +146,11 @@ class MaskedSwinTransformer(SwinTransformer):
             if index in self.out_indices:
                 taps.append(getattr(self, f'norm{index}')(tap))
         return tuple(taps)
+
+    @staticmethod
+    def run_block(block: SwinBlock, tokens: Tensor, groups: WindowGroups) -> Tensor:
+        """(B, T, C) -> (B, T, C): a block on visible tokens; compilation replaces this function."""
+        return run_block(block, tokens, groups)
 
     @torch.compiler.disable
     def arrange(
