@@ -20,8 +20,8 @@ SHARDS = {  # runners that divide the state of a training among processes
     'full': 'mmmask.FullyShardingRunner',
 }
 COMPONENTS = (
-    *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'lars', 'loader', 'maskdeep', 'step'),
-    'swin',
+    *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'lars', 'loader', 'maskdeep'),
+    *('startup', 'step', 'swin'),
 )
 FEATURE_PICTURES = ('pca', 'attention', 'neighbours', 'tsne', 'loss', 'duplicates')
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'  # a name for mmpretrain's own masked autoencoder

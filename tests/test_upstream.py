@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mmmask.lab.benchmark.startup import start
 from mmmask.upstream import absent
 
 OTHERS = [
@@ -30,12 +31,32 @@ def run_python(code: str) -> list[str]:
 
 
 def test_pre_training_imports_no_package_of_other_tasks():
+    """Until its first iteration is over, rehearsal included."""
+    modules, _, _ = start('first iteration of a pre-training')
+    assert {*OTHERS} & {*modules} == set()
+    assert {'mmpretrain.models', 'mmmask.masking'} <= {*modules}
+
+
+def test_a_figure_is_made_when_something_is_drawn():
     found = run_python(
         'import json, sys\n'
-        'import mmmask.models, mmmask.datasets, mmmask.engine, mmmask.apis.train\n'
-        f'print(json.dumps([name for name in {OTHERS} if name in sys.modules]))'
+        'import numpy as np\n'
+        'from mmmask.engine.visualizer import Visualizer\n'
+        'visualizer = Visualizer()\n'
+        "before = 'matplotlib' in sys.modules\n"
+        'visualizer.set_image(np.zeros((40, 50, 3), np.uint8))\n'
+        'visualizer.draw_bboxes(np.array([[10, 10, 30, 30]]))\n'
+        'drawn = visualizer.get_image()\n'
+        'print(json.dumps([before, drawn.shape, bool(drawn.any())]))'
     )
-    assert found == []
+    assert found == [False, [40, 50, 3], True]
+
+
+def test_help_and_the_package_need_no_library():
+    for candidate in ('tools/train.py --help', 'import mmmask'):
+        modules, _, _ = start(candidate)
+        assert {'torch', 'numpy', 'mmengine', *OTHERS} & {*modules} == set()
+        assert len(modules) < 400
 
 
 @pytest.mark.parametrize('first', ['mmmask.models', 'mmdet.models'])

@@ -55,6 +55,11 @@ def parse_arguments() -> argparse.Namespace:
         '--device', default='auto', help='cpu, cuda, or auto (default) for a GPU if there is one'
     )
     parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='also measure each config with compiled transformer blocks',
+    )
+    parser.add_argument(
         '--data',
         action='store_true',
         help="also train on the config's own data and report the time spent waiting for it",
@@ -102,6 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
             amp=arguments.amp,
             data=arguments.data,
             profiled=arguments.profile,
+            compiled=arguments.compile,
             **common,
         )
     Console().print(make_table(report))

@@ -4,13 +4,15 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: tools/gpu_check.sh [tests|benchmark|train|all]
+usage: tools/gpu_check.sh [STEP|all]
 
-  tests      the tests marked gpu
-  benchmark  a training step of each method in bf16, beside mmpretrain's masked autoencoder
-  train      a short training, with its first and last loss and k-NN accuracy
-  all        (default) the steps that have not succeeded yet; each leaves a file
-             work_dirs/gpu_check/STEP.done, which makes it run again when removed
+  tests           the tests marked gpu
+  step-METHOD     a training step of a method in bf16, eager and with compiled blocks, beside
+                  mmpretrain's masked autoencoder; METHOD is one of those in this file, such as mae
+  data            images and step together, and the time spent waiting for images
+  train           a short training, with its first and last loss and k-NN accuracy
+  all             (default) the steps that have not succeeded yet; each leaves a file
+                  work_dirs/gpu_check/STEP.done, which makes it run again when removed
 
 For a machine without OpenMMLab and without network, first run tools/gather_wheels.sh elsewhere
 and copy the folder .wheels/ to it.
@@ -23,8 +25,26 @@ Variables:
 USAGE
 }
 
+declare -A configs=(
+    [mae]=mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k
+    [localmim]=localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k
+    [localmim-swin]=localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k
+    [ehm]=evolved/ehm_vit-base-p16_8xb512-amp-coslr-300e_in1k
+    [epm]=evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k
+    [cmae-mao]=cmae/cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet
+    [cmae-huang]=cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k
+    [crossmae]=crossmae/crossmae_vit-base-p16_8xb512-amp-coslr-800e_in1k
+    [ijepa]=ijepa/ijepa_vit-base-p16_8xb256-amp-coslr-600e_in1k
+    [spark]=spark/spark_resnet-50_8xb512-amp-coslr-1600e_in1k
+    [fcmae]=spark/fcmae_convnext-base_8xb512-amp-coslr-800e_in1k
+    [maskdeep]=maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k
+)
+methods=(mae localmim localmim-swin ehm epm cmae-mao cmae-huang crossmae ijepa spark fcmae maskdeep)
+convolutions=' spark fcmae maskdeep '  # without blocks to compile
+steps=(tests "${methods[@]/#/step-}" data train)
+
 step=${1:-all}
-[[ $# -le 1 && $step =~ ^(tests|benchmark|train|all)$ ]] || { usage >&2; exit 2; }
+[[ $# -le 1 && " ${steps[*]} all " == *" $step "* ]] || { usage >&2; exit 2; }
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
 output=work_dirs/gpu_check
@@ -61,30 +81,41 @@ tests() {
     limited "$python" -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py
 }
 
-benchmark() {
-    local configs=()
-    for config in \
-        mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k \
-        localmim/localmim_vit-base-p16_8xb256-amp-coslr-100e_in1k \
-        localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k \
-        evolved/ehm_vit-base-p16_8xb512-amp-coslr-300e_in1k \
-        evolved/epm_vit-base-p16_8xb512-amp-coslr-300e_in1k \
-        cmae/cmae-mao_vit-base-p16_1xb64-amp-coslr-300e_tiny-imagenet \
-        cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k \
-        maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k; do
-        configs+=("configs/$config.py")
-    done
-    limited "$python" tools/benchmark.py "${configs[@]}" --vs-mmpretrain-mae --amp bf16 \
-        --batch-size "${BATCH_SIZE:-256}" --json "$output/benchmark.json"
-    "$python" - "$output/benchmark.json" <<'PYTHON'
+measure() {  # METHOD
+    local options=(--vs-mmpretrain-mae --amp bf16 --batch-size "${BATCH_SIZE:-256}")
+    [[ $convolutions == *" $1 "* ]] || options+=(--compile)
+    limited "$python" tools/benchmark.py "configs/${configs[$1]}.py" "${options[@]}" \
+        --json "$output/$1.json"
+    report "$output/$1.json"
+}
+
+data() {
+    local zip=${TINY_IMAGENET_ZIP:-data/tiny-imagenet.zip} config=$output/data.py
+    if [[ -f $zip ]]; then
+        local base=localmim_vit-tiny-p8_1xb256-amp-coslr-200e_tiny-imagenet-64px
+        printf "_base_ = '%s'\ntrain_dataloader = dict(num_workers=12, dataset=dict(source='%s'))\n" \
+            "$PWD/configs/localmim/$base.py" "$zip" > "$config"
+    else
+        echo "$zip does not exist: waiting for digits"
+        config=configs/demo/localmim_vit-tiny_digits.py
+    fi
+    limited "$python" tools/benchmark.py "$config" --amp bf16 \
+        --batch-size "${BATCH_SIZE:-256}" --data --json "$output/data.json"
+    report "$output/data.json"
+}
+
+report() {  # JSON
+    "$python" - "$1" <<'PYTHON'
 import json, sys
 report = json.load(open(sys.argv[1]))
-columns = ('config', 'step (ms)', 'ratio', 'images/s', 'peak memory (GiB)', 'of ceiling')
+columns = ('config', 'step (ms)', 'ratio', 'images/s', 'peak memory (GiB)', 'of ceiling',
+           'waiting for data')
 print('\n| ' + ' | '.join(columns) + ' |\n|' + '---|' * len(columns))
 for row in report['results']:
     print(f"| {row['name']} | {row['seconds'] * 1e3:.1f} | {row['ratio']:.2f} "
           f"| {row['images_per_second']:.0f} | {(row['peak_memory'] or 0) / 2**30:.1f} "
-          f"| {row['utilization'] or 0:.0%} |")
+          f"| {row['utilization'] or 0:.0%} "
+          f"| {'-' if row['waiting'] is None else format(row['waiting'], '.0%')} |")
 print('\n' + '; '.join(f'{key} {value}' for key, value in report['machine'].items()))
 PYTHON
 }
@@ -127,11 +158,12 @@ PYTHON
 case $step in
     all)
         status=0
-        for name in tests benchmark train; do
+        for name in "${steps[@]}"; do
             [[ ! -e $output/$name.done ]] || { echo "$name: done before"; continue; }
             if tools/gpu_check.sh "$name"; then touch "$output/$name.done"; else status=1; fi
         done
         exit $status
         ;;
+    step-*) measure "${step#step-}" ;;
     *) "$step" ;;
 esac

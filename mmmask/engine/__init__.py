@@ -1,5 +1,15 @@
 """What surrounds a model while it trains."""
 
-from . import frozen_evaluation, hooks, loops, optimizers, sharding, trackers
+from mmmask import upstream  # noqa: F401  before mmengine, which looks for transformers
 
-__all__ = ['frozen_evaluation', 'hooks', 'loops', 'optimizers', 'sharding', 'trackers']
+from . import frozen_evaluation, hooks, loops, optimizers, sharding, trackers, visualizer
+
+__all__ = [
+    'frozen_evaluation',
+    'hooks',
+    'loops',
+    'optimizers',
+    'sharding',
+    'trackers',
+    'visualizer',
+]

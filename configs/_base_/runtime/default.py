@@ -14,7 +14,7 @@ default_hooks = dict(
 custom_hooks = [dict(type='mmmask.NonFiniteLossHook')]
 
 visualizer = dict(
-    type='Visualizer',
+    type='mmmask.Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
 env_cfg = dict(

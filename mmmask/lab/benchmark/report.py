@@ -20,17 +20,19 @@ class Result(NamedTuple):
             whole step.
         waiting: fraction of the time of real training spent waiting for data.
         profile: the operators that take longest, and the parts of a step.
+        modules: number of imported modules.
     """
 
     name: str
     seconds: float
     ratio: float
-    images_per_second: float
+    images_per_second: float | None
     peak_memory: int | None = None
     flops: int | None = None
     utilization: float | None = None
     waiting: float | None = None
     profile: str | None = None
+    modules: int | None = None
 
 
 class Report(NamedTuple):
@@ -51,7 +53,10 @@ def make_table(report: Report) -> Table:
     columns = {
         'step': [f'{result.seconds * 1e3:,.1f} ms' for result in results],
         'ratio': [f'{result.ratio:.3f}' for result in results],
-        'images/s': [f'{result.images_per_second:,.1f}' for result in results],
+        'images/s': [
+            '' if result.images_per_second is None else f'{result.images_per_second:,.1f}'
+            for result in results
+        ],
         'peak memory': [
             '' if result.peak_memory is None else f'{result.peak_memory / 2**20:,.0f} MiB'
             for result in results
@@ -61,6 +66,7 @@ def make_table(report: Report) -> Table:
         ],
         'of ceiling': [percent(result.utilization) for result in results],
         'waiting for data': [percent(result.waiting) for result in results],
+        'modules': ['' if r.modules is None else f'{r.modules:,}' for r in results],
     }
     caption = '; '.join(f'{key} {value}' for key, value in report.machine.items())
     if report.ceiling:

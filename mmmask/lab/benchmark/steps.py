@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from mmmask.apis.config_nodes import find_nodes
 from mmmask.apis.train import set_defaults, set_precision
 from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.command_line import MMPRETRAIN_MAE
+from mmmask.engine.compiling import compile_blocks
 from mmmask.engine.optimizers.processor import processor_autocast
 from mmmask.registry import MODELS
 
@@ -52,9 +54,15 @@ class TrainingStep:
         cfg: config with ``model`` and ``optim_wrapper``.
         images: (B, C, H, W) on the device to train on, as the network sees them.
         amp: one of ``PRECISIONS``.
+        compiled: compile the transformer blocks.
+
+    Raises:
+        ValueError: if there is nothing to compile.
     """
 
-    def __init__(self, cfg: Config, images: Tensor, amp: str = 'off') -> None:
+    def __init__(
+        self, cfg: Config, images: Tensor, amp: str = 'off', compiled: bool = False
+    ) -> None:
         # bf16 needs no gradient scaler, which mmengine's wrapper would build and CPUs lack.
         set_precision(cfg, 'fp16' if amp == 'fp16' else 'off')
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
@@ -67,6 +75,11 @@ class TrainingStep:
             if hasattr(module, 'set_progress'):
                 module.set_progress(0.5)
         self.optim_wrapper = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        if compiled and not compile_blocks(self.model):
+            raise ValueError(
+                f'--compile needs transformer blocks, but {type(self.model.backbone).__name__} and '
+                'its decoder have none: leave it out for this config.'
+            )
         self.batch = synthetic_batch(self.model, images)
         self.device = images.device
         if amp != 'off' and images.device.type == 'cpu':
@@ -112,6 +125,7 @@ def benchmark_configs(
     device: str = 'auto',
     data: bool = False,
     profiled: bool = False,
+    compiled: bool = False,
 ) -> Report:
     """Time full training steps of several configs in turn, and a matrix multiplication with them.
 
@@ -128,24 +142,26 @@ def benchmark_configs(
         device: ``'cpu'``, ``'cuda'``, or ``'auto'`` for a GPU if there is one.
         data: also run each config's own data loader and measure the time spent waiting for it.
         profiled: also profile one step of each.
+        compiled: also measure each with compiled transformer blocks.
 
     Raises:
-        ValueError: for fp16 on a CPU.
+        ValueError: for fp16 on a CPU, or if there is nothing to compile.
     """
     device = resolve_device(device)
     if amp == 'fp16' and device.type == 'cpu':
         raise ValueError("amp='fp16' needs a GPU: choose 'bf16' or 'off' on a CPU.")
     init_default_scope('mmmask')
     MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
-    read = [read_config(name, img_size) for name in configs]
+    names, flags = zip(*product(configs, (False, True) if compiled else (False,)), strict=True)
+    read = [read_config(name, img_size) for name in names]
     # Libraries that load on first use must not count as memory of the first candidate.
     TrainingStep(read[0], torch.randn(2, 3, *image_size(read[0]), device=device), amp)()
     steps, memory = [], []
-    for cfg in track(read, 'building and first steps'):
+    for cfg, flag in track([*zip(read, flags, strict=True)], 'building and first steps'):
         images = torch.randn(batch_size, 3, *image_size(cfg), device=device)
 
-        def build(cfg=cfg, images=images) -> None:
-            steps.append(TrainingStep(cfg, images, amp))
+        def build(cfg=cfg, images=images, flag=flag) -> None:
+            steps.append(TrainingStep(cfg, images, amp, flag))
             for _ in range(2):  # the second has the optimizer's state from its start
                 steps[-1]()
 
@@ -157,7 +173,7 @@ def benchmark_configs(
     ceiling = multiply_flops / multiply_seconds
     results = [
         Result(
-            Path(name).stem,
+            Path(name).stem + (', compiled' if flags[index] else ''),
             *timing,
             batch_size / timing.seconds,
             memory[index],
@@ -166,7 +182,7 @@ def benchmark_configs(
             measure_waiting(read[index], steps[index], batch_size, iters, warmup) if data else None,
             profile_call(steps[index], device) if profiled else None,
         )
-        for index, (name, timing) in enumerate(zip(configs, timings, strict=True))
+        for index, (name, timing) in enumerate(zip(names, timings, strict=True))
     ]
     settings = dict(batch_size=batch_size, amp=amp, image_sizes=[image_size(cfg) for cfg in read])
     return Report(results, describe_machine(device) | settings, ceiling)
