@@ -87,6 +87,11 @@ def test_every_module_and_nothing_else_is_in_the_wheel(wheel):
     assert others == modules | {'mmmask/py.typed'}
 
 
+def test_the_command_is_installed(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith('.dist-info/entry_points.txt')]
+    assert 'mmmask = mmmask.front.main:main' in wheel.read(name).decode().splitlines()
+
+
 def test_a_config_of_the_wheel_loads_in_place(wheel, tmp_path):
     from mmengine.config import Config
 
