@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ERROR, WARNING = 'error', 'warning'
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 12)
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 HERE = Path(__file__).resolve().parent
 # An installed package carries the constraints; in a checkout they are beside it.
 ROOT = HERE / '.mim' if (HERE / '.mim').is_dir() else HERE.parent
@@ -226,7 +226,7 @@ def check_python(python: tuple[int, ...]) -> Iterator[Finding]:
         problem = f'Python {found} is too old: the OpenMMLab packages need 3.10 or newer'
         yield Finding(ERROR, problem, remedy.format(11))
     if python[:2] > NEWEST_PYTHON:
-        problem = f'Python {found} is newer than 3.12, the newest that was tested'
+        problem = f'Python {found} is newer than 3.13, the newest that was tested'
         yield Finding(WARNING, problem, remedy.format(12))
 
 

@@ -119,8 +119,8 @@ def test_python_versions():
             'rm -rf .venv && make demo PYTHON=python3.11',
         )
     ]
-    assert [finding.severity for finding in problems(python=(3, 13, 0))] == [WARNING]
-    assert problems(python=(3, 10, 13)) == problems(python=(3, 12, 1)) == []
+    assert [finding.severity for finding in problems(python=(3, 14, 0))] == [WARNING]
+    assert problems(python=(3, 10, 13)) == problems(python=(3, 13, 0)) == []
 
 
 def test_versions_outside_the_known_range():
@@ -244,7 +244,7 @@ def test_packages_that_do_not_import():
 
 
 def test_errors_come_before_warnings():
-    found = problems({'timm': '0.9.16', 'torchvision': '0.25.0'}, python=(3, 13, 0))
+    found = problems({'timm': '0.9.16', 'torchvision': '0.25.0'}, python=(3, 14, 0))
     assert [finding.severity for finding in found] == [ERROR, WARNING, WARNING]
 
 

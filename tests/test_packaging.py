@@ -6,9 +6,13 @@ import subprocess
 import sys
 import zipfile
 from email import message_from_bytes
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import mmmask
 
@@ -23,6 +27,7 @@ SOURCES = (
     'model-index.yml',
 )
 FOLDERS = ('mmmask', 'configs', 'tools', 'requirements', 'demo')
+EXTRAS = set(re.findall(r"^        '(\w+)',$", (ROOT / 'setup.py').read_text(), re.MULTILINE))
 OPENMMLAB = re.compile(r'(onedl-)?mm(engine|cv|pretrain|det|detection|seg|segmentation)\b')
 
 
@@ -133,6 +138,25 @@ def test_neither_family_is_a_hard_requirement(metadata):
 def test_what_an_extra_installs(metadata, extra, names):
     needs = [need for need in metadata.get_all('Requires-Dist') if f'"{extra}"' in need]
     assert {re.match(r'[\w-]+', need).group() for need in needs} == names
+
+
+@pytest.mark.parametrize('extra', sorted(EXTRAS - {'openmmlab', 'dev'}))
+def test_what_an_extra_promises_is_installed_in_an_allowed_version(metadata, extra):
+    """`openmmlab` would overwrite `onedl`, and `dev` is not set up for tests."""
+    found = packages_distributions()
+    for need in map(Requirement, metadata.get_all('Requires-Dist')):
+        if need.marker is None or not need.marker.evaluate(dict(extra=extra)):
+            continue
+        if need.marker.evaluate(dict(extra='')):
+            continue
+        assert need.specifier.contains(version(need.name), prereleases=True), need
+        names = [
+            name
+            for name, distributions in found.items()
+            if need.name in map(canonicalize_name, distributions) and name.isidentifier()
+        ]
+        public = [name for name in names if not name.startswith('_') and find_spec(name)]
+        assert public, need
 
 
 def test_metadata(metadata):

@@ -1,5 +1,6 @@
 """The set-up that `make` runs: complete wheels with compiled ops are cached, no others."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -120,6 +121,27 @@ def test_an_interrupted_compile_leaves_nothing(tiny, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         setup_environment.compiled_wheel('tiny==1.0')
     assert [path.suffix for path in cache.iterdir()] == ['.log']
+
+
+def test_merged_sources_define_the_same_functions(tmp_path):
+    # The macro of the third file would change the others.
+    for name, line in (('a', ''), ('b', 'int b_2() { return 2; }'), ('other', '#define a b')):
+        code = f'extern "C" {{\n{line}\nint {name}_1() {{ return 1; }}\n}}\n'
+        (tmp_path / f'{name}.cpp').write_text(code)
+    setup_environment.merge_sources(tmp_path, ('other.cpp',))
+    sources = sorted(tmp_path.glob('*.cpp'))
+    assert [path.name for path in sources] == ['merged.cpp', 'other.cpp']
+    library = tmp_path / 'library.so'
+    subprocess.run(['c++', '-shared', '-fPIC', '-o', library, *sources], check=True)
+    functions = ctypes.CDLL(str(library))
+    assert [functions.a_1(), functions.b_1(), functions.b_2(), functions.other_1()] == [1, 1, 2, 1]
+
+
+def test_only_mmcv_has_sources_to_merge(tiny, tmp_path):
+    tiny()
+    folder = tmp_path / 'build'
+    folder.mkdir()
+    assert setup_environment.merged_source('tiny==1.0', folder, ['--no-deps']) == 'tiny==1.0'
 
 
 def test_missing_compiler(monkeypatch):

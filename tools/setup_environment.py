@@ -44,7 +44,15 @@ THEN = {
         'test',
     ),
 }
-CPU_MINUTES_OF_COMPILE = 20
+CPU_MINUTES_OF_COMPILE = dict(merged=5, separate=20)
+
+# mmcv's C++ sources for processors. Almost all of the time goes to PyTorch's headers, so the files
+# of a folder are compiled as one, except those whose helpers or macros are named like another's.
+SOURCES = 'mmcv/ops/csrc/pytorch'
+NOT_MERGED = {
+    '.': ('pybind.cpp',),
+    'cpu': ('psamask.cpp', 'roi_align.cpp', 'roi_align_rotated.cpp', 'rotated_feature_align.cpp'),
+}
 
 PROBE = """
 import sys, sysconfig, torch
@@ -186,10 +194,11 @@ def compiled_wheel(requirement: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f'{folder.name}.log')
     say(f'compiling {requirement} once, into {folder}')
-    minutes = CPU_MINUTES_OF_COMPILE / jobs
+    cuda = '_cuda' in folder.name
+    minutes = CPU_MINUTES_OF_COMPILE['separate' if cuda else 'merged'] / jobs
     say(f'this takes about {minutes:.0f} minutes with {jobs} cores; log: {log}')
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix='compiling-') as temporary:
-        compile_wheel(requirement, Path(temporary), log, jobs, cuda='_cuda' in folder.name)
+        compile_wheel(requirement, Path(temporary), log, jobs, cuda)
         wheels = [path for path in Path(temporary).glob('*.whl') if has_extension(path)]
         if not wheels:
             raise SetupError(
@@ -216,8 +225,9 @@ def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bo
     if not cuda:
         environment['CUDA_VISIBLE_DEVICES'] = ''
     # pip's own cache may contain a wheel of this version without ops.
-    command = [PYTHON, '-m', 'pip', 'wheel', '--verbose', '--no-cache-dir', '--no-deps']
-    command += ['--no-build-isolation', '--wheel-dir', folder, requirement]
+    options = ['--no-cache-dir', '--no-deps', '--no-build-isolation']
+    source = requirement if cuda else merged_source(requirement, folder, options)
+    command = [PYTHON, '-m', 'pip', 'wheel', '--verbose', *options, '--wheel-dir', folder, source]
     start = time.monotonic()
     with log.open('w') as output:
         process = subprocess.Popen(
@@ -239,6 +249,31 @@ def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bo
         errors = [line for line in lines[:-20] if re.search(r'\berror:', line)]
         shown = '\n'.join(errors[:10] + lines[-20:])
         raise SetupError(f'{requirement} did not compile:\n{shown}\nThe whole log: {log}')
+
+
+def merged_source(requirement: str, folder: Path, options: list[str]) -> str | Path:
+    """The unpacked source of a requirement with few files to compile, or the requirement itself.
+
+    The operators are the same. If the source archive has another layout, nothing is changed.
+    """
+    command = [PYTHON, '-m', 'pip', 'download', '--quiet', *options, '--no-binary', ':all:']
+    run(*command, '--dest', folder, requirement, capture_output=True)
+    for archive in folder.glob('*.tar.gz'):
+        shutil.unpack_archive(archive, folder / 'source')
+    for sources in folder.glob(f'source/*/{SOURCES}'):
+        for part, names in NOT_MERGED.items():
+            merge_sources(sources / part, names)
+        return sources.parents[3]
+    return requirement
+
+
+def merge_sources(folder: Path, others: tuple[str, ...]) -> None:
+    """Replace the C++ files of a folder, but for some, by one that includes them."""
+    merged = [path for path in sorted(folder.glob('*.cpp')) if path.name not in others]
+    for path in merged:
+        path.rename(f'{path}.merged')
+    lines = [f'#include "{path.name}.merged"\n' for path in merged]
+    (folder / 'merged.cpp').write_text(''.join(lines))
 
 
 def files_compiled(log: Path) -> str:
