@@ -87,6 +87,17 @@ def train_in_two(folder, images):
         train(DEMO['mae'], images, folder / f'{shard}_options', **options)
 
 
+def train_in_bf16(folder, images):
+    for shard, runner in RUNNERS.items():
+        options = SMALL | dict(runner_type=runner, launcher='pytorch', batch_size=2)
+        options |= {
+            'optim_wrapper.type': 'mmmask.ProcessorAmpOptimWrapper',
+            'optim_wrapper.accumulative_counts': 2,
+            'optim_wrapper.clip_grad': dict(max_norm=100.0),
+        }
+        train(DEMO['mae'], images, folder / f'{shard}_bf16', **options)
+
+
 def skip_a_step(folder, images):
     """Process 1 alone has a gradient that is not finite; no process makes the step."""
     for fused in (True, False):
@@ -131,6 +142,24 @@ def test_a_sharded_optimizer_changes_nothing_and_resumes_bit_by_bit(folder):
     for run in (whole, sharded):  # mmengine's record of options, which are those of the config
         run['checkpoint']['optimizer'].pop('base_param_settings')
     assert compare(whole, sharded, 'optimizer') == []
+
+
+def test_bf16_and_accumulation(photographs_folder, tmp_path):  # noqa: F811
+    """Two batches form a step: its gradient has the same norm however it is divided."""
+    in_processes(2, train_in_bf16, tmp_path, photographs_folder)
+    whole, optimizer, full = (read_run(tmp_path / f'{shard}_bf16') for shard in RUNNERS)
+    for run in (whole, optimizer):
+        run['checkpoint']['optimizer'].pop('base_param_settings', None)
+    assert compare(whole, optimizer, 'optimizer') == []
+    steps = [
+        {step: line for step, lines in run['log'].items() for line in lines if 'loss' in line}
+        for run in (whole, full)
+    ]
+    assert len(steps[0]) == 8
+    for step, line in steps[0].items():
+        for key in {'loss', 'grad_norm'} & line.keys():
+            assert steps[1][step][key] == pytest.approx(line[key], rel=0.02), (step, key)
+    assert any('grad_norm' in line for line in steps[0].values())
 
 
 def test_no_process_makes_a_step_that_is_not_finite_in_one(tmp_path):
