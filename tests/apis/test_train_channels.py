@@ -140,7 +140,7 @@ def test_a_wrong_statement_is_one_sentence(bands, tmp_path):
         (13, 1, False, None),
         (3, 13, False, 'have 13 channels, but the network takes 3. Set model.backbone.in_channels'),
         (13, 4, False, 'images have 13 channels, but model.data_preprocessor.mean has 4 values'),
-        (13, 1, True, 'turns BGR into RGB, which is for three. Set its bgr_to_rgb=False'),
+        (13, 1, True, 'turns BGR into RGB, which needs three. Set its bgr_to_rgb=False'),
     ],
 )
 def test_images_are_compared_with_the_network(in_channels, mean, bgr_to_rgb, message):
