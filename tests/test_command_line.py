@@ -13,7 +13,7 @@ from mmmask.command_line import ConfigOptions, Parser, user_errors, user_path
 TOOLS = sorted(
     path.stem
     for path in (ROOT / 'tools').glob('*.py')
-    if path.stem != 'setup_environment'  # runs before anything is installed
+    if path.stem not in ('setup_environment', 'install_matrix')  # run before all is installed
 )
 HEAVY = ('torch', 'numpy', 'mmengine', 'mmcv', 'mmpretrain', 'PIL', 'rich', 'matplotlib')
 HELP = f"""

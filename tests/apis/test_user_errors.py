@@ -83,7 +83,13 @@ def test_trainings(case, folder, monkeypatch):
     assert expected.replace('{}', str(folder)) in text
 
 
-@pytest.mark.parametrize(('config', 'most'), [('resnet-50_finetune', 4), ('swin-base_finetune', 3)])
+@pytest.mark.parametrize(
+    ('config', 'most'),
+    [
+        ('imagenet/resnet-50_finetune-10percent_8xb32-amp-coslr-20e_in1k', 4),
+        ('imagenet/swin-base_localmim-100e_8xb128-amp-coslr-100e_in1k', 3),
+    ],
+)
 def test_other_networks_freeze_as_many_stages_as_they_have(config, most):
     path = ROOT / f'configs/downstream/{config}.py'
     message = f'model.backbone.frozen_stages={most + 1} must be at most {most} for this network'
@@ -166,7 +172,9 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     monkeypatch.setenv('LOCAL_RANK', '1')
-    with pytest.raises(ValueError, match='process 1 of this machine has no GPU, for 1 are visible'):
+    with pytest.raises(
+        ValueError, match='process 1 of this machine has no GPU, because 1 are visible'
+    ):
         join_processes()
 
 
