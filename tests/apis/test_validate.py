@@ -110,7 +110,8 @@ WRONG = {
     ),
     'misspelt key of a visualizer': (
         dict(visualizer__vis_backend=[]),
-        "visualizer.vis_backend=[] is an unknown key of mmmask.Visualizer: did you mean 'vis_backends'?",
+        'visualizer.vis_backend=[] is an unknown key of mmmask.Visualizer: '
+        "did you mean 'vis_backends'?",
     ),
     'misspelt key of the loop': (
         dict(train_cfg=dict(_delete_=True, by_epoch=False, max_iters=9, val_intervl=9)),

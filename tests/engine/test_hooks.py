@@ -191,9 +191,7 @@ class TestOnlineKNN:
         for number in range(6):
             Image.new('RGB', (8, 8), (number, 0, 0)).save(tmp_path / f'{number}.png')
         bank = dict(type='mmmask.ImageFolder', source=str(tmp_path), pipeline=PIPELINE)
-        with pytest.raises(
-            ValueError, match='OnlineKNNHook.bank have no labels: set with_label=True'
-        ):
+        with pytest.raises(ValueError, match='Hook.bank have no labels: set with_label=True'):
             train(tmp_path / 'run', dict(KNN, bank=bank))
 
     def test_two_processes_agree_with_one(self, tmp_path):
