@@ -8,6 +8,7 @@ boxes and every line of the log bit by bit.
 import copy
 import os
 import random
+import shutil
 import signal
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATA_SAMPLERS, RUNNERS
 from mmengine.runner import Runner
 from PIL import Image
+from torch._dynamo.utils import counters
 from torch.utils.data import BatchSampler
 
 import mmmask.engine  # noqa: F401  registers everything
@@ -124,6 +126,22 @@ def test_every_method_within_an_epoch(path, photographs_folder, tmp_path):
     whole, stopped = read_run(tmp_path / 'whole'), read_run(tmp_path / 'stopped')
     assert compare(whole, stopped, 'stopped') == []
     assert sorted(whole['log']) == list(range(1, 9))
+
+
+@pytest.mark.skipif(not shutil.which('g++'), reason='compilation needs a C++ compiler')
+def test_compiled_blocks(photographs_folder, tmp_path):
+    """With --compile on, which compiles the blocks anew in every run."""
+    options = TestLoading.small | {
+        'custom_hooks.0': dict(type='mmmask.CompileBlocksHook', required=True)
+    }
+    for name, stop_at in (('whole', None), ('stopped', 3), ('stopped', None)):
+        torch.compiler.reset()
+        counters.clear()
+        train(TestLoading.path, photographs_folder, tmp_path / name, stop_at, **options)
+        assert counters['stats']['unique_graphs'] == 2  # a block of the encoder and of the decoder
+    runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
+    assert compare(*runs, 'stopped') == []
+    assert sorted(runs[0]['log']) == list(range(1, 9))
 
 
 def run_pair(rank, folder, tmp_path):
