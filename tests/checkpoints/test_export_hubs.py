@@ -3,6 +3,8 @@
 import json
 import runpy
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -265,30 +267,43 @@ def test_errors_of_the_command_line(pretrained, tmp_path, monkeypatch, dst, argu
     assert list(tmp_path.iterdir()) == []
 
 
+def export_apart(checkpoint, path, target, images):
+    """Export in another process, and run the snippet there: snippet, note and features.
+
+    torch.export lets the next backward pass of its process start threads for devices. A process
+    with such threads cannot train in forks, as other tests do.
+    """
+    with ProcessPoolExecutor(1, get_context('fork')) as pool:
+        return pool.submit(_export, checkpoint, path, target, images.numpy()).result()
+
+
+def _export(checkpoint, path, target, images):
+    export = export_backbone(checkpoint, path, target)
+    namespace = dict(images=images if target == 'onnx' else torch.from_numpy(images))
+    with torch.no_grad():
+        exec(export.snippet, namespace)
+    return export.snippet, export.note, np.asarray(namespace['features'])
+
+
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['mae', 'swin'])
 def test_a_program_of_torch(pretrained, tmp_path, name):
     checkpoint, backbone = pretrained(name)
-    export = export_backbone(checkpoint, tmp_path / 'model.pt2', 'torch')
     images = torch.randn(5, 3, 64, 64)
-    namespace = dict(images=images)
-    exec(export.snippet, namespace)
-    assert difference(namespace['features'], backbone(images)[-1]) <= 1e-5
-    assert str(tuple(namespace['features'].shape[1:]))[1:-1] in export.snippet
-    assert 'mean [120.0, 110.0, 100.0]' in export.note
+    snippet, note, features = export_apart(checkpoint, tmp_path / 'model.pt2', 'torch', images)
+    assert difference(torch.from_numpy(features), backbone(images)[-1]) <= 1e-5
+    assert str(features.shape[1:])[1:-1] in snippet
+    assert 'mean [120.0, 110.0, 100.0]' in note
 
 
 @torch.no_grad()
 def test_a_program_of_onnx(pretrained, tmp_path):
     pytest.importorskip('onnxruntime', reason='pip install mmmask[onnx]')
     checkpoint, backbone = pretrained('localmim')
-    export = export_backbone(checkpoint, tmp_path / 'model.onnx', 'onnx')
-    assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']  # weights are inside
     images = torch.randn(4, 3, 64, 64)
-    namespace = dict(images=images.numpy())
-    exec(export.snippet, namespace)
-    features = torch.from_numpy(namespace['features'])
-    assert difference(features, backbone(images)[-1]) <= 1e-5
+    _, _, features = export_apart(checkpoint, tmp_path / 'model.onnx', 'onnx', images)
+    assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']  # weights are inside
+    assert difference(torch.from_numpy(features), backbone(images)[-1]) <= 1e-5
 
 
 def test_onnx_is_optional(pretrained, tmp_path, monkeypatch):
