@@ -17,8 +17,7 @@ class Visualizer(visualization.Visualizer):
     Scalars and finished pictures, all that a pre-training logs, need no figure, and matplotlib
     takes a second to import.
 
-    Args:
-        name, **kwargs: as for mmengine's class.
+    All arguments are those of mmengine's class.
     """
 
     def __init__(self, name: str = 'visualizer', image=None, **kwargs) -> None:
