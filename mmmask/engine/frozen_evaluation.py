@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmmask.evaluation import (
-    Describe,
     accuracy,
     check_labels,
     describe_dataset,
@@ -30,6 +29,7 @@ from mmmask.evaluation import (
     try_samples,
     unwrap,
 )
+from mmmask.evaluation.features import Describe
 from mmmask.registry import DATASETS, LOOPS
 from mmmask.visualization import draw_ranking, sample_pixels
 

@@ -1,7 +1,6 @@
 """The quality of a backbone's features."""
 
 from .features import (
-    Describe,
     check_labels,
     describe_dataset,
     extract_features,
@@ -25,7 +24,6 @@ from .retrieval import (
 )
 
 __all__ = [
-    'Describe',
     'Pair',
     'Probe',
     'accuracy',
