@@ -176,11 +176,16 @@ def few_of_each(labels: Tensor, number: int = 5, seed: int = 0) -> Tensor:
     return torch.cat(chosen)
 
 
+def thumbnails(images: Tensor) -> Tensor:
+    """(B, 3, H, W) of any type -> their pixels at 32×32 px, (B, 3072)."""
+    return F.interpolate(images.float(), size=(32, 32), mode='area').flatten(1)
+
+
 def raw_pixels(loader: DataLoader) -> tuple[Tensor, Tensor]:
     """Images -> their pixels at 32×32 px, (M, 3072), and their labels, (M,)."""
     pixels, labels = [], []
     for batch in loader:
-        pixels.append(F.interpolate(batch['inputs'].float(), size=(32, 32), mode='area').flatten(1))
+        pixels.append(thumbnails(batch['inputs']))
         labels += [sample.gt_label for sample in batch['data_samples']]
     return torch.cat(pixels), torch.cat(labels)
 

@@ -86,8 +86,8 @@ class Images:
             return dict(config, prefix=self.data.test)
         return dict(config, prefix=self.data.train, subset=str(self.folder / f'{part}.txt'))
 
-    def few(self, fraction: float, seed: int) -> Path:
-        """A list of a fraction of the training images, in each class at least one.
+    def few(self, fraction: float, seed: int) -> list[str]:
+        """The names of a fraction of the training images, in each class at least one, sorted.
 
         Images of a class come from different groups as long as there are any.
         """
@@ -104,4 +104,8 @@ class Images:
                 seen[self._group(name)] += 1
             ordered = sorted(shuffled, key=rank.get)
             chosen += ordered[: max(1, round(fraction * len(ordered)))]
-        return self._write(f'train-{fraction:g}-seed{seed}', chosen)
+        return sorted(chosen)
+
+    def list_few(self, fraction: float, seed: int) -> str:
+        """Write the list of :meth:`few`, and return its name for :meth:`dataset`."""
+        return self._write(f'train-{fraction:g}-seed{seed}', self.few(fraction, seed)).stem

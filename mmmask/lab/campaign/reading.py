@@ -1,11 +1,9 @@
 """What frozen features know: every layer and grid by k-NN, one of them by a linear probe."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.dataset import default_collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -15,6 +13,7 @@ from mmmask.evaluation.features import describe_images, pool
 from mmmask.registry import DATASETS
 from mmmask.targets import HOGTarget
 
+from ..compare import thumbnails
 from .declaration import Reading
 from .images import PARTS, Images
 
@@ -63,7 +62,7 @@ def read_baselines(dataset: dict) -> Features:
         pixels, gradients, labels = [], [], []
         for batch in loader:
             images = batch['inputs'].float()
-            pixels.append(F.interpolate(images, size=(32, 32), mode='area').flatten(1))
+            pixels.append(thumbnails(images))
             gradients.append(hog((images - 128) / 64)[0].flatten(1))
             labels += [sample.gt_label for sample in batch['data_samples']]
         return dict(pixels=torch.cat(pixels), HOG=torch.cat(gradients)), torch.cat(labels)
@@ -101,15 +100,17 @@ def score(parts: Mapping[str, Features], reading: Reading, images: Images) -> di
         parts: features of ``train``, ``val`` and ``test``.
 
     Returns:
-        ``knn_val`` and ``knn_test`` by name of the features, ``chosen``, and ``linear``: for each
-        fraction of the labels a list with the accuracy of each random choice of labels.
+        ``knn_val`` by name of the features, ``chosen``, ``knn_test`` of the chosen features by
+        their name, and ``linear``: for each fraction of the labels a list with the accuracy of each
+        random choice of labels.
     """
     train, val, test = (parts[part] for part in PARTS)
     knn_val = knn(train, val, reading.k)
     chosen = best(knn_val)
+    only = test._replace(values={chosen: test.values[chosen]})
     return dict(
         knn_val=knn_val,
-        knn_test=knn(train, test, reading.k),
+        knn_test=knn(train, only, reading.k),
         chosen=chosen,
         linear=probe(parts, chosen, reading, images),
     )
@@ -117,30 +118,28 @@ def score(parts: Mapping[str, Features], reading: Reading, images: Images) -> di
 
 def probe(parts: Mapping[str, Features], name: str, reading: Reading, images: Images) -> dict:
     """Top-1 on ``test`` of linear classifiers, for each fraction of labels and choice of them."""
-    train, val, test = (parts[part] for part in PARTS)
+    train, val, test = ((parts[part].values[name], parts[part].labels) for part in PARTS)
+
+    def accuracy_with(rows: slice | Tensor) -> float:
+        bank = (one[rows] for one in train)
+        return linear_probe(*bank, *test, STRENGTHS, MAX_ITERATIONS, validation=val).accuracy
+
     return {
         f'{fraction:g}': [
-            _probe(few, val, test, name) for few in _choices(train, fraction, reading, images)
+            accuracy_with(rows)
+            for rows in _choices(parts['train'].names, fraction, reading.draws, images)
         ]
         for fraction in reading.labels
     }
 
 
-def _choices(train: Features, fraction: float, reading: Reading, images: Images) -> Iterator:
+def _choices(
+    names: Sequence[str], fraction: float, draws: int, images: Images
+) -> Iterator[slice | Tensor]:
+    """The rows of random choices of a fraction of the images."""
     if fraction >= 1:
-        yield train
+        yield slice(None)
         return
-    index = {name: number for number, name in enumerate(train.names)}
-    for draw in range(reading.draws):
-        names = Path(images.few(fraction, draw)).read_text().split('\n')
-        rows = torch.tensor([index[name] for name in names if name])
-        values = {name: value[rows] for name, value in train.values.items()}
-        yield Features(values, train.labels[rows], names)
-
-
-def _probe(train: Features, val: Features, test: Features, name: str) -> float:
-    parts = [(part.values[name], part.labels) for part in (train, test)]
-    validation = val.values[name], val.labels
-    return linear_probe(
-        *parts[0], *parts[1], STRENGTHS, MAX_ITERATIONS, validation=validation
-    ).accuracy
+    index = {name: number for number, name in enumerate(names)}
+    for draw in range(draws):
+        yield torch.tensor([index[name] for name in images.few(fraction, draw)])

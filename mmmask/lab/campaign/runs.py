@@ -190,11 +190,8 @@ class Conductor:
         }
 
     def _pretrain(self, run: Run) -> dict:
-        folder, config, last = (
-            self.folder / run.name,
-            self.configs[run.method],
-            self.campaign.epochs,
-        )
+        folder, config = self.folder / run.name, self.configs[run.method]
+        last = self.campaign.epochs
         model = build_model(Config.fromfile(config), seed=run.seed)
         start = dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict())
         torch.save(start, folder / START)

@@ -1,14 +1,13 @@
 """The tables and the plots of a campaign."""
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from mmmask.outputs import MARK, OutputFolder
+from mmmask.visualization import figure_pixels
 
 from .declaration import Campaign
 from .reading import key
@@ -39,7 +38,7 @@ def write_summary(campaign: Campaign, results: Results, output: OutputFolder) ->
     for name, draw in (('accuracy.png', _draw_curves), ('labels.png', _draw_labels)):
         figure = Figure(figsize=(6.4, 4), layout='constrained')
         draw(figure.add_subplot(), campaign, results)
-        output.save_image(name, _to_image(figure))
+        output.save_image(name, Image.fromarray(figure_pixels(figure)))
     with output.file('README.md') as path:
         path.write_text(text)
     return text
@@ -242,9 +241,3 @@ def _layers(campaign: Campaign, results: Results) -> str:
             values = [mean(run['knn_val'][name] for run in runs) for runs in rows.values()]
             lines.append([layer, grid, *(f'{value:.1f}' for value in values)])
     return table(['block', 'grid', *rows], lines)
-
-
-def _to_image(figure: Figure) -> Image.Image:
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return Image.open(buffer).convert('RGB')

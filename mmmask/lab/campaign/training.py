@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmmask.apis.length import set_length
+from mmmask.apis.length import observes, set_length
 from mmmask.apis.own_data import set_num_classes
 from mmmask.apis.own_network import build_around, read_backbone
 
@@ -27,7 +27,7 @@ def pretraining_config(campaign: Campaign, method: Method, images: Images) -> Co
     cfg.train_dataloader.dataset = dict(images.dataset('train', pipeline), with_label=False)
     cfg.default_hooks.checkpoint.update(interval=campaign.interval, max_keep_ckpts=-1)
     # Curves are measured afterwards, from the checkpoints.
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not {'bank', 'dataset'} & hook.keys()]
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not observes(hook)]
     for name in USED_UP:
         cfg.pop(name, None)
     return cfg
@@ -53,7 +53,7 @@ def tuning_config(
     build_around(cfg, read_backbone(checkpoint), 'classification', campaign.data.size)
     cfg.pop('own_data')
     cfg.merge_from_dict(campaign.tuning.options)
-    chosen = 'train' if fraction >= 1 else images.few(fraction, seed).stem
+    chosen = 'train' if fraction >= 1 else images.list_few(fraction, seed)
     for split, part in (('train', chosen), ('val', 'test'), ('test', 'test')):
         dataset = cfg[f'{split}_dataloader'].dataset
         if split == 'train':
