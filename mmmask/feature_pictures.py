@@ -22,6 +22,7 @@ from mmmask.visualization import (
     compose,
     draw_ranking,
     enlarge,
+    figure_pixels,
     hide_patches,
     principal_colors,
     resize,
@@ -262,11 +263,10 @@ def scatter(
 ) -> np.ndarray:
     """(M, 2) points and (M,) labels -> (H, W, 3) uint8 picture with a legend of the labels."""
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 7), dpi=110, layout='constrained')
-    canvas, axes = FigureCanvasAgg(figure), figure.add_subplot()
+    axes = figure.add_subplot()
     draw = partial(axes.scatter, s=14, linewidths=0)
     if labels is None:
         draw(*points.T)
@@ -279,8 +279,7 @@ def scatter(
         if len(found) <= palette.N:
             axes.legend(loc='center left', bbox_to_anchor=(1, 0.5), markerscale=2, frameon=False)
     axes.set(xticks=[], yticks=[], title=f't-SNE of the features of {len(points):,} images')
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return figure_pixels(figure)
 
 
 def draw_pairs(

@@ -24,6 +24,15 @@ class Group(NamedTuple):
     columns: list[tuple[str, np.ndarray]]
 
 
+def figure_pixels(figure) -> np.ndarray:
+    """A figure of matplotlib, in its own resolution -> (H, W, 3) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def to_pixels(images, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """(B, C, H, W) normalised images -> (B, H, W, 3) uint8 in the same channel order.
 

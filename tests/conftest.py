@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 import signal
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,16 @@ def build_model(config: str | Path, seed: int = 0, **model):
 def trainable(module: torch.nn.Module) -> int:
     """The number of trained parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def resemble_clone(folder: Path, number: int) -> None:
+    """Give a folder what a clone has, and ``photos``: images in each of two classes."""
+    for name in ('configs', 'demo', 'tools'):
+        (folder / name).symlink_to(ROOT / name)
+    with zipfile.ZipFile(ROOT / 'demo' / 'clothing10.zip') as archive:
+        for kind in ('dress', 'hat'):
+            names = [name for name in archive.namelist() if name.startswith(f'{kind}/')]
+            archive.extractall(folder / 'photos', names[:number])
 
 
 def documented_ablations(readme: Path, heading: str) -> list[str]:

@@ -2,11 +2,10 @@
 
 import ast
 import json
-import zipfile
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import ROOT, resemble_clone
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
@@ -47,12 +46,7 @@ def pictures(cells) -> int:
 def place(tmp_path_factory):
     """A folder with what a clone has and 60 photographs of each of two classes."""
     folder = tmp_path_factory.mktemp('notebooks')
-    for name in ('configs', 'demo', 'tools'):
-        (folder / name).symlink_to(ROOT / name)
-    with zipfile.ZipFile(ROOT / 'demo' / 'clothing10.zip') as archive:
-        for kind in ('dress', 'hat'):
-            names = [name for name in archive.namelist() if name.startswith(f'{kind}/')]
-            archive.extractall(folder / 'photos', names[:60])
+    resemble_clone(folder, 60)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv('PYTHONPATH', str(ROOT))
         environment.setenv('OMP_NUM_THREADS', '1')

@@ -6,10 +6,9 @@ import re
 import runpy
 import subprocess
 import sys
-import zipfile
 
 import pytest
-from conftest import ROOT, errors_but_for_data, signals_taken_back, with_options
+from conftest import ROOT, errors_but_for_data, resemble_clone, signals_taken_back, with_options
 from mmengine.config import Config
 from PIL import Image
 from test_docs import DOCUMENTS
@@ -36,12 +35,7 @@ def documents_with(language: str):
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder with what a clone has, and ``photos``: 50 images in each of two classes."""
-    for name in ('configs', 'demo', 'tools'):
-        (tmp_path / name).symlink_to(ROOT / name)
-    with zipfile.ZipFile(ROOT / 'demo' / 'clothing10.zip') as archive:
-        for kind in ('dress', 'hat'):
-            names = [name for name in archive.namelist() if name.startswith(f'{kind}/')]
-            archive.extractall(tmp_path / 'photos', names[:50])
+    resemble_clone(tmp_path, 50)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     registered, imported = dict(MODELS.module_dict), set(sys.modules)

@@ -5,6 +5,11 @@ from mmengine.config import Config
 SCHEDULED = ('begin', 'end', 'T_max', 'milestones', 'warmup_epochs', 'warmup_iters', 'step_size')
 
 
+def observes(hook: dict) -> bool:
+    """Whether a hook measures or draws images of its own, as k-NN and reconstructions do."""
+    return not {'bank', 'dataset'}.isdisjoint(hook)
+
+
 def set_length(cfg: Config, epochs: int | None = None, iters: int | None = None) -> None:
     """Change the length of a run; schedules, validation and checkpoints keep their fractions of it.
 
@@ -58,5 +63,5 @@ def set_length(cfg: Config, epochs: int | None = None, iters: int | None = None)
     if unit == 'iters' and 'interval' in logger:
         logger.interval = min(logger.interval, max(1, length // 10))
     for hook in cfg.get('custom_hooks') or []:
-        if unit == 'epochs' and 'interval' in hook and ({'bank', 'dataset'} & hook.keys()):
+        if unit == 'epochs' and 'interval' in hook and observes(hook):
             hook.interval = min(scale(hook.interval), length)

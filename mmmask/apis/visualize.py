@@ -31,7 +31,7 @@ from mmmask.pictures import (
 )
 from mmmask.registry import DATASETS, HOOKS, MODELS
 
-from .config_checks import image_sizes
+from .config_checks import first_image_size, image_sizes
 from .config_nodes import find_nodes
 
 # Stages of the schedule at which a single checkpoint is drawn.
@@ -169,7 +169,7 @@ def visualize_masks(
     """
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     model = build_model(cfg, checkpoint)
-    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    size = first_image_size(cfg)
     batch = choose_images(cfg, images, plain_pipeline(size), num_images)
     return write_picture(draw_mask_samples(model, batch, seed, SCHEDULE), out)
 

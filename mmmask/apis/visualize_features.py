@@ -29,8 +29,7 @@ from mmmask.pictures import sample_batch
 from mmmask.registry import DATASETS
 from mmmask.visualization import sample_pixels
 
-from .config_checks import image_sizes
-from .config_nodes import find_nodes
+from .config_checks import first_image_size
 from .visualize import (
     build_model,
     fit_pipeline,
@@ -167,7 +166,7 @@ def open_images(cfg: Config, images: Sequence[str | os.PathLike] | None) -> Data
     Images in several sub-folders of a folder are labelled by these.
     """
     init_default_scope(cfg.get('default_scope', 'mmmask'))
-    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    size = first_image_size(cfg)
     pipeline, pixel_format = fit_pipeline(cfg, plain_pipeline(size))
     if images and not is_source(images):
         return load_files(images, pipeline, pixel_format)

@@ -63,20 +63,4 @@ def detect(
         ValueError: if the data do not have this form.
     """
     downstream.several(data, 'detect', 'a folder of images and a COCO JSON')
-    return downstream.train(
-        'detect',
-        'detection',
-        data,
-        out,
-        pretrained,
-        val_data,
-        epochs,
-        batch_size,
-        lr,
-        workers,
-        devices,
-        seed,
-        resume,
-        dry_run,
-        cfg_options,
-    )
+    return downstream.train('detect', 'detection', **locals())  # the parameters, by name

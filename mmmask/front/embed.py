@@ -66,7 +66,8 @@ def embed(
         data: folder, with all its sub-folders, or ``.zip`` file of images.
         out: new file: ``.npy`` with ``<out>.names.txt``, ``.csv``, or ``.parquet``, which needs
             ``mmmask[parquet]``.
-        pooling: ``'mean'`` of the patches, ``'cls'``, or ``'2x2'`` or ``'4x4'`` parts side by side.
+        pooling: ``'mean'`` of the patches, ``'cls'``, ``'2x2'`` or ``'4x4'`` parts side by side, or
+            ``'all'`` patches; see :func:`mmmask.evaluation.pool`.
         batch_size: images of a step.
         workers: processes that load images, by default one for each core, at most 8.
 

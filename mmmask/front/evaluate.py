@@ -10,7 +10,7 @@ from pathlib import Path
 from mmmask.command_line import user_path
 
 from . import running
-from .running import AUTOMATIC, Value
+from .running import AUTOMATIC, GIVEN, Value
 
 PROTOCOLS = {
     'knn': 'downstream/folder/knn.py',
@@ -94,7 +94,9 @@ def evaluate(
             checkpoint=Value(start, ''),
             data=Value(data, ''),
             device=Value(running.name_of_device(), AUTOMATIC),
-            batch_size=Value(cfg.test_dataloader.batch_size, 'recipe'),
+            batch_size=Value(
+                cfg.test_dataloader.batch_size, 'recipe' if batch_size is None else GIVEN
+            ),
             workers=workers,
         ),
     )

@@ -61,20 +61,4 @@ def finetune(
     Raises:
         ValueError: if the data do not have this form.
     """
-    return downstream.train(
-        'finetune',
-        'classification',
-        data,
-        out,
-        pretrained,
-        val_data,
-        epochs,
-        batch_size,
-        lr,
-        workers,
-        devices,
-        seed,
-        resume,
-        dry_run,
-        cfg_options,
-    )
+    return downstream.train('finetune', 'classification', **locals())  # the parameters, by name

@@ -43,13 +43,11 @@ def measure(cfg) -> tuple[float, float]:
     import torch
     from mmengine.registry import MODELS, init_default_scope
 
-    from mmmask.apis.config_checks import image_sizes
-    from mmmask.apis.config_nodes import find_nodes
+    from mmmask.apis.config_checks import first_image_size
     from mmmask.lab.benchmark.batch import synthetic_batch
     from mmmask.lab.memory import training_memory
 
     init_default_scope(cfg.get('default_scope', 'mmmask'))
-    (side, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
     with torch.random.fork_rng(devices=[]):
         model = MODELS.build(cfg.model)
         model.train()
@@ -63,7 +61,7 @@ def measure(cfg) -> tuple[float, float]:
                 saved[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        images = torch.randn(TRIED, 3, *side)
+        images = torch.randn(TRIED, 3, *first_image_size(cfg))
         batch = synthetic_batch(model, images)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             losses = model(**batch, mode='loss')

@@ -147,17 +147,18 @@ def _default_model() -> str:
 
 def _prepare(cfg, method: str, data, val_data, epochs: int) -> int:
     """Put data, length and what measures the run into a config -> number of training images."""
-    from mmmask.apis.length import set_length
+    from mmmask.apis.config_checks import first_image_size
+    from mmmask.apis.length import observes, set_length
     from mmmask.apis.own_data import name_data
     from mmmask.apis.visualize import plain_pipeline
 
     set_length(cfg, epochs)
     interval = max(1, epochs // PARTS)
     cfg.default_hooks.checkpoint.interval = interval
-    size = (_side_of(cfg),) * 2
-    images = dict(type='mmmask.ImageFolder', source='', pipeline=plain_pipeline(size))
+    size, _ = first_image_size(cfg)
+    images = dict(type='mmmask.ImageFolder', source='', pipeline=plain_pipeline((size, size)))
     labelled = dict(images, with_label=True)
-    hooks = [one for one in cfg.custom_hooks if not {'bank', 'dataset'} & one.keys()]
+    hooks = [hook for hook in cfg.custom_hooks if not observes(hook)]
     hooks.append(
         dict(type='mmmask.OnlineKNNHook', interval=interval, bank=labelled, query=labelled)
     )
@@ -167,14 +168,6 @@ def _prepare(cfg, method: str, data, val_data, epochs: int) -> int:
     name_data(cfg, running.places(data), running.places(val_data))
     running.set_visualizer(cfg)
     return running.count_images(cfg)
-
-
-def _side_of(cfg) -> int:
-    from mmmask.apis.config_checks import image_sizes
-    from mmmask.apis.config_nodes import find_nodes
-
-    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
-    return size[0]
 
 
 def _batch_of(out: Path) -> Value:

@@ -64,20 +64,4 @@ def segment(
         ValueError: if the data do not have this form.
     """
     downstream.several(data, 'segment', 'a folder of images and one of label maps')
-    return downstream.train(
-        'segment',
-        'segmentation',
-        data,
-        out,
-        pretrained,
-        val_data,
-        epochs,
-        batch_size,
-        lr,
-        workers,
-        devices,
-        seed,
-        resume,
-        dry_run,
-        cfg_options,
-    )
+    return downstream.train('segment', 'segmentation', **locals())  # the parameters, by name

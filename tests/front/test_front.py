@@ -18,6 +18,7 @@ from PIL import Image
 import mmmask
 from mmmask.apis.train import load_config, train
 from mmmask.checkpoints import find_tensors, open_checkpoint
+from mmmask.evaluation import features
 from mmmask.front import COMMANDS, embed, main, memory, pretrain, recipes, running
 from mmmask.front.main import make_parser
 
@@ -73,6 +74,10 @@ def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, t
     initial = load_config(config).model.backbone.arch
     assert initial.embed_dims == 32
     assert any(name.startswith('backbone.') for name in first)
+
+
+def test_embed_offers_every_pooling():
+    assert embed.POOLINGS == features.POOLINGS  # stated twice, because --help imports no PyTorch
 
 
 def test_a_second_training_in_a_folder_is_refused_or_continues(trained, images):

@@ -11,7 +11,7 @@ decoder, ``min_views`` and ``trains_class_token`` of a model, ``evidence_kind`` 
 """
 
 from . import crops, images, keys, run, training
-from .images import image_sizes
+from .images import first_image_size, image_sizes
 
-__all__ = ['CHECKS', 'image_sizes']
+__all__ = ['CHECKS', 'first_image_size', 'image_sizes']
 CHECKS = tuple(check for module in (keys, run, images, training, crops) for check in module.CHECKS)

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmpretrain.datasets.transforms import MultiView
 from mmpretrain.models.backbones import VisionTransformer
@@ -11,7 +12,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmmask.datasets import ShiftedCrop
 from mmmask.models import AugmentingDataPreprocessor
 
-from ..config_nodes import Node
+from ..config_nodes import Node, find_nodes
 from .rules import Plan, is_a, is_positive, report, report_key
 
 PIPELINE = re.compile(r'(train_dataloader\..*\bpipeline)\.\d+')
@@ -43,6 +44,16 @@ def image_sizes(nodes: list[Node]) -> dict[str, tuple[int, int]]:
         return {f'{augmentation.path}.size': sides}
     crops = {path: size for path, size in crops.items() if path in windows or not windows}
     return crops or dict(list(resizings.items())[-1:])
+
+
+def first_image_size(cfg: Config) -> tuple[int, int]:
+    """(H, W) of the training images of a config.
+
+    Raises:
+        ValueError: if no transform states a size.
+    """
+    (size, *_) = image_sizes(find_nodes(dict(cfg.items()))).values()
+    return size
 
 
 def check_patches(plan: Plan) -> Iterator[str]:
