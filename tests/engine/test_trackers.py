@@ -1,11 +1,13 @@
 """What a run logs arrives in each tracker of docs/trackers.md, without network."""
 
 import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 from PIL import Image
 
@@ -21,6 +23,8 @@ def log(tmp_path, monkeypatch):
     """Return a function that logs to the tracker of a section of the page, and its folder."""
     monkeypatch.setenv('WANDB_SILENT', 'true')
     monkeypatch.chdir(tmp_path)
+    # The logger of another test writes to a stream that is closed, which mmengine cannot reopen.
+    monkeypatch.setattr(MMLogger, '_instance_dict', OrderedDict())
 
     def run(section):
         cfg = Config.fromfile(ROOT / 'configs/demo/mae_vit-tiny_digits.py')
@@ -57,8 +61,9 @@ def test_tensorboard(log):
 
 
 def test_weights_and_biases(log, monkeypatch):
-    pytest.importorskip('wandb', reason='pip install mmmask[trackers]')
+    wandb = pytest.importorskip('wandb', reason='pip install mmmask[trackers]')
     (folder,) = (log('Weights & Biases') / 'wandb').glob('offline-run-*')
+    wandb.teardown()  # as at the end of a process: waits until everything is written
     (picture,) = folder.glob('files/media/images/reconstruction*.png')
     assert is_the_picture(picture)
     # Records are protocol buffers: a key, two or three bytes, and the value as JSON.
