@@ -2,6 +2,7 @@ import fcntl
 import json
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -272,7 +273,7 @@ def conducted(declare, tmp_path, monkeypatch):
 
     monkeypatch.setattr('mmmask.lab.campaign.runs.run_training', train)
     monkeypatch.setattr('mmmask.lab.campaign.reading.STRENGTHS', (0.1,))
-    monkeypatch.setattr(Conductor, '_measure_cost', lambda self: {})
+    monkeypatch.setattr(Conductor, '_measure_costs', lambda self: {})
     reading = dict(layers=[0, 5], grids=['mean'], k=3, labels=[1.0])
     path = declare(methods=dict(MAE=MAE), points=1, reading=reading)
     run_campaign(path, tmp_path / 'work', only='seed1')
@@ -285,7 +286,7 @@ def test_a_campaign_runs_what_is_missing(conducted, tmp_path):
     assert trained == [('MAE', 1), ('MAE', 0)]
     folder = tmp_path / 'signs'
     results = {file.stem: json.loads(file.read_text()) for file in folder.glob('*.json')}
-    assert results.keys() == {'baselines', 'MAE_seed0', 'MAE_seed1'}
+    assert results.keys() == {'baselines', 'costs', 'MAE_seed0', 'MAE_seed1'}
     one = results['MAE_seed0']
     assert [point['images'] for point in one['curve']] == [0, 288]
     assert one['curve'][0]['knn_val'] == one['random']['knn_val'] != one['knn_val']
@@ -308,6 +309,67 @@ def test_a_campaign_runs_what_is_missing(conducted, tmp_path):
     assert trained == [('MAE', 0)]
 
 
+def test_results_of_another_declaration_are_not_used(conducted, declare, tmp_path):
+    changed = dict(layers=[0, 5], grids=['mean'], k=5, labels=[1.0])
+    path = declare(methods=dict(MAE=MAE), points=1, reading=changed)
+    with pytest.raises(ValueError, match=r'baselines.json was measured with reading.k=3, .* 5:'):
+        run_campaign(path, tmp_path / 'work', action='report')
+    changed['k'] = 3
+    slower = MAE | dict(options=FAST | {'optim_wrapper.optimizer.lr': 0.1})
+    path = declare(methods=dict(MAE=slower), points=1, reading=changed)
+    key = 'MAE.options.optim_wrapper.optimizer.lr'
+    with pytest.raises(ValueError, match=rf'costs.json was measured with {key}=None, .* 0.1:'):
+        run_campaign(path, tmp_path / 'work')
+    for file in (tmp_path / 'signs').glob('*.json'):
+        file.unlink()
+    with pytest.raises(ValueError, match='configs/MAE.py belongs to a campaign that was declared'):
+        run_campaign(path, tmp_path / 'work', only='seed0')
+
+
+def test_another_method_leaves_all_but_costs_valid(conducted, declare, tmp_path):
+    """Costs are measured in turns, so all methods of a table must take part."""
+    (tmp_path / 'signs' / 'costs.json').unlink()
+    reading = dict(layers=[0, 5], grids=['mean'], k=3, labels=[1.0])
+    path = declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading)
+    conductor = Conductor(read_campaign(path), tmp_path / 'work', tmp_path / 'signs', 'MAE')
+    assert conductor.results().keys() == {'MAE_seed0', 'MAE_seed1', 'baselines'}
+    assert conductor.starts == ['MAE']  # of two methods with the same encoder
+
+
+def test_a_fork_waits_for_its_parent(declare, tmp_path):
+    path = declare()
+    with pytest.raises(ValueError, match='MAE_seed0 must be run first'):
+        run_campaign(path, tmp_path / 'work', only='EHM_seed0')
+
+    conductor = Conductor(read_campaign(path), tmp_path / 'work', tmp_path / 'signs')
+    parent = Run('EHM', 0).parent(conductor.campaign)
+    assert parent == Run('MAE', 0) and parent.parent(conductor.campaign) is None
+    with ThreadPoolExecutor() as pool:
+        with conductor._claim(parent) as is_mine:
+            assert is_mine
+            waiting = pool.submit(conductor._wait_for, parent)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            content = dict(declared=parent.declared(conductor.campaign))
+            (tmp_path / 'signs').mkdir(exist_ok=True)
+            (tmp_path / 'signs' / f'{parent.name}.json').write_text(json.dumps(content))
+        waiting.result(timeout=20)
+
+
+def test_layers_of_another_encoder(declare, tmp_path):
+    convolutions = dict(config='configs/demo/spark_resnet-tiny_digits.py', layers=[1])
+    campaign = read_campaign(declare(methods=dict(MAE=MAE, SparK=convolutions)))
+    assert (campaign.layers('MAE'), campaign.layers('SparK')) == ([0, 5], [1])
+    conductor = Conductor(campaign, tmp_path / 'work', tmp_path / 'signs')
+    assert conductor.starts == ['MAE', 'SparK']
+    model = build_model(Config.fromfile(conductor.configs['SparK']))
+    features = conductor._extract(Run('SparK'), model, 'val')
+    assert {name: tuple(part.shape) for name, part in features.values.items()} == {
+        '1/mean': (18, 64),
+        '1/2x2': (18, 256),
+    }
+
+
 def test_tables(declare, tmp_path):
     """Two methods, two seeds; figures that are easily checked by hand."""
     reading = dict(layers=[5], grids=['mean'], k=3, labels=[1.0])
@@ -324,7 +386,9 @@ def test_tables(declare, tmp_path):
             knn_val=dict(pixels=20.0),
             knn_test=dict(pixels=19.0),
             linear=dict(pixels={'1': [33.3]}),
-            cost=dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05)),
+        ),
+        costs=dict(
+            methods=dict(MAE=dict(gflop=2.0, seconds=0.1), Other=dict(gflop=1.0, seconds=0.05))
         ),
         MAE_seed0=run(30.0, 50.0),
         MAE_seed1=run(30.0, 52.0),

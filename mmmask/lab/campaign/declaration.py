@@ -42,12 +42,14 @@ class Method:
         options: ``key: value`` overrides, with dots in the keys.
         fork: name of another method, from whose run this one continues.
         fork_epoch: the epoch of it after which it continues.
+        layers: those of its encoder, if they are not those of :class:`Reading`.
     """
 
     config: str
     options: dict = field(default_factory=dict)
     fork: str | None = None
     fork_epoch: int | None = None
+    layers: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,10 @@ class Campaign:
     def interval(self) -> int:
         """Epochs between two checkpoints."""
         return self.epochs // self.points
+
+    def layers(self, method: str) -> list[int]:
+        """The layers of a method's encoder that are read, in their order."""
+        return sorted(self.methods[method].layers or self.reading.layers)
 
 
 def read_campaign(path: str | os.PathLike) -> Campaign:

@@ -13,6 +13,7 @@ from mmmask.datasets import ImageFolder
 from mmmask.datasets.parts import held_out_of_groups
 
 from .declaration import Data
+from .files import write_once
 
 PARTS = ('train', 'val', 'test')
 
@@ -39,7 +40,6 @@ class Images:
             parts |= self._divide(parts['train'], 'test')
         parts |= self._divide(parts['train'], 'val')
         self.parts = parts
-        self.folder.mkdir(parents=True, exist_ok=True)
         for name, labels in parts.items():
             self._write(name, labels)
 
@@ -63,9 +63,7 @@ class Images:
         return found.group(1)
 
     def _write(self, name: str, names: Sequence[str]) -> Path:
-        path = self.folder / f'{name}.txt'
-        path.write_text('\n'.join(sorted(names)) + '\n')
-        return path
+        return write_once(self.folder / f'{name}.txt', '\n'.join(sorted(names)) + '\n')
 
     def dataset(self, part: str, pipeline: Sequence | None = None) -> dict:
         """The config of a part, with labels; by default with the pipeline of evaluation.

@@ -34,20 +34,23 @@ def key(layer: int, grid: str) -> str:
     return f'{layer}/{grid}'
 
 
-def read_features(model: nn.Module, dataset: dict, layers, grids) -> Features:
+def read_features(
+    model: nn.Module, dataset: dict, layers: Sequence[int], grids: Sequence[str]
+) -> Features:
     """Features of all images of a data set from every layer on every grid, on the CPU.
 
     Args:
         model: an algorithm, whose backbone is told to return these layers.
         dataset: config of a labelled data set.
+        layers: indices in rising order.
     """
-    model.backbone.out_indices = sorted(layers)
+    model.backbone.out_indices = layers
     extra = getattr(model.backbone, 'num_extra_tokens', 0)
 
     def describe(taps) -> dict[str, Tensor]:
         return {
             key(layer, grid): pool(tap, grid, extra)
-            for layer, tap in zip(sorted(layers), taps, strict=True)
+            for layer, tap in zip(layers, taps, strict=True)
             for grid in grids
         }
 

@@ -4,13 +4,14 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import torch
 from mmengine.config import Config
@@ -23,17 +24,18 @@ from mmmask.outputs import MARK, OutputFolder
 from ..benchmark import benchmark_configs
 from ..compare import console, run_training
 from .declaration import Campaign, Tuning
+from .files import write_once
 from .forking import fork_checkpoint
 from .images import PARTS, Images
 from .reading import Features, knn, probe, read_baselines, read_features, score
-from .training import pretraining_config, tuning_config, write_config
+from .training import pretraining_config, tuning_config
 
-BASELINES = 'baselines'
+BASELINES, COSTS = 'baselines', 'costs'
 START = 'start.pth'  # not a name that --resume looks for
 
 
 class Run(NamedTuple):
-    """One training, or one classifier on top of it, or the baselines without a network."""
+    """One training, or one classifier on top of it, or what is measured without training."""
 
     method: str
     seed: int = 0
@@ -44,18 +46,40 @@ class Run(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its folder and of its JSON file."""
-        if self.method == BASELINES:
-            return BASELINES
+        if self.method in (BASELINES, COSTS):
+            return self.method
         name = f'{self.method}_seed{self.seed}'
         if self.fraction is None:
             return name
         start = f'_scratch{self.times}x' if self.scratch else '_tuned'
         return f'{name}{start}_{self.fraction:g}'
 
+    def parent(self, campaign: Campaign) -> 'Run | None':
+        """The run whose checkpoints this one starts from."""
+        if self.fraction is not None:
+            return Run(self.method, self.seed)
+        method = campaign.methods.get(self.method)
+        return Run(method.fork, self.seed) if method and method.fork else None
+
+    def declared(self, campaign: Campaign) -> dict:
+        """All that its result depends on, as JSON has it."""
+        parts = dict(data=campaign.data, reading=campaign.reading)
+        if self.method == COSTS:
+            parts = dict(data=campaign.data, **campaign.methods)
+        elif self.method != BASELINES:
+            method = campaign.methods[self.method]
+            parts |= dict(method=method, parent=campaign.methods.get(method.fork))
+            parts |= dict(epochs=campaign.epochs, points=campaign.points)
+        if self.fraction is not None:
+            parts['tuning'] = campaign.tuning
+            del parts['reading']
+        declared = {key: asdict(one) if is_dataclass(one) else one for key, one in parts.items()}
+        return json.loads(json.dumps(declared | self._asdict()))
+
 
 def list_runs(campaign: Campaign) -> list[Run]:
     """All runs, in an order in which each finds what it starts from, and seeds finish in turn."""
-    runs = [Run(BASELINES)]
+    runs = [Run(BASELINES), Run(COSTS)]
     runs += [Run(method, seed) for seed, method in product(campaign.seeds, campaign.methods)]
     tuning = campaign.tuning or Tuning(labels=[], epochs=0)
     first = next(iter(campaign.methods))
@@ -95,22 +119,32 @@ class Conductor:
     def configs(self) -> dict[str, Path]:
         """The config file of each method."""
         return {
-            name: write_config(
-                pretraining_config(self.campaign, method, self.images),
+            name: write_once(
                 self.folder / 'configs' / f'{name}.py',
+                pretraining_config(self.campaign, method, self.images).pretty_text,
             )
             for name, method in self.campaign.methods.items()
         }
+
+    @cached_property
+    def starts(self) -> list[str]:
+        """The first method of each encoder, whose random weights are measured in full."""
+        first = {}
+        for name, path in self.configs.items():
+            first.setdefault(str(Config.fromfile(path).model.backbone), name)
+        return list(first.values())
 
     def __call__(self) -> None:
         """Run what is missing."""
         MMLogger.get_current_instance().setLevel('WARNING')
         for run in self.runs:
-            if not self.result(run):
-                with self._claim(run) as is_mine:
-                    if is_mine and not self.result(run):
-                        self._announce(run)
-                        self._conduct(run)
+            if self.result(run):
+                continue
+            with self._claim(run) as is_mine:
+                if is_mine and not self.result(run):
+                    self._wait_for(run.parent(self.campaign))
+                    self._announce(run)
+                    self._conduct(run)
 
     def show(self) -> None:
         """Print the state of each run."""
@@ -125,22 +159,46 @@ class Conductor:
         return {run.name: result for run in runs if (result := self.result(run))}
 
     def result(self, run: Run) -> dict | None:
-        """The result of a finished run."""
+        """The result of a finished run.
+
+        Raises:
+            ValueError: if the campaign was declared otherwise when it was measured.
+        """
         path = self.output.folder / f'{run.name}.json'
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text())
+        if difference := first_difference(result['declared'], run.declared(self.campaign)):
+            key, before, now = difference
+            raise ValueError(
+                f'{path} was measured with {key}={before!r}, and the campaign declares {now!r}: '
+                'remove the file, so that the run is measured again, or undo the change.'
+            )
+        return result
 
     @contextmanager
     def _claim(self, run: Run) -> Iterator[bool]:
         """Whether no other process is at this run."""
-        folder = self.folder / run.name
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / 'lock', 'w') as lock:
+        with self._lock(run) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 yield False
             else:
                 yield True
+
+    def _wait_for(self, run: Run | None) -> None:
+        """Wait for the process that is at a run, if there is one."""
+        if run and not self.result(run):
+            with self._lock(run) as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            if not self.result(run):
+                raise ValueError(f'{run.name} must be run first: give the command without --only.')
+
+    def _lock(self, run: Run) -> TextIO:
+        folder = self.folder / run.name
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / 'lock', 'w')
 
     def _announce(self, run: Run) -> None:
         results = [(one, self.result(one)) for one in self.runs]
@@ -161,12 +219,15 @@ class Conductor:
     def _conduct(self, run: Run) -> None:
         start = time.monotonic()
         if run.method == BASELINES:
-            result = dict(self._read_baselines(), cost=self._measure_cost())
+            result = self._read_baselines()
+        elif run.method == COSTS:
+            result = dict(methods=self._measure_costs())
         elif run.fraction is None:
             result = self._pretrain(run)
         else:
             result = self._tune(run)
-        result |= run._asdict() | dict(seconds=time.monotonic() - start, description=MARK)
+        seconds = time.monotonic() - start
+        result |= dict(seconds=seconds, declared=run.declared(self.campaign), description=MARK)
         with self.output.file(f'{run.name}.json') as path:
             path.write_text(json.dumps(result, indent=1))
 
@@ -181,7 +242,7 @@ class Conductor:
             },
         )
 
-    def _measure_cost(self) -> dict:
+    def _measure_costs(self) -> dict:
         """GFLOP and seconds of an image in a training step of each method, in turns."""
         report = benchmark_configs(list(map(str, self.configs.values())), batch_size=64, iters=6)
         return {
@@ -195,14 +256,16 @@ class Conductor:
         model = build_model(Config.fromfile(config), seed=run.seed)
         start = dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict())
         torch.save(start, folder / START)
-        random = self._score(model)
+        if run.method in self.starts:
+            random = self._score(run, model)
+        else:
+            random = dict(knn_val=self._choose(run, model))
         self._fork(run, model)
         losses = run_training(config, folder, run.seed, resume=True)
-        scores = self._score(self._load(run, last))
+        scores = self._score(run, self._load(run, last))
         curve = {0: random['knn_val'], last: scores['knn_val']}
         for epoch in range(self.campaign.interval, last, self.campaign.interval):
-            bank, query = (self._extract(self._load(run, epoch), part) for part in ('train', 'val'))
-            curve[epoch] = knn(bank, query, self.campaign.reading.k)
+            curve[epoch] = self._choose(run, self._load(run, epoch))
         size = len(self.images.parts['train'])
         points = [
             dict(epoch=epoch, images=epoch * size, knn_val=curve[epoch]) for epoch in sorted(curve)
@@ -227,12 +290,16 @@ class Conductor:
         cfg = Config.fromfile(self.configs[run.method])
         return build_model(cfg, self._checkpoint(run, epoch))
 
-    def _extract(self, model: nn.Module, part: str) -> Features:
-        reading = self.campaign.reading
-        return read_features(model, self.images.dataset(part), reading.layers, reading.grids)
+    def _extract(self, run: Run, model: nn.Module, part: str) -> Features:
+        layers, grids = self.campaign.layers(run.method), self.campaign.reading.grids
+        return read_features(model, self.images.dataset(part), layers, grids)
 
-    def _score(self, model: nn.Module) -> dict:
-        parts = {part: self._extract(model, part) for part in PARTS}
+    def _choose(self, run: Run, model: nn.Module) -> dict[str, float]:
+        bank, query = (self._extract(run, model, part) for part in ('train', 'val'))
+        return knn(bank, query, self.campaign.reading.k)
+
+    def _score(self, run: Run, model: nn.Module) -> dict:
+        parts = {part: self._extract(run, model, part) for part in PARTS}
         return score(parts, self.campaign.reading, self.images)
 
     def _tune(self, run: Run) -> dict:
@@ -241,13 +308,25 @@ class Conductor:
         cfg = tuning_config(
             self.campaign, self.images, checkpoint, run.fraction, run.times, run.seed
         )
-        config = write_config(cfg, folder / 'classifier.py')
+        config = write_once(folder / 'classifier.py', cfg.pretty_text)
         run_training(config, folder, run.seed, resume=True, pretrained=checkpoint)
         return dict(top1=_last_accuracy(folder))
 
 
+def first_difference(before: Mapping, now: Mapping, path: str = '') -> tuple | None:
+    """The first dotted key whose values differ, with both values; None stands for no value."""
+    for key in [*before, *(key for key in now if key not in before)]:
+        one, other = before.get(key), now.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            if difference := first_difference(one, other, f'{path}{key}.'):
+                return difference
+        elif one != other:
+            return f'{path}{key}', one, other
+    return None
+
+
 def _kind(run: Run) -> tuple:
-    return run.method == BASELINES, run.fraction is None, run.times
+    return run.method in (BASELINES, COSTS), run.fraction is None, run.times
 
 
 def _last_accuracy(folder: Path) -> float:

@@ -11,7 +11,7 @@ from mmmask.visualization import figure_pixels
 
 from .declaration import Campaign
 from .reading import key
-from .runs import BASELINES, Run, list_runs
+from .runs import BASELINES, COSTS, Run, list_runs
 from .statistics import Estimate, estimate, paired_difference
 
 Results = Mapping[str, dict]
@@ -81,11 +81,11 @@ def _knn(scores: dict) -> float:
 def _frozen_rows(campaign: Campaign, results: Results) -> dict[str, list[dict]]:
     """The scores of each seed, by what the features are of."""
     methods = {name: finished(campaign, results, name) for name in campaign.methods}
-    rows = {name: runs for name, runs in methods.items() if runs}
-    if rows:
-        first = next(iter(rows.values()))
-        rows = {'random backbone': [run['random'] for run in first], **rows}
-    return rows
+    starts = {
+        f'random weights of {name}': [run['random'] for run in runs if 'linear' in run['random']]
+        for name, runs in methods.items()
+    }
+    return {name: runs for name, runs in (starts | methods).items() if runs}
 
 
 def _frozen(campaign: Campaign, results: Results) -> str:
@@ -145,7 +145,7 @@ def _tuned(campaign: Campaign, results: Results) -> str:
 
 
 def _costs(campaign: Campaign, results: Results) -> str:
-    costs = results.get(BASELINES, {}).get('cost', {})
+    costs = results.get(COSTS, {}).get('methods', {})
     reference = campaign.reference and _mean_curve(campaign, results, campaign.reference)
     lines = []
     for name, cost in costs.items():
@@ -189,7 +189,7 @@ def _mean_curve(campaign: Campaign, results: Results, method: str) -> list[tuple
 
 def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     base = results.get(BASELINES, {})
-    costs = base.get('cost', {})
+    costs = results.get(COSTS, {}).get('methods', {})
     for style, (name, value) in zip((':', '--'), base.get('knn_val', {}).items(), strict=False):
         axes.axhline(value, color='grey', linestyle=style, label=name)
     for method in campaign.methods:
@@ -234,10 +234,10 @@ def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
 
 def _layers(campaign: Campaign, results: Results) -> str:
     rows = _frozen_rows(campaign, results)
+    layers = sorted({layer for name in campaign.methods for layer in campaign.layers(name)})
+    places = [key(layer, grid) for layer in layers for grid in campaign.reading.grids]
     lines = []
-    for layer in campaign.reading.layers:
-        for grid in campaign.reading.grids:
-            name = key(layer, grid)
-            values = [mean(run['knn_val'][name] for run in runs) for runs in rows.values()]
-            lines.append([layer, grid, *(f'{value:.1f}' for value in values)])
-    return table(['block', 'grid', *rows], lines)
+    for name, runs in rows.items():
+        means = {place: mean(run['knn_val'][place] for run in runs) for place in runs[0]['knn_val']}
+        lines.append([name, *(f'{means[one]:.1f}' if one in means else '' for one in places)])
+    return table(['features', *places], lines)

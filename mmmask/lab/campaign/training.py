@@ -1,7 +1,6 @@
 """The configs of a campaign's trainings."""
 
 import os
-from pathlib import Path
 
 from mmengine.config import Config
 
@@ -84,10 +83,3 @@ def _adapt(value, data):
             if data.flip:
                 adapted.append(dict(type='mmpretrain.RandomFlip', prob=0.5))
     return adapted
-
-
-def write_config(cfg: Config, path: Path) -> Path:
-    """Write a config to a file, whose folder is created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cfg.dump(path)
-    return path
