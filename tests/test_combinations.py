@@ -60,21 +60,21 @@ ENCODERS = {
     'Swin, mask tokens': dict(type='mmmask.SimMIM', backbone=SWIN),
     'ResNet, visible': dict(type='mmmask.MaskedImageModel', backbone=RESNET),
 }
-EXPLANATION = """# What combines with what
+EXPLANATION = """# Combinations of components
 
 Mask generators, encoders, decoders and target generators are chosen independently. This page is
 written by `python tests/test_combinations.py`, which trains each pair for two steps together with
 components that fit both. The test suite compares the page with the code, and tries random
-combinations of four. A number stands for the error message below the table, which appears before a
-training starts or in its rehearsal.
+combinations of four components. A number refers to the error message below the table, which appears
+before a training starts or in its rehearsal.
 
-An encoder with *visible* patches gets no others, as in MAE. With *mask tokens* it gets a learnt
-token for each hidden patch, as in SimMIM. ResNet stands for
+An encoder with *visible* patches receives only these, as in MAE. An encoder with *mask tokens* also
+receives a learnt token for each hidden patch, as in SimMIM. ResNet stands for
 [masked convolutional encoders](../configs/spark/README.md), with visible units of pixels. All
-return two feature maps here, of which decoders for a single one read the last. In a target *at two
-scales*, each feature map has a target of its own. `BlockPredictor` is tried with I-JEPA, which
-compares its predictions block by block. Only `FeatureGroupMask` is not listed, which hides
-positions of feature maps, in MaskDeep.
+encoders return two feature maps here; a decoder for a single map reads the last one. In a target
+*at two scales*, each feature map has a target of its own. `BlockPredictor` is tried with I-JEPA,
+which compares its predictions block by block. `FeatureGroupMask` is not listed, because it hides
+positions of feature maps (in MaskDeep) and not patches.
 """
 
 
