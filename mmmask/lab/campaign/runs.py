@@ -131,7 +131,9 @@ class Conductor:
         """The first method of each encoder, whose random weights are measured in full."""
         first = {}
         for name, path in self.configs.items():
-            first.setdefault(str(Config.fromfile(path).model.backbone), name)
+            encoder = Config.fromfile(path).model.backbone
+            encoder.pop('out_indices', None)  # those to read replace them
+            first.setdefault(str(encoder), name)
         return list(first.values())
 
     def __call__(self) -> None:
