@@ -34,9 +34,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs) -> None:
         kwargs.setdefault('formatter_class', argparse.RawDescriptionHelpFormatter)
         super().__init__(**kwargs)
-        self.add_argument(
-            '--debug', action='store_true', help='show the traceback of an error in what you gave'
-        )
+        self.add_argument('--debug', action='store_true', help='show the traceback of an error')
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +86,7 @@ def user_errors(
     code: int = 2,
     kinds: tuple[type[BaseException], ...] = USER_ERRORS,
 ) -> Iterator[None]:
-    """End an error of the user in one message on stderr instead of a traceback.
+    """Report an error of the user in one message on stderr instead of a traceback.
 
     Args:
         debug: let every error pass with its traceback.

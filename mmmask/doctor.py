@@ -306,7 +306,7 @@ def check_pairs(versions: Mapping[str, str], installer: Installer) -> Iterator[F
         if 'numpy' in versions and within(versions.get(name, '0'), lowest, below):
             numpy, (sign, bound) = versions['numpy'], wanted.split()
             if (release(numpy) < release(bound)) != (sign == '<'):
-                problem = f'{name} {versions[name]} wants numpy {wanted}, found {numpy}'
+                problem = f'{name} {versions[name]} requires numpy {wanted}, found {numpy}'
                 yield Finding(WARNING, problem, installer.install(other))
 
 
@@ -419,7 +419,7 @@ def report(versions: Mapping[str, str], machine: Machine, findings: list[Finding
     for severity, problem, remedy in findings:
         lines += [f'{severity}: {problem}', f'    fix: {remedy}']
     broken = any(finding.severity == ERROR for finding in findings)
-    lines.append('Something pre-training needs is broken.' if broken else 'Ready for pre-training.')
+    lines.append('Pre-training cannot start.' if broken else 'Ready for pre-training.')
     return '\n'.join(lines)
 
 

@@ -79,7 +79,7 @@ def draw_attention(model, batch: dict) -> np.ndarray:
     """A batch -> (H, W, 3) uint8 picture of the attention of the class token, for each head.
 
     Raises:
-        ValueError: if the backbone is no vision transformer with a class token.
+        ValueError: if the backbone is not a vision transformer with a class token.
     """
     with observing(model, batch) as (model, images):
         attention = class_attention(model.backbone, images).cpu().numpy()
@@ -174,7 +174,7 @@ class ImageFeatures(NamedTuple):
 
 
 def describe(model, dataset: Dataset, progress: str = '') -> ImageFeatures:
-    """The means of 4 x 4 parts of the last feature map of each image, or of all if it is oblong.
+    """The means of 4 x 4 parts of each last feature map, or of all of it if it is not square.
 
     Args:
         progress: title of a progress bar; without a title, there is none.
@@ -193,7 +193,7 @@ def draw_neighbours(
 ) -> np.ndarray:
     """Images and those of a bank with the most similar features -> (H, W, 3) uint8 picture.
 
-    Similarity is the cosine. Frames tell equal labels, if both have labels.
+    Similarity is the cosine. Frames mark equal labels, if both have labels.
 
     Args:
         bank, queries: if they are the same object, an image is not its own neighbour.

@@ -1,9 +1,9 @@
-"""mmpretrain, imported without the packages that it can do without.
+"""mmpretrain, imported without its optional packages.
 
-mmpretrain tries to import mmdet for one layer, and transformers for its multi-modal models. Both
-succeed in a complete environment and cost most of the start: three quarters of the seconds and of
-the modules. :mod:`mmmask.registry` imports this module first, so every import of mmmask that needs
-mmpretrain is guarded.
+mmpretrain tries to import mmdet for one layer, and transformers for its multi-modal models. In a
+complete environment both are imported, and take almost half of the start-up time
+(docs/performance.md). :mod:`mmmask.registry` imports this module first, so every import of mmmask
+that needs mmpretrain is guarded.
 """
 
 import sys

@@ -89,7 +89,7 @@ def test_torchvision_of_another_torch():
 def test_opencv_and_numpy(opencv, numpy, wrong):
     expected = Finding(
         WARNING,
-        f'opencv-python {opencv} wants numpy < 2.3, found {numpy}',
+        f'opencv-python {opencv} requires numpy < 2.3, found {numpy}',
         'pip install opencv-python==4.11.0.86',
     )
     found = problems({'opencv-python': opencv, 'numpy': numpy})
@@ -100,7 +100,7 @@ def test_mlxtend_and_numpy():
     assert problems({'mlxtend': '0.25.0', 'numpy': '2.2.6'}) == [
         Finding(
             WARNING,
-            'mlxtend 0.25.0 wants numpy >= 2.3.5, found 2.2.6',
+            'mlxtend 0.25.0 requires numpy >= 2.3.5, found 2.2.6',
             'pip install mlxtend==0.23.4',
         )
     ]
@@ -272,7 +272,7 @@ def test_the_report():
     assert 'device: H100; default precision bf16' in text
     assert "mmcv's compiled ops: installed" in text
     assert 'error: not installed: torch\n    fix: pip install torch==2.11.0\n' in text
-    assert text.endswith('Something pre-training needs is broken.')
+    assert text.endswith('Pre-training cannot start.')
 
 
 @pytest.mark.parametrize(('timm', 'code'), [('1.0.31', 0), ('0.9.16', 0)])

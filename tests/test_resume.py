@@ -2,7 +2,7 @@
 
 The tests run every config on digits in configs/demo, and therefore every method, with one and with
 two processes. They compare weights, momentum copies, optimizer, schedules, random states, crop
-boxes and every line of the log bit by bit.
+boxes and every line of the log bit for bit.
 """
 
 import copy

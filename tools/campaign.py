@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Pre-train methods with several seeds, measure their backbones, and write tables and plots.
 
-The campaign is declared in a YAML file. Each run leaves one JSON file; what is there is not run
-again, and an interrupted training is resumed. Give the command in two terminals to share the runs.
+The campaign is declared in a YAML file. Each run writes one JSON file. Finished runs are not
+repeated, and an interrupted training is resumed. Start the command in two terminals to divide the
+runs among them.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 """Write a report on one or several trainings as one HTML file, which needs no network.
 
 It shows curves, speed, pictures, warnings, the environment, the config, and how to use the
-checkpoint. Several runs are drawn side by side. A run may still be going on.
+checkpoint. Several runs are drawn side by side. A run may still be training.
 
 With --pictures, also draw masks, losses and features of the last checkpoint of each run.
 """

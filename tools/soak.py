@@ -5,7 +5,7 @@ A small pre-training runs once undisturbed. Then it runs repeatedly in processes
 asked to stop at random moments, half of them while they write a checkpoint. Between two processes
 the newest checkpoint may be truncated, changed by a bit or removed, or lose its checksum. After
 each fault the run is resumed. Every run must end with the same weights, optimizer state, random
-states and log as the undisturbed one, bit by bit.
+states and log as the undisturbed one, bit for bit.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
         sys.exit(
             'These runs differ from the undisturbed one:\n' + '\n'.join(result.differences[:20])
         )
-    print('Every run is equal to the undisturbed one, bit by bit: nothing was lost.')
+    print('Every run is equal to the undisturbed one, bit for bit: nothing was lost.')
 
 
 if __name__ == '__main__':

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if cfg.get('test_dataloader') is None:
         raise ConfigError(
-            'there is no test_dataloader. A pre-training config is judged by k-NN while it trains '
+            'there is no test_dataloader. A pre-training is evaluated by k-NN while it trains '
             '(mmmask.OnlineKNNHook); to test a model, use a config of configs/downstream/.'
         )
     cfg.load_from = None  # mmengine would ignore tensors that do not fit

@@ -66,8 +66,8 @@ def parse_arguments() -> argparse.Namespace:
         const='auto',
         default='auto',
         choices=AMP_CHOICES,
-        help='mixed precision; auto (default) is bf16 where the GPU, or without one the processor, '
-        'multiplies it, and off elsewhere',
+        help='mixed precision; auto (default) is bf16 where the GPU, or without one the CPU, '
+        'supports it, and off elsewhere',
     )
     parser.add_argument(
         '--compile',

@@ -95,7 +95,7 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
         yield (
             f'{node.path}.ann_file: {bare} of {len(content["annotations"])} annotations in {file} '
             'are boxes without masks, and the pipeline has with_mask=True: draw the masks, or use '
-            'configs/downstream/folder/detection.py, which takes boxes alone as well.'
+            'configs/downstream/folder/detection.py, which also takes boxes without masks.'
         )
 
 

@@ -59,7 +59,7 @@ class DrawPredictionsHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         if getattr(runner.test_loop, 'evaluator', None) is None:
-            raise ValueError('--draw draws classes, boxes and label maps, which this test lacks.')
+            raise ValueError('--draw needs a test of a classifier, detector or segmentor.')
         dataset = runner.test_loop.dataloader.dataset
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         self.classes = classes and list(map(str, classes))
@@ -113,9 +113,7 @@ def judge(image: torch.Tensor, sample) -> tuple[float, Drawing]:
         best = int(scores.argmax())
         drawing = Drawing(name, picture, (truth, None), (best, float(scores[best])))
         return float(scores[truth]), drawing
-    raise ValueError(
-        '--draw draws classes, boxes and label maps, which the model does not predict.'
-    )
+    raise ValueError('--draw needs a model that predicts classes, boxes or label maps.')
 
 
 def _read(path: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The user's data in any config: files, classes and what follows from them, from the command line.
 
-``--data`` of the tools names the data. What kind they are is known from the config's own data sets.
+``--data`` of the tools names the data. Their kind follows from the config's own data sets.
 """
 
 import json
@@ -95,8 +95,8 @@ def name_data(
         backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
         if not pretrained:
             print_log(
-                'no --pretrained: a ResNet-50 with random weights; a ViT or Swin needs a '
-                'checkpoint, which tells its width, depth and patches',
+                'Without --pretrained, the backbone is a ResNet-50 with random weights. A ViT or '
+                'Swin needs a checkpoint, from which its width, depth and patch size are read.',
                 logger='current',
             )
         build_around(cfg, backbone, own['task'], longest)
@@ -259,7 +259,7 @@ def refuse_other_classes(path: str, content: dict, classes: Sequence[str]) -> No
     alike = {name: one for name in unknown for one in classes if one.lower() == name.lower()}
     if alike:
         name, other = next(iter(alike.items()))
-        remedy = f'{name!r} and {other!r} differ in case: write them alike'
+        remedy = f'{name!r} and {other!r} differ in case: spell them alike'
     else:
         remedy = f'metainfo.classes must name them: {names[:10]}'
     raise ValueError(

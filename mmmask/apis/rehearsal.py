@@ -65,7 +65,7 @@ class RehearsalHook(Hook):
     Before a training, the hook makes one batch of each loader and checks that data, labels and
     network agree. It then runs one step forward and backward and one evaluation. Before a test, it
     does the same without the step. Weights, buffers, gradients and random states are restored, so
-    the run is bit by bit the same as without a rehearsal.
+    the run is bitwise identical to one without a rehearsal.
 
     Args:
         arithmetic: text for the table that shows how the learning rate follows from the batch.

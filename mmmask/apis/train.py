@@ -132,9 +132,10 @@ def drop_other_weights(model: dict | None) -> None:
 def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
-    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU multiplies
-    it. It leaves detectors as their configs are, as mmcv's operators do not support bf16. Without a
-    GPU, ``'auto'`` is bf16 for pre-trainings on a processor that multiplies it.
+    bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU supports it,
+    except that detectors keep the precision of their configs, because mmcv's operators do not
+    support bf16. Without a GPU, ``'auto'`` is bf16 for pre-trainings on CPUs with instructions for
+    bf16.
 
     Raises:
         ValueError: if ``amp`` is not one of ``AMP_CHOICES``, or is fp16 without a GPU.
@@ -173,9 +174,9 @@ def set_precision(cfg: Config, amp: str) -> None:
 def set_compilation(cfg: Config, compiling: str) -> None:
     """Compile the transformer blocks before the training, if asked to or, for auto, on GPUs.
 
-    ``'auto'`` leaves CPUs eager: compiled blocks save a tenth of a step at most there
-    (docs/performance.md). It leaves detectors and segmentors, whose images vary in size, and
-    configs with mmengine's key ``compile``.
+    ``'auto'`` compiles nothing on CPUs, where compiled blocks save a tenth of a step at most
+    (docs/performance.md), in detectors and segmentors, whose images vary in size, and for configs
+    with mmengine's key ``compile``.
     """
     varies = cfg.get('default_scope') in ('mmdet', 'mmseg')
     auto = torch.cuda.is_available() and not varies and not cfg.get('compile')
@@ -276,7 +277,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
 
 
 def keep_source(cfg: Config) -> None:
-    """Let the resolved config, which a runner writes, not replace the file that was read.
+    """Keep the resolved config, which a runner writes, from replacing the file that was read.
 
     The learning rate in it is absolute. If the file lies in the work directory, the resolved config
     gets the name ``<stem>_resolved.py``.
@@ -293,13 +294,13 @@ def check_devices() -> None:
     if named not in ('', '-1', 'NoDevFiles') and not torch.cuda.is_available():
         raise ValueError(
             f'CUDA_VISIBLE_DEVICES={named!r} names no GPU that PyTorch can use: correct it, or set '
-            'it to an empty text to run on the CPU.'
+            'it to an empty string to run on the CPU.'
         )
 
 
 @contextmanager
 def explained_loggers() -> Iterator[None]:
-    """Turn errors of the packages behind visualizers, such as a missing login, into ValueErrors."""
+    """Turn errors of visualizers' packages, such as a missing login, into ValueErrors."""
     try:
         yield
     except Exception as error:
@@ -340,8 +341,8 @@ def join_processes(backend: str = 'nccl', timeout: float | None = None) -> None:
     except torch.distributed.DistNetworkError as error:
         place = ':'.join(os.environ.get(name, '?') for name in ('MASTER_ADDR', 'MASTER_PORT'))
         raise ValueError(
-            f'the processes cannot meet at {place} ({str(error).splitlines()[0]}): set MASTER_PORT '
-            'to a free port, and MASTER_ADDR to the first machine.'
+            f'the processes cannot connect at {place} ({str(error).splitlines()[0]}): set '
+            'MASTER_PORT to a free port, and MASTER_ADDR to the first machine.'
         ) from error
     start = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     torch.distributed.init_process_group(

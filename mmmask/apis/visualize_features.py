@@ -97,7 +97,7 @@ def visualize_features(
 def draw_features(
     model, dataset: Dataset, kind: str, num_images: int = 8, seed: int = 0
 ) -> np.ndarray:
-    """A data set that does not augment -> the (H, W, 3) uint8 picture of a kind but duplicates."""
+    """A data set without augmentation -> (H, W, 3) uint8 picture; all kinds but duplicates."""
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
 
     def some() -> ImageFeatures:
@@ -144,7 +144,7 @@ def draw_duplicates(model, dataset: Dataset, out: Path, num_pairs: int) -> Path:
 def named_pairs(model, dataset: Dataset) -> list[tuple[float, list[str], list[int]]]:
     """Similarity, names and indices of pairs of images, the most similar first.
 
-    An image that a data set returns in place of an unreadable one is no pair with itself.
+    An image that a data set returns in place of an unreadable one is not paired with itself.
     """
     features = describe(model, dataset, 'reading images').features
     paths = [str(dataset[i]['data_samples'].get('img_path', i)) for i in range(len(dataset))]

@@ -18,7 +18,7 @@ from .files import CONTAINERS, CheckpointError, container_of, find_tensors, open
 from .recognition import describe_names, parts, recognize
 from .renaming import rename
 
-# Norms behind the last block: initialised if the file lacks them, dropped if the network does.
+# Norms after the last block: initialised if the file lacks them, dropped if the network does.
 NORM = re.compile(r'^(ln|norm|fc_norm)\d*\.')
 # What downstream networks add with initial values that change nothing, and the count of batches,
 # which old files lack and on which nothing depends.
@@ -74,7 +74,7 @@ def load_backbone(
 
     Raises:
         CheckpointError: if a tensor of the encoder in the file has no place in the network, or if a
-            tensor of the network is not in the file, apart from norms behind the last block and
+            tensor of the network is not in the file, apart from norms after the last block and
             additions of downstream networks; even with ``allow_missing`` if the file belongs to a
             network of another kind.
     """

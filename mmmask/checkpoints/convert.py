@@ -22,9 +22,10 @@ def convert_checkpoint(
 ) -> Renaming:
     """Convert the checkpoint ``src`` of layout ``source`` to ``dst`` of layout ``target``.
 
-    One of the two layouts is ``'mmmask'``. Every tensor arrives bit for bit, so there and back
-    gives the same file; the constants that the official layouts store are compared with what
-    mmmask computes, left out, and written again on the way back. Optimiser states are left out.
+    One of the two layouts is ``'mmmask'``. Tensors are copied bit for bit, so a conversion there
+    and back gives the same file. The constants that the official layouts store are compared with
+    those that mmmask computes, left out, and written again on the way back. Optimiser states are
+    left out.
 
     Args:
         src: checkpoint file, ``.safetensors`` or a pickle, which is opened without executing it.

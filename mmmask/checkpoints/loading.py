@@ -67,7 +67,7 @@ def take_whole(model: nn.Module, checkpoint: dict, path: str) -> None:
     """Prepare a checkpoint for ``load_from``: put its tensors where mmengine looks for them.
 
     The official pre-trainings of LocalMIM and MAE get mmmask's names, decoders included. A warning
-    names what the file does not fill and what it has besides.
+    names the tensors that the file lacks and those that are not used.
 
     Raises:
         CheckpointError: if the file fills less than half of the model's tensors.

@@ -39,16 +39,16 @@ def decode_image(
 ) -> np.ndarray:
     """Bytes of an image file -> (H, W, C) from 0 to 255, three channels as **BGR** as in mmcv.
 
-    The content decides about the format, not the name. The image is turned upright by its EXIF tag,
-    and of an animation the first frame is taken. Without a stated format the result is (H, W, 3)
-    uint8: greyscale, palette and CMYK images become colour images, an alpha channel is dropped, and
-    16-bit images are scaled to 8 bits. The range of a 16-bit image is the smallest of 8, 10, 12, 14
-    and 16 bits that holds its largest value.
+    The content determines the format, not the name. The image is turned upright by its EXIF
+    tag, and of an animation the first frame is taken. Without a stated format the result is (H, W,
+    3) uint8: greyscale, palette and CMYK images become colour images, an alpha channel is dropped,
+    and 16-bit images are scaled to 8 bits. The range of a 16-bit image is the smallest of 8, 10,
+    12, 14 and 16 bits that holds its largest value.
 
     Pillow reads the header and decodes. The pixels of an intact JPEG come from simplejpeg, which is
     faster, gives the same values, and refuses every JPEG that libjpeg warns about; Pillow then
-    decides about that file. OpenCV does not decode 8-bit files, because it fills what a truncated
-    file lacks with grey without reporting it. tifffile decodes TIFFs of a stated format.
+    decodes or refuses that file. OpenCV does not decode 8-bit files, because it fills what a
+    truncated file lacks with grey without reporting it. tifffile decodes TIFFs of a stated format.
 
     Args:
         content: the file.

@@ -94,7 +94,7 @@ class ImageFolder(BaseDataset):
         FileNotFoundError: if source, prefix or subset does not exist, or there is no image.
         OSError: if the disk has too little space for the cache.
         MisfitError: on reading, if a file contradicts what is stated about channels or values.
-        ValueError: if source is a file but no zip archive, indices are beyond the images, an image
+        ValueError: if source is a file but not an archive, indices are beyond the images, an image
             has no class, two classes are one folder, subset is not a fraction or names files that
             are missing or ambiguous, or a transform takes 8-bit colours only and the images are
             others.
@@ -347,8 +347,8 @@ class ImageFolder(BaseDataset):
             if self.load(sample):
                 return self.pipeline(sample)
         raise RuntimeError(
-            f'no readable image in {attempts} attempts from {self._path()!r}: is the disk still '
-            'there?'
+            f'no readable image in {attempts} attempts from {self._path()!r}: check that '
+            'the disk is still mounted.'
         )
 
     def load(self, sample: dict) -> bool:

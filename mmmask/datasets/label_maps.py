@@ -194,7 +194,8 @@ def read_table(path: str | os.PathLike) -> tuple[list[str], list[list[int]]]:
     """A text file of classes -> their names, and the ``table`` of :class:`LoadLabelMap`.
 
     Each line is ``VALUE NAME`` or ``RED GREEN BLUE NAME``. Lines of the same name are one class,
-    and the name ``ignore`` stands for pixels that neither train nor count. ``#`` begins a comment.
+    and the name ``ignore`` marks pixels that are ignored in training and evaluation. ``#`` begins a
+    comment.
 
     Raises:
         FileNotFoundError: if there is no such file.

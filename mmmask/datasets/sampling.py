@@ -1,4 +1,4 @@
-"""The order of images and the seeds of their augmentations, at every place of a run."""
+"""The order of images and the seeds of their augmentations, at every position of a run."""
 
 import hashlib
 import random

@@ -11,8 +11,8 @@ class TarMember(NamedTuple):
     Attributes:
         offset: where its bytes begin in the archive.
         file_size: number of bytes.
-        CRC: what identifies its content beside the size. Tar files have no checksum of it, so
-            this is the time of change.
+        CRC: identifies its content together with the size. Tar files have no checksum of the
+            content, so this is the modification time.
     """
 
     offset: int
@@ -25,7 +25,7 @@ class TarArchive:
 
     The headers are read once. A file is then one read at its offset, as fast as in a zip archive,
     so samplers shuffle and resume as with folders. Links and other special members are left out,
-    and of two members with one name the last counts.
+    and of two members with the same name the last is used.
 
     Args:
         path: of the archive.

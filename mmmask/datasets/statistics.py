@@ -48,7 +48,7 @@ class ImageStatistics(NamedTuple):
         """Lines for a reader."""
         stated = self.pixel_format
         of_all = f'{self.num_read:,} of {self.num_images:,} images were read'
-        lines = [f'{of_all}; {len(self.unreadable):,} others could not be.']
+        lines = [f'{of_all}; {len(self.unreadable):,} could not be read.']
         lines += [f'  {printable(n)}: {printable(r)}' for n, r in [*self.unreadable.items()][:5]]
         lines.append(f'channels={stated.channels}, dtype={stated.dtype!r}, value_range=')
         lines[-1] += f'{stated.value_range or (0, 255)}, clip={stated.clip}'

@@ -14,8 +14,8 @@ def compile_blocks(model: nn.Module, **options) -> int:
     Equal blocks share one compiled graph, so the time of compilation does not grow with the depth
     of a network. Names in the state dict do not change. The rest of a step remains eager, and so do
     the layers whose attention a parser reads, because they are not called as modules. Masks change
-    the shapes in a masked Swin, whose blocks are compiled again for the second mask, with symbols
-    instead of numbers.
+    the shapes in a masked Swin, so its blocks are compiled again, with symbolic sizes, for the
+    second mask.
 
     Args:
         model: model to change.

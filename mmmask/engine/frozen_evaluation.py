@@ -107,7 +107,7 @@ class FrozenTestLoop(BaseLoop):
         return getattr(self.backbone, 'num_extra_tokens', 0)
 
     def descriptors(self) -> Describe:
-        """What is measured of an image."""
+        """The function that computes descriptors from feature maps."""
         raise NotImplementedError
 
     def describe(self, key: str) -> Described:

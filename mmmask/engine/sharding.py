@@ -62,7 +62,7 @@ class OptimizerShardingRunner(ShardingRunner):
     """Divide the optimizer's state among processes by PyTorch's ``ZeroRedundancyOptimizer``.
 
     Weights and gradients are whole in every process, so every method and every optimizer works.
-    The results are those of ``DistributedDataParallel``, bit by bit.
+    The results are those of ``DistributedDataParallel``, bit for bit.
     """
 
     def build_optim_wrapper(self, optim_wrapper: dict | OptimWrapper) -> OptimWrapper:
@@ -90,8 +90,8 @@ class FullyShardingRunner(ShardingRunner):
     """Divide weights, gradients and the optimizer's state by PyTorch's ``fully_shard`` (FSDP2).
 
     The model is initialised, loaded and resumed as in one process, and divided afterwards. Blocks
-    of transformers are collected one by one when they run, and everything else for a whole step:
-    also momentum copies, whose layers a parser calls one by one.
+    of transformers are collected one by one when they run, and everything else for a whole step,
+    including momentum copies, whose layers a parser calls one by one.
 
     Raises:
         ValueError: for fp16 with a dynamic loss scale, and as :func:`shard_model` does.

@@ -14,7 +14,8 @@ class MLflowVisBackend(Parent):
 
     MLflow finds the format of a picture by the suffix of its name, and pictures of a training have
     names without suffix. Without ``tracking_uri``, everything is written to files in the work
-    folder, which recent versions of MLflow refuse unless ``MLFLOW_ALLOW_FILE_STORE`` is set.
+    directory. Recent versions of MLflow refuse this unless ``MLFLOW_ALLOW_FILE_STORE`` is set, so
+    this class sets it.
 
     Args:
         **kwargs: as in ``mmengine.visualization.MLflowVisBackend``.

@@ -1,4 +1,4 @@
-"""A visualizer that leaves matplotlib alone until something is drawn."""
+"""A visualizer that does not import matplotlib until something is drawn."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ FIGURE = ('fig_save_canvas', 'fig_save', 'ax_save', 'dpi')
 
 @VISUALIZERS.register_module()
 class Visualizer(visualization.Visualizer):
-    """mmengine's ``Visualizer``, whose figure is made when it is first used.
+    """mmengine's ``Visualizer``, whose figure is created when it is first used.
 
     Scalars and finished pictures, all that a pre-training logs, need no figure, and matplotlib
     takes a second to import.

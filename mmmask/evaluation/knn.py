@@ -46,7 +46,7 @@ def accuracy(predictions: Tensor, labels: Tensor) -> float:
 
 
 def majority_accuracy(labels: Tensor) -> float:
-    """(M,) true labels -> top-1 accuracy in percent of always naming the most frequent one."""
+    """(M,) true labels -> top-1 accuracy in percent of always predicting the most frequent."""
     return accuracy(labels.mode().values, labels)
 
 
@@ -56,8 +56,8 @@ def majority_warning(name: str, top1: float, labels: Tensor) -> str | None:
     if top1 >= majority:
         return None
     return (
-        f'{name} is {top1:.2f} %, below the {majority:.2f} % of always naming the most frequent '
-        f'of the {len(labels)} labels: the classifier has learned nothing from the images. Train '
-        'longer or at another rate; for a frozen backbone and few images, use '
-        'configs/downstream/folder/probe.py.'
+        f'{name} is {top1:.2f} %, below the {majority:.2f} % of always predicting the most '
+        f'frequent of the {len(labels)} labels: the classifier has learned nothing from the '
+        'images. Train longer or with another learning rate; for a frozen backbone and few '
+        'images, use configs/downstream/folder/probe.py.'
     )

@@ -18,7 +18,7 @@ class Probe(NamedTuple):
     Attributes:
         predictions: (M,) labels.
         accuracy: top-1 in percent.
-        majority: top-1 in percent of answering the most frequent test label every time.
+        majority: top-1 in percent of always predicting the most frequent test label.
         regularization: the value that was used.
     """
 
@@ -40,9 +40,9 @@ def linear_probe(
     """(T, D) features with (T,) labels, (M, D) features with (M,) labels -> a converged classifier.
 
     This is multinomial logistic regression, fitted by L-BFGS on the device of the training
-    features, which are standardised by their mean and deviation. The objective is the **mean** log
-    loss + ``regularization``/2 · ‖W‖². Because the loss is a mean, one value is suitable for any
-    number of images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
+    features, which are standardised by their mean and standard deviation. The objective is the
+    **mean** log loss + ``regularization``/2 · ‖W‖². Because the loss is a mean, one value is
+    suitable for any number of images: scikit-learn's ``C`` is 1 / (``regularization`` · T).
 
     Of several regularisations, the one with the highest accuracy on a fifth of each class of the
     training set is used, and of equal ones the one with the lowest log loss there. The classifier

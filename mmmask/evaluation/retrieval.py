@@ -106,7 +106,7 @@ class Pair(NamedTuple):
 def find_duplicates(descriptors: Tensor, least: float = 0.99, neighbours: int = 10) -> list[Pair]:
     """(M, D) -> pairs of rows with a similarity of at least ``least``, the most similar first.
 
-    The mean of all rows is subtracted first, which all images have in common.
+    The mean of all rows, which all images have in common, is subtracted first.
 
     Args:
         neighbours: number of the most similar rows with which each row is compared.

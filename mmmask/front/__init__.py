@@ -1,4 +1,4 @@
-"""The front door: what ``mmmask COMMAND`` and the functions of the package ``mmmask`` do.
+"""The commands ``mmmask COMMAND``, which are also functions of the package ``mmmask``.
 
 A command is a module of its name with a function of its name and ``add_options(parser)``; the
 options are the parameters of the function. Importing one needs the standard library only.

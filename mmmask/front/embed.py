@@ -43,7 +43,7 @@ def add_options(parser) -> None:
         '(default: mean)',
     )
     parser.add_argument(
-        '--batch-size', type=int, default=64, help='images of a step (default: %(default)s)'
+        '--batch-size', type=int, default=64, help='images per step (default: %(default)s)'
     )
     parser.add_argument('--workers', type=int, help='(default: automatic)')
 
@@ -58,7 +58,7 @@ def embed(
 ) -> Path:
     """Write the features of M images, (M, D) fp32, and their names.
 
-    Images are resized to their short side and cropped in the centre, in the size of the
+    The short side of images is resized and their centre is cropped to the image size of the
     pre-training. Unreadable files are left out, with a warning for each.
 
     Args:
@@ -68,7 +68,7 @@ def embed(
             ``mmmask[parquet]``.
         pooling: ``'mean'`` of the patches, ``'cls'``, ``'2x2'`` or ``'4x4'`` parts side by side, or
             ``'all'`` patches; see :func:`mmmask.evaluation.pool`.
-        batch_size: images of a step.
+        batch_size: images per step.
         workers: processes that load images, by default one for each core, at most 8.
 
     Returns:

@@ -60,7 +60,7 @@ def evaluate(
         out: folder of config and results.
         protocol: ``'knn'``, ``'probe'`` for a converged linear probe, or ``'retrieval'`` of
             partial duplicates.
-        batch_size: images of a step, by default the recipe's.
+        batch_size: images per step, by default the recipe's.
         workers: processes that load images, by default one for each core, at most 8.
 
     Returns:

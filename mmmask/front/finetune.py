@@ -1,7 +1,7 @@
 """Train a classifier on class folders, from a pre-trained backbone.
 
-The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh give the
-same run with it.
+The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh repeat the
+run from it.
 """
 
 import os

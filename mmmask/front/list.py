@@ -1,4 +1,4 @@
-"""List the methods and the models of pretrain, and which fit together."""
+"""List the methods and the models of pretrain, and which models each method trains."""
 
 from . import recipes
 
@@ -8,7 +8,7 @@ def add_options(parser) -> None:
 
 
 def list() -> None:
-    """Print the methods and the models, one a line."""
+    """Print the methods and the models, one per line."""
     print('methods: what is predicted')
     for name, method in recipes.METHODS.items():
         print(f'  {name:<14} {method.summary}; {" and ".join(method.recipes)}')

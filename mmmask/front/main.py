@@ -42,7 +42,7 @@ def make_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPars
 
 
 def main(words: Sequence[str] | None = None) -> int | None:
-    """Run a command line; without words, teach."""
+    """Run a command line; without arguments, print the help."""
     words = sys.argv[1:] if words is None else list(words)
     chosen = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
     parser = make_parser(tuple(chosen))

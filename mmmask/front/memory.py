@@ -1,4 +1,4 @@
-"""The batch that fits the memory, from the tensors that a training step keeps."""
+"""The batch size that fits into the memory, from the tensors that a training step keeps."""
 
 import os
 
@@ -10,9 +10,10 @@ TRIED = 2  # images
 
 
 def choose_batch(cfg, images: int, devices: int) -> tuple[int, str]:
-    """The images of a step on each device, a power of two, and the reason.
+    """The number of images per step on each device, a power of two, and the reason.
 
-    It is as large as memory allows, at most ``LARGEST``, and at most a sixteenth of the images.
+    It is as large as the memory allows, but at most ``LARGEST`` and a sixteenth of the images, or
+    ``SMALLEST`` if that is more.
 
     Raises:
         ValueError: if not even one image fits.
@@ -32,7 +33,7 @@ def choose_batch(cfg, images: int, devices: int) -> tuple[int, str]:
     most = min(fits, LARGEST[device], few, max(1, images // devices))
     reason = {fits: 'memory', few: f'{images:,} images', LARGEST[device]: f'largest on {device}'}
     batch = 1 << (most.bit_length() - 1)
-    return batch, f'{reason.get(most, "number of images")}; {each / 2**20:.0f} MiB an image'
+    return batch, f'{reason.get(most, "number of images")}; {each / 2**20:.0f} MiB per image'
 
 
 def measure(cfg) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Pre-train a backbone on a folder of images without labels.
 
-The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh give the
-same run with it.
+The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh repeat the
+run from it.
 """
 
 import os
@@ -76,7 +76,7 @@ def pretrain(
             a GPU and ``vit-tiny-p8`` without one.
         epochs: length; the schedule follows. 100 by default.
         img_size: side of the images in pixels, by default the model's.
-        batch_size: images of a step on each device, by default what fits the memory.
+        batch_size: images per step on each device; by default as many as fit into the memory.
         lr: peak learning rate, by default the recipe's, scaled to the batch.
         workers: processes that load images, for each device; by default one for each core, at
             most 8.
@@ -85,15 +85,15 @@ def pretrain(
         pretrained: checkpoint, or folder of a training, to start from.
         seed: of weights, order, crops and masks.
         resume: continue the training in ``out``.
-        dry_run: print all values, check, try a step, and write nothing.
+        dry_run: print all values, check data and config, try a step, and write nothing.
         cfg_options: dotted keys and values that override the config's.
 
     Returns:
         The last checkpoint; None after a dry run.
 
     Raises:
-        ValueError: for a pair of method and model that cannot be, or an option that cannot be.
-        FileExistsError: if ``out`` has a training already.
+        ValueError: for a method that does not train the model, or an invalid option.
+        FileExistsError: if ``out`` already contains a training.
     """
     model = Value(model) if model else Value(_default_model(), AUTOMATIC)
     recipes.check_pair(method, model.value)
@@ -171,7 +171,7 @@ def _prepare(cfg, method: str, data, val_data, epochs: int) -> int:
 
 
 def _batch_of(out: Path) -> Value:
-    """The batch of the run that is continued: the memory that is free now may be another."""
+    """The batch of the run that is continued, because another amount of memory may be free now."""
     from mmmask.apis.validate import read_config
 
     return Value(read_config(out / running.CONFIG).train_dataloader.batch_size, 'of the run')
@@ -185,9 +185,10 @@ def _fit_batch(cfg, images: int, devices: int) -> Value:
 
 
 def set_pace(cfg, method: recipes.Method, steps: int) -> None:
-    """Let slow copies of the network keep the part of the training that is their half-life.
+    """Adapt momenta to the length, so that their half-life is a fixed fraction of the training.
 
-    A momentum that is published for hundreds of thousands of steps hardly moves in a few thousand.
+    With a momentum published for hundreds of thousands of steps, a copy hardly moves in a few
+    thousand.
     """
     for key, part in method.slow.items():
         cfg.merge_from_dict({f'model.{key}': round(0.5 ** (1 / max(1.0, part * steps)), 6)})

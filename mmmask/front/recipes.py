@@ -18,8 +18,8 @@ class Method(NamedTuple):
         summary: one line.
         recipes: its config below ``configs/`` for each family of models.
         model: what replaces parts of the recipe's model.
-        draws: whether predictions are patches, of which a picture can be made.
-        slow: momenta of the model, and for each the part of the training that is their half-life.
+        draws: whether the predictions of patches can be drawn.
+        slow: keys of momenta, with their half-life as a fraction of the training.
     """
 
     summary: str
@@ -159,7 +159,7 @@ METHODS = {
         draws=False,
     ),
     'data2vec2': Method(
-        'features by a momentum encoder, 16 masks an image (Baevski et al., 2022)',
+        'features by a momentum encoder, 16 masks per image (Baevski et al., 2022)',
         dict(vit='data2vec2/data2vec2_vit-base-p16_8xb32-amp-coslr-75e_in1k.py'),
         draws=False,
         slow={'target_generator.momentum': 0.01, 'target_generator.final_momentum': 0.2},
@@ -189,10 +189,10 @@ def models_of(method: str) -> list[str]:
 
 
 def check_pair(method: str, model: str) -> None:
-    """Refuse an unknown name and a pair that cannot be, naming what can.
+    """Refuse an unknown name, and a model that the method does not train.
 
     Raises:
-        ValueError: as said.
+        ValueError: naming the possible ones.
     """
     choose(method, METHODS, 'method')
     choose(model, MODELS, 'model')

@@ -1,7 +1,7 @@
 """What all trainings share: options, the values that are printed, the config file, the launch.
 
 A command writes the whole config into its folder and then runs that file exactly as
-``tools/train.py`` does. So both give the same run.
+``tools/train.py`` does. So both run the same training.
 """
 
 import os
@@ -35,12 +35,12 @@ def add_run_options(parser, epochs: str) -> None:
     )
     parser.add_argument('--epochs', type=int, help=f'length of the training (default: {epochs})')
     parser.add_argument(
-        '--batch-size', type=int, help='images of a step on each device (default: automatic)'
+        '--batch-size', type=int, help='images per step on each device (default: automatic)'
     )
     parser.add_argument(
         '--lr',
         type=float,
-        help="peak learning rate (default: the recipe's, for a method scaled to the batch)",
+        help="peak learning rate (default: the recipe's; for pre-training, scaled to the batch)",
     )
     parser.add_argument(
         '--workers',
@@ -194,7 +194,7 @@ def refuse_second_run(out: Path, resume: bool) -> None:
 
 
 def print_values(title: str, values: Mapping[str, Value]) -> None:
-    """Print the values of a run, one a line, with where each comes from."""
+    """Print the values of a run, one per line, with their sources."""
     print(title)
     for name, (value, source) in values.items():
         print(f'  {name:<15} {value!s:<40} {source}'.rstrip())

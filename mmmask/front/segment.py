@@ -1,7 +1,7 @@
 """Train a segmentor on label maps, from a pre-trained backbone.
 
-The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh give the
-same run with it.
+The config of the run is written to OUT/config.py. tools/train.py and tools/dist_train.sh repeat the
+run from it.
 """
 
 import os
@@ -20,7 +20,7 @@ def add_options(parser) -> None:
     """Give a parser the options of :func:`segment`."""
     downstream.add_options(
         parser,
-        'folder of images, folder of label maps, and if wanted a table of their values',
+        'folder of images, folder of label maps, and optionally a table of their values',
         '+',
         40,
     )

@@ -33,9 +33,10 @@ def write_coco(
     """Write the annotations of all images of a folder as COCO JSON, and return it.
 
     Pascal VOC has an XML file for each image; its boxes count pixels from 1 and include the last
-    one, and ``difficult`` objects become ``iscrowd``, so they neither train nor count. YOLO has a
-    text file with ``CLASS X Y WIDTH HEIGHT`` or ``CLASS X1 Y1 X2 Y2 ...`` (a polygon) in each line,
-    as fractions of the image. Coordinates are cut at the border of the image.
+    one, and ``difficult`` objects become ``iscrowd``, so they are ignored in training and
+    evaluation. YOLO has a text file with ``CLASS X Y WIDTH HEIGHT`` or ``CLASS X1 Y1 X2 Y2 ...`` (a
+    polygon) in each line, as fractions of the image. Coordinates are cut at the border of the
+    image.
 
     Args:
         annotations: folder of ``.xml`` or of ``.txt`` files, named after the images.

@@ -75,7 +75,7 @@ def run_demo(
         console.print(score_table({name: [row] for name, row in scores.items()}))
         console.print(
             f'The classifiers are fitted on {len(train):,} images and evaluated on {len(val):,} '
-            'others; with five labels a class, on five images of each. Backbones are frozen, and '
+            'others; with five labels per class, on five images of each. Backbones are frozen, and '
             'their features are the means of 4 x 4 parts of the last feature map. Raw pixels are '
             'those of 32 x 32 px images.',
             highlight=False,

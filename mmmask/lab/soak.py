@@ -293,7 +293,7 @@ def compare(expected: dict[str, Any], found: dict[str, Any], name: str) -> list[
 
 
 def compare_values(expected, found, place: str) -> Iterator[str]:
-    """Places where two nested values are not equal, bit by bit, except for measured values."""
+    """Places where two nested values are not equal bit for bit, except for measured values."""
     if isinstance(expected, HistoryBuffer) and isinstance(found, HistoryBuffer):
         expected, found = expected.data, found.data
     if isinstance(expected, dict) and isinstance(found, dict):

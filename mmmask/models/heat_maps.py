@@ -51,7 +51,7 @@ def class_attention(backbone: nn.Module, images: Tensor) -> Tensor:
     This is the attention of the last block.
 
     Raises:
-        ValueError: if the backbone is no vision transformer with a class token.
+        ValueError: if the backbone is not a vision transformer with a class token.
     """
     if getattr(backbone, 'cls_token', None) is None or not isinstance(backbone, VisionTransformer):
         raise ValueError(

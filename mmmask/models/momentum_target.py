@@ -10,12 +10,12 @@ from mmmask.registry import MODELS
 
 @MODELS.register_module()
 class MomentumTarget(nn.Module):
-    """What a momentum copy of the encoder computes of whole images, without its class token.
+    """The patch features that a momentum copy of the encoder computes of whole images.
 
     With one layer, the target is its feature map with every position normalised to mean 0 and
-    variance 1 (Assran et al., I-JEPA, CVPR 2023). With several, it is the mean of the last layers,
-    where every channel of a layer is first normalised over the positions of the image, and the mean
-    like the target of one layer (Baevski et al., data2vec 2.0, arXiv 2212.07525).
+    variance 1 (Assran et al., I-JEPA, CVPR 2023). With several, it is the mean of the last layers:
+    every channel of a layer is first normalised over the positions of the image, and their mean is
+    then normalised like the target of one layer (Baevski et al., data2vec 2.0, arXiv 2212.07525).
 
     The copy always stays in evaluation mode. :class:`mmmask.engine.hooks.MomentumUpdateHook`
     updates it.

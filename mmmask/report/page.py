@@ -172,7 +172,7 @@ FACTS: dict[str, Callable[[Run], str]] = {
     'state': lambda run: run.state,
     'method': config_value('model.type'),
     'backbone': config_value('model.backbone.type'),
-    'images of a step': lambda run: str(run.images_per_step or ''),
+    'images per step': lambda run: str(run.images_per_step or ''),
     'images seen, as logged': images_seen,
     'last loss': lambda run: last(run.scalars.get('loss', ())),
     'k-NN top-1, first → last': accuracy,

@@ -49,7 +49,7 @@ class Picture(NamedTuple):
 
 @dataclass
 class Run:
-    """A folder of a training, of which any part may be missing or torn.
+    """A folder of a training, any part of which may be missing or truncated.
 
     Attributes:
         folder: the folder.
@@ -204,7 +204,7 @@ def read_run(folder: str | os.PathLike, name: str) -> Run:
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise FileNotFoundError(f'{folder} is no folder: give the --work-dir of a training.')
+        raise FileNotFoundError(f'{folder} is not a folder: give the --work-dir of a training.')
     run = Run(folder, name)
     if not run.starts:
         raise ValueError(
@@ -232,7 +232,7 @@ def read_scalars(run: Run, start: Path) -> None:
             torn += 1
     if torn:
         noun = 'line is' if torn == 1 else 'lines are'
-        run.missing.append(f'{torn} {noun} torn in the values of the start of {start.name}.')
+        run.missing.append(f'{torn} {noun} truncated in the values of the start of {start.name}.')
     first = {}
     for step, record in records:
         for name, value in record.items():
@@ -250,7 +250,7 @@ def read_scalars(run: Run, start: Path) -> None:
 
 
 def find_gaps(run: Run) -> list[str]:
-    """Sentences on the parts of a report that a run has nothing for, and why."""
+    """Sentences on the parts of a report for which a run has no data, and why."""
     gaps = []
     if not run.config_text:
         gaps.append('There is no config, so neither it nor the length of the run can be shown.')

@@ -36,8 +36,8 @@ def write_report(
     """Write one HTML file on one or several trainings, and return its path.
 
     It shows curves, speed, the pictures that hooks drew, warnings, the environment, the config, and
-    how to use the checkpoint. It needs no other file and no network. A run may be going on, and
-    parts of it may be missing or torn: the report says what it lacks.
+    how to use the checkpoint. It needs no other file and no network. A run may still be training,
+    and files of it may be missing or truncated: the report states what is missing.
 
     Args:
         runs: work directories of trainings; each gets a colour.
@@ -49,8 +49,8 @@ def write_report(
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        FileExistsError: if there is a file that mmmask did not write, or changed since.
-        ValueError: if no run or one twice is given, or a folder is not that of a training.
+        FileExistsError: if ``out`` was not written by mmmask, or was changed since.
+        ValueError: if no run is given, one is given twice, or a folder is not that of a training.
     """
     if not runs:
         raise ValueError('no run is given: name the work directory of one training or of several.')
@@ -69,7 +69,7 @@ def write_report(
 
 
 def embed_pictures(run: Run) -> Iterator[Shown]:
-    """The pictures of a run, of each series a few. A torn one becomes a sentence of ``missing``."""
+    """A few pictures of each series of a run. An unreadable one is reported in ``missing``."""
     series: dict[str, list[Picture]] = {}
     for picture in run.pictures:
         series.setdefault(picture.name, []).append(picture)
@@ -105,7 +105,7 @@ def embed(image: Image.Image) -> str:
 
 
 def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Iterator[Shown]:
-    """Draw pictures of the last checkpoint. What cannot be drawn becomes a sentence of ``missing``.
+    """Draw pictures of the last checkpoint. What cannot be drawn is reported in ``missing``.
 
     Files of images that do not exist stop the report.
     """

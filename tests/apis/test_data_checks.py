@@ -36,7 +36,7 @@ def boxes(folder, classes, names=('ant', 'bee', 'cow'), mask=True):
     [
         (dict(classes=('ant', 'bee')), r"1 categories .* the 2 classes of the run, such as 'cow'.*"
          r"metainfo.classes must name them: \['ant', 'bee', 'cow'\]"),
-        (dict(classes=('Ant', 'bee', 'cow')), "'ant' and 'Ant' differ in case: write them alike"),
+        (dict(classes=('Ant', 'bee', 'cow')), "'ant' and 'Ant' differ in case: spell them alike"),
         (dict(classes=('ant', 'bee', 'cow'), mask=False),
          '1 of 1 annotations in .* are boxes without masks, and the pipeline has with_mask=True'),
     ],

@@ -60,5 +60,5 @@ def test_the_worst_come_first_and_no_more_than_asked_for(tmp_path):
 
 def test_a_test_without_predictions_is_refused(tmp_path):
     hook = DrawPredictionsHook(tmp_path / 'worst')
-    with pytest.raises(ValueError, match='draws classes, boxes and label maps'):
+    with pytest.raises(ValueError, match='needs a test of a classifier, detector or segmentor'):
         hook.before_test(SimpleNamespace(test_loop=object()))

@@ -316,7 +316,7 @@ def test_annotations_that_cannot_be_used(change, sentence, data, tmp_path):
 
 def test_other_classes_to_validate_with(data, tmp_path):
     val = changed(data, lambda c: c['categories'][1].update(name='cat'))
-    with pytest.raises(ValueError, match="'cat' and 'Cat' differ in case: write them alike"):
+    with pytest.raises(ValueError, match="'cat' and 'Cat' differ in case: spell them alike"):
         named('downstream/folder/detection.py', *paths(data, 'images', 'masks.json'),
               val_data=val, folder=tmp_path)  # fmt: skip
 

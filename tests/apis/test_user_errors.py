@@ -193,5 +193,5 @@ def test_a_port_in_use(folder, monkeypatch):
             monkeypatch, 'train.py', DEMO, '--launcher', 'pytorch', '--work-dir', folder / 'work'
         )
     assert code == 2
-    assert f'the processes cannot meet at 127.0.0.1:{port} (' in text
+    assert f'the processes cannot connect at 127.0.0.1:{port} (' in text
     assert 'set MASTER_PORT to a free port' in text

@@ -360,7 +360,7 @@ class TestStatistics:
         np.testing.assert_allclose(found.mean, scaled.mean(axis=(0, 1, 2)), atol=1e-3)
         np.testing.assert_allclose(found.std, scaled.std(axis=(0, 1, 2)), atol=1e-3)
         np.testing.assert_array_equal(found.values[:, 1], images.max(axis=(0, 1, 2)))
-        assert '6 of 7 images were read; 1 others could not be.' in found.describe()
+        assert '6 of 7 images were read; 1 could not be read.' in found.describe()
 
     @pytest.mark.parametrize(
         ('values', 'dtype', 'value_range'),

@@ -37,7 +37,8 @@ def test_the_last_validation_of_a_training_counts(runner, caplog):
     hook.after_train(runner)
     (message,) = caplog.messages
     assert message.startswith(
-        'accuracy/top1 is 74.00 %, below the 75.00 % of always naming the most frequent of the 4 '
+        'accuracy/top1 is 74.00 %, below the 75.00 % of always predicting the most frequent of '
+        'the 4 '
     )
 
 

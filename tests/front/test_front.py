@@ -1,4 +1,4 @@
-"""The front door: names, refusals, and the same run as tools/train.py bit by bit."""
+"""The commands: names, refusals, and the same run as tools/train.py bit for bit."""
 
 import inspect
 import json
@@ -135,8 +135,8 @@ def test_the_batch_fits_memory_images_and_device(monkeypatch):
     monkeypatch.setattr(memory, 'measure', lambda cfg: (2**30, 2**27))  # 1 GiB, and 128 MiB each
     monkeypatch.setattr(memory, 'free_memory', lambda device: 5 * 2**30)
     # 0.8 x 5 - 1 = 3 GiB hold 24 images
-    assert memory.choose_batch(None, 10_000, 1) == (16, 'memory; 128 MiB an image')
-    assert memory.choose_batch(None, 200, 1) == (8, '200 images; 128 MiB an image')
+    assert memory.choose_batch(None, 10_000, 1) == (16, 'memory; 128 MiB per image')
+    assert memory.choose_batch(None, 200, 1) == (8, '200 images; 128 MiB per image')
     monkeypatch.setattr(memory, 'free_memory', lambda device: 2**30)
     with pytest.raises(ValueError, match='one image needs 1.1 GiB, and 1.0 GiB of memory are free'):
         memory.choose_batch(None, 200, 1)

@@ -516,7 +516,7 @@ def test_trees_on_a_gpu_equal_those_of_the_cpu_and_are_reproducible(linkage):
 
 @pytest.mark.parametrize('linkage', LINKAGES)
 def test_rounds_that_are_queued_ahead_change_nothing(linkage, monkeypatch):
-    """A GPU is asked for the number of clusters some rounds later: bit by bit the same trees."""
+    """A GPU is asked for the number of clusters some rounds later: bit for bit the same trees."""
     weights = gram(4, 50)
     weights[1] = 0
     expected = build_tree(weights, linkage)

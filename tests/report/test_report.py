@@ -153,7 +153,7 @@ class TestRuns:
         (data.parent / '20260131_235959.log').unlink()
         run = read_run(folder, 'a')
         assert run.missing == [
-            '1 line is torn in the values of the start of 20260131_235959.',
+            '1 line is truncated in the values of the start of 20260131_235959.',
             'The config cannot be read as data, so it is shown as text only.',
             'The log does not state the batch, so nothing can be shown over images.',
             'There is no checkpoint yet.',
@@ -290,7 +290,7 @@ class TestReport:
         assert out.read_text() == 'mine'
 
     def test_errors(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match='none is no folder: give the --work-dir'):
+        with pytest.raises(FileNotFoundError, match='none is not a folder: give the --work-dir'):
             write_report([tmp_path / 'none'], tmp_path / 'x.html')
         with pytest.raises(ValueError, match='holds no logs'):
             write_report([tmp_path], tmp_path / 'x.html')
@@ -317,7 +317,7 @@ def test_command_line(tmp_path):
     assert process.stdout == f'The report is in {out}\n', process.stderr
     assert np.char.count(out.read_text(), 'class="curve"') == 12
     process = call(tmp_path / 'none')
-    assert process.returncode == 2 and 'none is no folder' in process.stderr
+    assert process.returncode == 2 and 'none is not a folder' in process.stderr
     process = call(tmp_path / 'a', '--images', tmp_path)
     assert process.returncode == 2 and 'pictures=True as well' in process.stderr
     process = call(tmp_path / 'a', '--out', out, program=('-m', 'mmmask', 'report'))

@@ -73,7 +73,7 @@ class ConvNeXtFamily(Family):
             lambda images: run(MaskedConvNeXt(**options), part(encoder), images)[-1:],
             lambda path, images: features(path, images)[-1:],
             snippet,
-            'The norm behind the last stage was pre-trained; others that a network adds are new.',
+            'The norm after the last stage was pre-trained; others that a network adds are new.',
             hub,
         )
 

@@ -51,7 +51,7 @@ class Plan(NamedTuple):
         features: file, images -> the same features in the target's network.
         snippet: code or config that loads the file.
         note: what a user of the file must know beyond the snippet.
-        hub_config: of the network, as ``config.json`` of a folder says it to the target.
+        hub_config: content of ``config.json`` in a folder for the target.
     """
 
     matched: list[tuple[tuple[str, ...], tuple[str, ...]]]
@@ -95,7 +95,7 @@ class Family(ABC):
     def network(
         self, tensors: Mapping[str, Tensor], meta: Mapping
     ) -> tuple[nn.Module, tuple[int, int, int]]:
-        """The encoder with its weights in evaluation mode, and (C, H, W) of the images it saw.
+        """The encoder with its weights in evaluation mode, and (C, H, W) of its training images.
 
         Its last output is what ``torch`` and ``onnx`` export.
 
@@ -171,7 +171,7 @@ def _normalization_note(meta: Mapping) -> str:
     known = normalization(meta)
     if known is None:
         return 'Normalise images as in pre-training.'
-    return 'Normalise images with mean {} and standard deviation {}, for values to 255.'.format(
+    return 'Normalise images with mean {} and standard deviation {} (pixels from 0 to 255).'.format(
         *known
     )
 
@@ -240,7 +240,7 @@ def run_timm(
     """timm's network with the weights of a file or a folder, and what its last layer computes.
 
     Args:
-        build: gives the network for the weights of a file; a folder says itself what to build.
+        build: gives the network for the weights of a file; a folder contains its architecture.
     """
     import timm
 

@@ -115,7 +115,7 @@ def _normalization(channels: int, meta: Mapping, target: str) -> tuple[list[floa
     """Mean and standard deviation for values from 0 to 1.
 
     Raises:
-        CheckpointError: if the checkpoint does not tell them, or if the library would read colours
+        CheckpointError: if the checkpoint does not state them, or if the library would read colours
             in another order.
     """
     known = normalization(meta)
@@ -131,13 +131,13 @@ def _normalization(channels: int, meta: Mapping, target: str) -> tuple[list[floa
     if channels == 3 and not (preprocessor.get('bgr_to_rgb') or preprocessor.get('to_rgb')):
         raise CheckpointError(
             'the network was trained without model.data_preprocessor.bgr_to_rgb=True, so its '
-            f'channels are not in the order red, green, blue, which {HUBS[target]} feeds: write a '
-            f'file that ends in {SAFETENSORS}.'
+            f'channels are not in the order red, green, blue of {HUBS[target]}: write a file that '
+            f'ends in {SAFETENSORS}.'
         )
     if channels not in (1, 3):
         raise CheckpointError(
             f'the network takes images with {channels} channels, and the preprocessing of '
-            f'{HUBS[target]} knows 1 and 3: write a file that ends in {SAFETENSORS}.'
+            f'{HUBS[target]} supports 1 and 3: write a file that ends in {SAFETENSORS}.'
         )
     return mean, std
 

@@ -71,7 +71,7 @@ class ResNetFamily(Family):
             expected,
             features,
             _snippet(dst, target, options['depth'], levels),
-            'Every stage is given, so choose out_indices.',
+            'The file contains all stages: choose out_indices as needed.',
         )
 
     def network(

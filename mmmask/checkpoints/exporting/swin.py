@@ -125,8 +125,8 @@ class SwinFamily(Family):
         if is_folder(dst, target):
             raise CheckpointError(
                 "timm's registry builds Swin transformers with norms of epsilon 1e-5 only, and "
-                'this one has 1e-6, so a folder cannot say what to build: write a file that ends '
-                'in .safetensors.'
+                'this one has 1e-6, so a folder cannot describe it: write a file that ends in '
+                '.safetensors.'
             )
         a = read_swin_architecture(encoder, meta)
         plain = {name: tensor for name, tensor in encoder.items() if not name.startswith('norm3')}
@@ -157,7 +157,7 @@ class SwinFamily(Family):
             features = partial(_run_timm, a)
             snippet = _timm_snippet(a, dst)
         note = (
-            'The norm behind the last stage is that of pre-training if it had one, and norms of '
+            'The norm after the last stage is that of pre-training if it had one, and norms of '
             'other stages are new.'
         )
         shape = a.in_channels, *a.img_size

@@ -41,17 +41,17 @@ _KNOWN = {
 # What to know about the file, without and with a final norm.
 _NOTES = {
     'mmpretrain': (
-        'The encoder has no final norm. The snippet averages the patch tokens and norms '
-        'the average with ln2, which is new.',
-        'The snippet gives the class token behind the final norm.',
+        'The encoder has no final norm. The snippet averages the patch tokens, and a '
+        'new norm, ln2, normalises the average.',
+        'The snippet returns the class token after the final norm.',
     ),
     'mmdet': (
-        'The snippet gives one map of stride patch_size, without a final norm.',
-        'The snippet gives one map of stride patch_size, behind the final norm.',
+        'The snippet returns one map of stride patch_size, without a final norm.',
+        'The snippet returns one map of stride patch_size, after the final norm.',
     ),
     'mmseg': (
-        'The snippet gives maps of stride patch_size, without a final norm.',
-        'The snippet gives maps of stride patch_size, the last behind the final norm.',
+        'The snippet returns maps of stride patch_size, without a final norm.',
+        'The snippet returns maps of stride patch_size, the last after the final norm.',
     ),
     'timm': (
         'The encoder has no final norm, so the snippet builds the network without one. To '
@@ -66,9 +66,9 @@ _NOTES = {
     ),
 }
 
-_MEAN_BEHIND_NORM = (
-    'The snippet averages the patch tokens behind the final norm and norms the average with ln2, '
-    'which is new.'
+_MEAN_AFTER_NORM = (
+    'The snippet averages the patch tokens after the final norm, and a new norm, ln2, normalises '
+    'the average.'
 )
 _TIMM_WITHOUT_CLASS_TOKEN = dict(class_token=False, global_pool='avg', fc_norm=False)
 
@@ -205,7 +205,7 @@ class ViTFamily(Family):
         shape = a.in_channels, *a.img_size
         note = _NOTES[target][a.final_norm].replace('ViTModel', f'{a.huggingface_name}Model')
         if target == 'mmpretrain' and a.final_norm and not a.class_token:
-            note = _MEAN_BEHIND_NORM
+            note = _MEAN_AFTER_NORM
         return Plan(matched, content, shape, expected, features, snippet, note, hub)
 
     def network(

@@ -49,7 +49,7 @@ def _beit(
     """BEiT after a plain ViT.
 
     Args:
-        plain: the encoder without the norms behind it.
+        plain: the encoder without its final norms.
         biases: what they call those of queries and of values.
         scales: what they call those of both branches of a block.
         tables: what they call relative positions of each block and of all blocks.

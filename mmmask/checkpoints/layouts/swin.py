@@ -76,7 +76,7 @@ def _relative_position_index(parts: Sequence[Tensor]) -> Tensor:
     return offsets[0] * side + offsets[1]
 
 
-# A constant of mmmask that files of others may lack; the table tells the window. Without it
+# A constant of mmmask that files of others may lack; the table gives the window. Without it
 # encoders are written for others.
 INDEX = Change(_relative_position_index, lambda tensor: ())
 
@@ -98,7 +98,7 @@ def _swin_encoder(
         stages: what they call the stages.
         block: what they call the layers of a block.
         attention: what they call the part of a block with the relative positions.
-        merging_stage: how many stages after ours their patch merging stands.
+        merging_stage: the number of stages by which their patch merging comes after ours.
         has_index: whether every file has the index of relative positions.
     """
     merging = _merging(order)

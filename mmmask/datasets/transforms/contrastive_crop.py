@@ -15,17 +15,18 @@ from mmmask.registry import TRANSFORMS
 class ContrastiveCrop(RandomResizedCrop):
     """Peng et al., *Crafting Better Contrastive Views for Siamese Representation Learning*, 2022.
 
-    Like ``mmpretrain.RandomResizedCrop``, whose sizes and aspect ratios it draws, but the centre of
-    the crop lies in a box. Where in the box is drawn from Beta(α, α): below 1, far from its middle.
-    :class:`mmmask.RefreshCropsHook` finds the boxes with the model that is being trained, one for
-    each image, and says from when on they are used: until then crops fall anywhere.
+    Sizes and aspect ratios are sampled as in ``mmpretrain.RandomResizedCrop``, but the centre of
+    the crop lies in a box. Its position in the box is sampled from Beta(α, α), which avoids the
+    middle for α below 1. :class:`mmmask.RefreshCropsHook` finds the boxes with the model that is
+    being trained, one for each image, and decides from which epoch on they are used. Before that,
+    crops are placed anywhere.
 
     Args:
         scale: (H, W) of the result, or the side of a square.
         alpha: of the Beta distribution; 1 is uniform, below it the middle is avoided.
         box: the same box (top, left, bottom, right) for all images, from the start and without a
             hook, in fractions of height and width.
-        crop_ratio_range: area of the crop as a share of the image.
+        crop_ratio_range: area of the crop as a fraction of the image.
         **kwargs: ``aspect_ratio_range``, ``interpolation``, ``backend`` and ``max_attempts`` as in
             ``mmpretrain.RandomResizedCrop``.
 

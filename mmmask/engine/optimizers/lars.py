@@ -1,4 +1,4 @@
-"""LARS that reads nothing on the host."""
+"""LARS without synchronisation with the GPU."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,9 +13,10 @@ from mmmask.registry import OPTIMIZERS
 class LARS(LoopLARS):
     """mmpretrain's ``LARS`` that updates all parameters of a group at once on GPUs.
 
-    The loop of mmpretrain reads the norms of every parameter and of its gradient on the host, so a
-    GPU is waited for twice for each parameter. Here they stay on the device. Arguments, state and
-    results are those of mmpretrain's class (You et al., arXiv 1708.03888), bit by bit on CPUs.
+    The loop of mmpretrain reads the norms of every parameter and of its gradient on the host, so it
+    synchronises with the GPU twice for each parameter. Here the norms stay on the device.
+    Arguments, state and results are those of mmpretrain's class (You et al., arXiv 1708.03888), bit
+    for bit on CPUs.
     """
 
     @torch.no_grad()

@@ -38,7 +38,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         super().__init__(optim_wrapper_cfg, options | dict(paramwise_cfg or {}))
 
     def learning_rate_scale(self, model: nn.Module, name: str) -> float:
-        """Share of the base learning rate that a parameter gets."""
+        """Fraction of the base learning rate that a parameter gets."""
         rate = self.paramwise_cfg['layer_decay_rate']
         if rate == 1:
             return 1.0

@@ -1,4 +1,4 @@
-"""Pre-trainings of several methods with several seeds, and what their backbones are worth."""
+"""Pre-trainings of several methods with several seeds, and the quality of their backbones."""
 
 import os
 from pathlib import Path

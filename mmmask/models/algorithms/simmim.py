@@ -18,9 +18,9 @@ from .base import MaskedImageModel
 class SimMIM(MaskedImageModel):
     """Xie et al., *SimMIM: A Simple Framework for Masked Image Modeling*, CVPR 2022.
 
-    The patches that are hidden become a learnt token behind the patch embedding, and the encoder
-    sees all positions. A linear layer predicts the pixels, and the loss is the absolute error of
-    those that are hidden: :class:`LinearDecoder`, ``PixelTarget(normalize=False)`` and
+    After the patch embedding, hidden patches are replaced by a learnt token, and the encoder sees
+    all positions. A linear layer predicts the pixels, and the loss is the absolute error of those
+    that are hidden: :class:`LinearDecoder`, ``PixelTarget(normalize=False)`` and
     ``MaskedRegressionHead(distance='absolute')``. With HOG as target it is MaskFeat (Wei et al.,
     CVPR 2022).
 
@@ -36,7 +36,7 @@ class SimMIM(MaskedImageModel):
         super().__init__(**kwargs)
         if not hasattr(self.backbone, 'patch_embed'):
             raise ValueError(
-                f'SimMIM hides patches behind the patch embedding, which '
+                'SimMIM replaces hidden patches after the patch embedding, which '
                 f'{type(self.backbone).__name__} does not have: use MAE as the method, with a '
                 'ConvDecoder as neck.'
             )

@@ -18,14 +18,14 @@ class MaskedConvolutions:
     """Makes a convolutional network of mmpretrain accept a mask (Tian et al., SparK, ICLR 2023).
 
     The results are those of submanifold sparse convolutions, without a library for them: every
-    hidden position is 0 in the images and behind every layer. Norms over several positions
+    hidden position is 0 in the images and after every layer. Norms over several positions
     (BatchNorm, SyncBN, GroupNorm) receive the visible positions only, so their statistics are those
     of visible positions. A mask hides units, squares of pixels that become one position of the last
     stage. Modules and state-dict names are those of mmpretrain.
 
     Attributes:
-        filling: layers behind which a hidden position may not be 0, unless a norm over several
-            positions follows directly.
+        filling: layers after which a hidden position may be other than 0, unless a norm over
+            several positions follows directly.
 
     Raises:
         ValueError: for invalid ``out_indices``, or for ``with_cp``.

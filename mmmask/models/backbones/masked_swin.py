@@ -39,9 +39,9 @@ class MaskedSwinTransformer(SwinTransformer):
         arch, img_size, patch_size: as in ``mmpretrain.SwinTransformer``. Images may have another
             size than ``img_size`` if the windows tile the map of every stage.
         coordinates: ``'true'``, or ``'scrambled'`` as in the released LocalMIM models: after the
-            first patch merging, the unit-major index of a token is used as its raster index. Most
-            blocks then have other windows and relative positions than the tokens really have, and
-            than the same weights have without a mask.
+            first patch merging, the unit-major index of a token is used as its raster index. In
+            most blocks, windows and relative positions then differ from the true ones, which the
+            same weights use without a mask.
         **kwargs: other arguments of ``mmpretrain.SwinTransformer``.
 
     Attributes:

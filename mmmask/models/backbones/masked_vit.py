@@ -25,7 +25,7 @@ class MaskedVisionTransformer(VisionTransformer):
     Args:
         arch, img_size, patch_size: as in ``mmpretrain.VisionTransformer``. Images may have another
             size than ``img_size``; the position table is then interpolated.
-        with_cls_token: I-JEPA, for example, has no class token.
+        with_cls_token: whether there is a class token; I-JEPA, for example, has none.
         out_type: ``'raw'`` returns all tokens. With a mask, outputs are always raw.
         with_cp: compute the activations within the blocks again in the backward pass instead of
             storing them: less memory, more time, the same gradients.
