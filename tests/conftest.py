@@ -1,6 +1,7 @@
 """Fixtures and helpers of several suites."""
 
 import argparse
+import gc
 import re
 import shlex
 import signal
@@ -22,6 +23,12 @@ from mmmask.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMOS = sorted((ROOT / 'configs' / 'demo').glob('*.py'))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported out of the garbage collections that mmengine runs for each data set."""
+    gc.collect()
+    gc.freeze()
 
 
 def build_model(config: str | Path, seed: int = 0, **model):
