@@ -132,7 +132,8 @@ class Conductor:
         first = {}
         for name, path in self.configs.items():
             encoder = Config.fromfile(path).model.backbone
-            encoder.pop('out_indices', None)  # those to read replace them
+            for key in ('out_indices', 'final_norm'):  # of what is read, not of weights
+                encoder.pop(key, None)
             first.setdefault(str(encoder), name)
         return list(first.values())
 
