@@ -264,7 +264,7 @@ class Conductor:
         else:
             random = dict(knn_val=self._choose(run, model))
         self._fork(run, model)
-        losses = run_training(config, folder, run.seed, resume=True)
+        run_training(config, folder, run.seed, resume=True)
         scores = self._score(run, self._load(run, last))
         curve = {0: random['knn_val'], last: scores['knn_val']}
         for epoch in range(self.campaign.interval, last, self.campaign.interval):
@@ -273,7 +273,7 @@ class Conductor:
         points = [
             dict(epoch=epoch, images=epoch * size, knn_val=curve[epoch]) for epoch in sorted(curve)
         ]
-        return dict(scores, random=random, losses=losses, curve=points)
+        return dict(scores, random=random, curve=points)
 
     def _fork(self, run: Run, model: nn.Module) -> None:
         method = self.campaign.methods[run.method]
