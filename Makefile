@@ -1,4 +1,4 @@
-# `make help` says what there is. PYTHON is the interpreter that .venv is made from.
+# `make help` lists the targets. PYTHON is the interpreter that .venv is made from.
 PYTHON ?= python3
 PY := .venv/bin/python
 
@@ -14,7 +14,7 @@ CAMPAIGNS ?= $(wildcard docs/campaign/*.yaml)
 
 .PHONY: help demo campaign test lint format docs docs-check doctor clean
 
-help: ## say what the targets do
+help: ## list the targets
 	@echo 'usage: make TARGET'
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' Makefile
@@ -26,7 +26,7 @@ help: ## say what the targets do
 demo: $(DEMO_READY) ## set up, pre-train on 3,409 photographs (or DATA), print a table, draw two pictures
 	@$(PY) tools/demo.py $(if $(DATA),--data "$(DATA)")
 
-campaign: $(DEMO_READY) ## pre-train and compare methods: hours; what is done is not repeated
+campaign: $(DEMO_READY) ## pre-train and compare methods, which takes hours; finished runs are not repeated
 	@for file in $(CAMPAIGNS); do $(PY) tools/campaign.py "$$file" || exit 1; done
 
 test: $(TEST_READY) lint ## set up everything with mmcv's compiled ops, run every check and test

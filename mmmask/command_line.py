@@ -47,6 +47,23 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, nargs='+', type=user_path, metavar='PATH', help=text)
 
 
+def add_config_options(parser: argparse.ArgumentParser, example: str = '') -> None:
+    """``--cfg-options``, whose values become a dictionary by dotted keys."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help=f'override values of the config{example}',
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """``--launcher``, and the local rank, which torchrun of older PyTorch passes as an argument."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
 class ConfigOptions(argparse.Action):
     """``KEY=VALUE`` options of a config as a dictionary, read by mmengine's ``DictAction``.
 

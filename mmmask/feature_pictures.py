@@ -51,7 +51,7 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     if last.ndim == 2 or not hasattr(backbone, 'grid'):
         raise ValueError(
             f'{type(backbone).__name__} returns features of shape {tuple(last.shape)}, which have '
-            'no place in the image: give the config of a pre-training.'
+            'no position in the image: give the config of a pre-training.'
         )
     tokens = last[:, getattr(backbone, 'num_extra_tokens', 0) :]
     return tokens.mT.unflatten(2, backbone.grid(images))

@@ -28,17 +28,19 @@ def parse_arguments():
     parser.add_argument(
         '--dtype',
         choices=['uint8', 'float32'],
-        help='of the pixels in training (default: uint8 for 8-bit files, float32 for others)',
+        help='type of the pixels in training (default: uint8 for 8-bit files, float32 for others)',
     )
     parser.add_argument(
         '--range',
         nargs='+',
         type=float,
         metavar='VALUE',
-        help='lowest and highest value in the files; or such a pair for each channel',
+        help='lowest and highest value in the files, or a pair of them for each channel',
     )
     parser.add_argument(
-        '--clip', action='store_true', help='clip values outside of the range, and NaN to its start'
+        '--clip',
+        action='store_true',
+        help='clip values to the range, and set NaN to its lowest value',
     )
     parser.add_argument('--config', type=user_path, help='config on which --out is based')
     parser.add_argument('--out', type=user_path, help='config to write; it must not exist')

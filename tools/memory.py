@@ -4,7 +4,7 @@
 Activations come on top; they are proportional to the images per process.
 """
 
-from mmmask.command_line import SHARDS, ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import SHARDS, Parser, add_config_options, user_errors, user_path
 
 
 def main() -> None:
@@ -18,13 +18,7 @@ def main() -> None:
     parser.add_argument(
         '--processes', type=int, nargs='+', default=[8], help='numbers of processes (default: 8)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override values of the config',
-    )
+    add_config_options(parser)
     arguments = parser.parse_args()
     with user_errors(arguments.debug, arguments.config):
         from mmengine.registry import MODELS, init_default_scope

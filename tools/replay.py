@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
         '--amp',
         choices=PRECISIONS,
         default='off',
-        help='precision (default: off, fp32); compare that of the run with off',
+        help='off (default, fp32), or the precision of the run',
     )
     parser.add_argument('--device', default='cpu', help='cpu (default) or cuda')
     return parser.parse_args()

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument('source', type=user_path, help='folder or .zip file of images')
     parser.add_argument('archive', type=user_path, help='the .zip file to write; it must not exist')
     parser.add_argument('--side', type=int, default=320, help='short side in pixels (default: 320)')
-    parser.add_argument('--quality', type=int, default=92, help='of the JPEGs (default: 92)')
+    parser.add_argument('--quality', type=int, default=92, help='JPEG quality (default: 92)')
     parser.add_argument('--prefix', default='', help='take only what lies under this sub-folder')
     arguments = parser.parse_args()
     with user_errors(arguments.debug, kinds=(*USER_ERRORS, RuntimeError)):

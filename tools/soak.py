@@ -26,13 +26,13 @@ def parse_arguments() -> argparse.Namespace:
         '  tools/soak.py --config CONFIG --work-dir FOLDER   keep the runs that differ',
     )
     parser.add_argument('--kills', type=int, default=20, help='least number of kills (default: 20)')
-    parser.add_argument('--seed', type=int, default=0, help='of the faults (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the faults (default: 0)')
     parser.add_argument(
         '--config',
         type=user_path,
         default=str(Path(__file__).parents[1] / 'configs/demo/ehm_vit-tiny_digits.py'),
-        help='a config of configs/demo, which is made smaller (default: evolved masks, which have '
-        'a schedule and a momentum copy)',
+        help='a config of configs/demo, which is trained in a smaller version (default: evolved '
+        'masks, which have a schedule and a momentum copy)',
     )
     parser.add_argument('--images', type=int, default=64, help='images per epoch (default: 64)')
     parser.add_argument('--epochs', type=int, default=3, help='epochs per run (default: 3)')

@@ -10,7 +10,14 @@ import argparse
 import os
 from pathlib import Path
 
-from mmmask.command_line import ConfigOptions, Parser, add_data_options, user_errors, user_path
+from mmmask.command_line import (
+    Parser,
+    add_config_options,
+    add_data_options,
+    add_launcher,
+    user_errors,
+    user_path,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,15 +60,8 @@ def parse_arguments() -> argparse.Namespace:
         metavar='FOLDER',
         help='draw the 50 worst predictions beside the ground truth into this new folder',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override values of the config, such as test_dataloader.batch_size=8',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_config_options(parser, ', such as test_dataloader.batch_size=8')
+    add_launcher(parser)
     arguments = parser.parse_args()
     if arguments.draw and arguments.launcher != 'none':
         parser.error('--draw needs a test in one process, without --launcher.')

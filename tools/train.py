@@ -11,9 +11,10 @@ from mmmask.command_line import (
     AMP_CHOICES,
     COMPILE_CHOICES,
     SHARDS,
-    ConfigOptions,
     Parser,
+    add_config_options,
     add_data_options,
+    add_launcher,
     user_errors,
     user_path,
 )
@@ -91,16 +92,8 @@ def parse_arguments() -> argparse.Namespace:
         action='store_true',
         help='check the config, build everything, print batch, learning rate, sizes, and stop',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override values of the config, such as train_cfg.max_epochs=5; lists as "[a,b]"',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # torchrun of older PyTorch passes the local rank as an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_config_options(parser, ', such as train_cfg.max_epochs=5; lists as "[a,b]"')
+    add_launcher(parser)
     arguments = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     return arguments

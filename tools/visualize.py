@@ -20,7 +20,7 @@ column for each checkpoint.
 import argparse
 
 from mmmask.command_line import FEATURE_PICTURES as KINDS
-from mmmask.command_line import ConfigOptions, Parser, user_errors, user_path
+from mmmask.command_line import Parser, add_config_options, user_errors, user_path
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -75,14 +75,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--num', type=int, default=8, help='images to draw (%(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (%(default)s)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        default={},
-        metavar='KEY=VALUE',
-        help='override values of the config',
-    )
+    add_config_options(parser)
     arguments = parser.parse_args()
     check_arguments(parser, arguments)
     return arguments

@@ -149,7 +149,7 @@ def _values(node: Node, paths: list[Path]) -> Iterator[str]:
     classes = _classes(node)
     if values == {0, 255} and classes and len(classes) > 1:
         yield (
-            f'{node.path}.data_prefix.seg_map_path: the label maps contain 0 and 255 alone, and '
+            f'{node.path}.data_prefix.seg_map_path: the label maps contain only 0 and 255, and '
             f'255 is ignored, so only {classes[0]!r} would be trained: write 1 for {classes[1]!r}, '
             'or use configs/downstream/folder/segmentation.py with a table.'
         )

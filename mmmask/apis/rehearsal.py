@@ -285,8 +285,8 @@ def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
             )
             yield (
                 f'{split.name} has other classes than {first.name}: it '
-                f'{difference or "has them in another order"}. Numbers of classes would mean '
-                f'different things: give both the same dataset.metainfo.classes.'
+                f'{difference or "has them in another order"}. The same label would mean '
+                f'different classes: give both the same dataset.metainfo.classes.'
             )
     for path, count in num_classes_of(model).items():
         for split in known[:1]:

@@ -240,7 +240,7 @@ def find_values(paths: Iterable[str]) -> tuple[list[str], list[list[int]]]:
     count = len(values - {IGNORED})
     if values == {0, IGNORED}:
         raise ValueError(
-            'the label maps contain 0 and 255 alone, and without a table 255 is ignored: name both '
+            'the label maps contain only 0 and 255, and without a table 255 is ignored: name both '
             f'in {TABLE}, such as "0 background" and "255 object".'
         )
     if values - {IGNORED} != set(range(count)):

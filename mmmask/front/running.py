@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mmmask.command_line import ConfigOptions, user_path
+from mmmask.command_line import add_config_options, user_path
 from mmmask.doctor import ROOT
 
 CONFIG = 'config.py'
@@ -59,13 +59,7 @@ def add_run_options(parser, epochs: str) -> None:
         action='store_true',
         help='print all values, check data and config, try a step, and write nothing',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptions,
-        metavar='KEY=VALUE',
-        help='override values of the config',
-    )
+    add_config_options(parser)
 
 
 def checkpoint_of(path: str | os.PathLike) -> str:

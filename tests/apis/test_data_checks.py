@@ -74,7 +74,7 @@ SQUARE = np.pad(np.ones((4, 4), np.uint8), 2)
     ('label', 'ending', 'sentence'),
     [
         (SQUARE, '.PNG', r"img_suffix='.png' fits no file .*1 in '.PNG': set img_suffix='.PNG'"),
-        (255 * SQUARE, '.png', "0 and 255 alone, and 255 is ignored, so only 'background'"),
+        (255 * SQUARE, '.png', "only 0 and 255, and 255 is ignored, so only 'background'"),
         (np.dstack([SQUARE] * 4), '.png', r'a.png has 4 channels, and mmseg.LoadAnnotations reads'),
     ],
 )

@@ -189,8 +189,8 @@ def test_splits_whose_configs_name_other_classes(tmp_path):
         **{'val_dataloader.dataset.metainfo': dict(classes=['c', 'b', 'a', 'd'])},
     )
     assert found[0] == (
-        "val_dataloader has other classes than train_dataloader: it adds ['d']. Numbers of classes "
-        'would mean different things: give both the same dataset.metainfo.classes.'
+        "val_dataloader has other classes than train_dataloader: it adds ['d']. The same label "
+        'would mean different classes: give both the same dataset.metainfo.classes.'
     )
 
 

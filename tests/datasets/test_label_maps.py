@@ -84,7 +84,7 @@ def test_a_table_names_classes_and_what_to_ignore(tmp_path):
 def test_classes_without_a_table(tmp_path):
     good = save(tmp_path / 'good.png', np.array([[0, 1], [255, 1]], np.uint8))
     assert find_values([good]) == (['0', '1'], [[0, 0], [1, 1], [255, 255]])
-    with pytest.raises(ValueError, match=r'0 and 255 alone.*"0 background" and "255 object"'):
+    with pytest.raises(ValueError, match=r'only 0 and 255.*"0 background" and "255 object"'):
         find_values([save(tmp_path / 'b.png', np.array([[0, 255]], np.uint8))])
     with pytest.raises(ValueError, match=r'contain the values 0, 1, 7, and without a table'):
         find_values([good, save(tmp_path / 'c.png', np.array([[0, 7], [1, 1]], np.uint8))][1:])
