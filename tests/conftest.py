@@ -2,9 +2,12 @@
 
 import argparse
 import gc
+import io
+import json
 import re
 import shlex
 import signal
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,3 +139,36 @@ def photographs() -> torch.Tensor:
     )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     return ((stack - mean) / std).permute(0, 3, 1, 2).float().contiguous()
+
+
+def pack_images(folder, out, kind):
+    """The images of a folder in two shards, in sorted order: tar archives, or Arrow tables.
+
+    Those of class folders have their classes in files or in a column, as webdataset and the package
+    datasets write them.
+    """
+    import pyarrow
+
+    out.mkdir()
+    paths = sorted(folder.rglob('*.png'))
+    classes = sorted({path.parent.name for path in paths} if paths[0].parent != folder else [])
+    for shard, part in enumerate((paths[: len(paths) // 2], paths[len(paths) // 2 :])):
+        if kind == 'tars':
+            with tarfile.open(out / f'train-{shard:04}.tar', 'w') as archive:
+                for path in part:
+                    name = f'{paths.index(path):04}'
+                    archive.add(path, f'{name}.png')
+                    if classes:
+                        label = tarfile.TarInfo(f'{name}.cls')
+                        label.size = len(path.parent.name)
+                        archive.addfile(label, io.BytesIO(path.parent.name.encode()))
+            continue
+        image = pyarrow.array([dict(bytes=path.read_bytes(), path=path.name) for path in part])
+        label = [classes.index(path.parent.name) if classes else -1 for path in part]
+        features = dict(image=dict(_type='Image'), label=dict(_type='ClassLabel', names=classes))
+        metadata = dict(huggingface=json.dumps(dict(info=dict(features=features))))
+        table = pyarrow.table(dict(image=image, label=label), metadata=metadata)
+        name = str(out / f'train-{shard:04}.arrow')
+        with pyarrow.ipc.new_stream(name, table.schema) as writer:
+            writer.write_table(table)
+    return out

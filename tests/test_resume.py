@@ -14,7 +14,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import DEMOS, ROOT, signals_taken_back
+from conftest import DEMOS, ROOT, pack_images, signals_taken_back
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATA_SAMPLERS, RUNNERS
@@ -197,6 +197,16 @@ class TestLoading:
         train(self.path, photographs_folder, tmp_path / 'whole', **options)
         train(self.path, photographs_folder, tmp_path / 'stopped', stop_at=3, workers=2, **options)
         train(self.path, photographs_folder, tmp_path / 'stopped', **options)
+        runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
+        assert compare(*runs, 'stopped') == []
+
+    @pytest.mark.parametrize('kind', ['tars', 'tables'])
+    def test_shards(self, photographs_folder, tmp_path, kind):
+        """A run on shards that is stopped and resumed equals one on the folder of their images."""
+        shards = pack_images(photographs_folder, tmp_path / 'shards', kind)
+        train(self.path, photographs_folder, tmp_path / 'whole', **self.small)
+        train(self.path, shards, tmp_path / 'stopped', stop_at=3, workers=2, **self.small)
+        train(self.path, shards, tmp_path / 'stopped', **self.small)
         runs = [read_run(tmp_path / name) for name in ('whole', 'stopped')]
         assert compare(*runs, 'stopped') == []
 

@@ -1,11 +1,11 @@
 """One list of classes for all data sets of a run, so that a class has the same number in each."""
 
-import os
 from collections.abc import Iterator
 
 from mmengine.config import Config
 
 from mmmask.datasets import ImageFolder, PixelFormat
+from mmmask.datasets.sources import missing_path
 
 # Options that decide which classes a folder has.
 LISTING = ('source', 'prefix', 'extensions', *PixelFormat._fields)
@@ -23,7 +23,7 @@ def share_classes(cfg: Config) -> None:
     """
     for first, others in compared(cfg):
         others = [one for one in others if is_labelled(one) and not classes_in(one)]
-        if others and is_labelled(first) and os.path.exists(os.path.expanduser(first['source'])):
+        if others and is_labelled(first) and not missing_path(first['source']):
             names = classes_in(first) or classes_of_folder(first)
             for one in others:
                 one['metainfo'] = {**(one.get('metainfo') or {}), 'classes': names}

@@ -24,6 +24,7 @@ from mmmask.datasets.label_maps import (
     pair_label_maps,
     read_table,
 )
+from mmmask.datasets.sources import missing_path
 from mmmask.outputs import MARK, OutputFolder, safe_name
 
 from .classes import classes_in
@@ -34,7 +35,7 @@ FOLDERS = ('mmmask.ImageFolder', 'mmmask.Digits', 'mmmask.PartialDuplicates')
 FORMS = dict(
     detection='--data IMAGES ANNOTATIONS, a folder of images and a COCO JSON',
     segmentation=f'--data IMAGES LABELS [TABLE], two folders and {TABLE}',
-    images='--data FOLDER, a folder or .zip file of images',
+    images='--data FOLDER, a folder or .zip file of images, or one of shards',
 )
 
 
@@ -110,9 +111,9 @@ def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:
         if len(paths) not in dict(detection=(2,), segmentation=(2, 3), images=(1,))[task]:
             raise ValueError(f'--data {" ".join(paths)}: this config needs {FORMS[task]}.')
         for path in paths:
-            if not os.path.exists(os.path.expanduser(path)):
+            if missing := missing_path(path):
                 raise FileNotFoundError(
-                    f'--data: {path} does not exist. The form is {FORMS[task]}.'
+                    f'--data: {missing} does not exist. The form is {FORMS[task]}.'
                 )
     fill = dict(detection=_detection, segmentation=_segmentation, images=_images)[task]
     return fill(cfg, data, val_data, OutputFolder(folder), test_only)

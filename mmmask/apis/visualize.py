@@ -18,6 +18,7 @@ from mmmask.checkpoints import (
     read_checkpoints_as_data,
 )
 from mmmask.datasets import PLAIN, ImageFolder, PixelFormat, decode_image
+from mmmask.datasets.sources import SHARDS
 from mmmask.engine.hooks import RefreshCropsHook
 from mmmask.outputs import OutputFolder
 from mmmask.pictures import (
@@ -96,8 +97,9 @@ def load_images(
 
 
 def is_source(images: Sequence[str | os.PathLike]) -> bool:
-    """Whether these are one folder or zip archive rather than image files."""
-    return len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith('.zip'))
+    """Whether these are one folder or archive, or shards, rather than image files."""
+    endings = '.zip', *SHARDS
+    return len(images) == 1 and (os.path.isdir(images[0]) or str(images[0]).endswith(endings))
 
 
 def load_files(

@@ -66,22 +66,15 @@ def cache_key(names: Sequence[str], fingerprints: Sequence[tuple[int, int]], **o
     return digest.hexdigest()[:32]
 
 
-def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> Path:
-    """The folder of a cache, which is written if it is not there.
+def make_once(key: str, write: Callable[[Path], None]) -> Path:
+    """A folder in the cache, which is written if it is not there.
 
     One process writes while the others wait for it. An interrupted write leaves a folder that ends
     in ``.partial``, and the next one replaces it.
 
     Args:
         key: of :func:`cache_key`, the name of the folder.
-        num_images: number of images.
-        decode: gives the (H, W, C) pixels of an image by its number, all of one type. What it
-            raises is kept in place of the image, except for a :class:`MisfitError`.
-        title: what is shown beside the progress bar.
-
-    Raises:
-        MisfitError: what ``decode`` raises.
-        OSError: if the disk has too little space for all images.
+        write: puts the files into an empty folder.
     """
     folder = cache_folder() / key
     if folder.is_dir():
@@ -94,12 +87,29 @@ def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], t
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             try:
-                _write(partial, num_images, decode, title)
+                write(partial)
             except BaseException:
                 shutil.rmtree(partial)
                 raise
             partial.rename(folder)
     return folder
+
+
+def make_cache(key: str, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> Path:
+    """The folder of decoded images, which :func:`make_once` writes.
+
+    Args:
+        key: of :func:`cache_key`.
+        num_images: number of images.
+        decode: gives the (H, W, C) pixels of an image by its number, all of one type. What it
+            raises is kept in place of the image, except for a :class:`MisfitError`.
+        title: what is shown beside the progress bar.
+
+    Raises:
+        MisfitError: what ``decode`` raises.
+        OSError: if the disk has too little space for all images.
+    """
+    return make_once(key, lambda folder: _write(folder, num_images, decode, title))
 
 
 def _write(folder: Path, num_images: int, decode: Callable[[int], np.ndarray], title: str) -> None:
@@ -116,7 +126,12 @@ def _write(folder: Path, num_images: int, decode: Callable[[int], np.ndarray], t
 
     probes = np.unique(np.linspace(0, num_images - 1, PROBES, dtype=int)).tolist()
     sizes = [getattr(attempt(index), 'nbytes', 0) for index in probes]
-    _check_space(folder, int(np.mean(sizes) * num_images), num_images)
+    check_space(
+        folder,
+        int(np.mean(sizes) * num_images),
+        f'the decoded copies of {num_images:,} images',
+        'lower cache_side, leave it out',
+    )
     with open(folder / 'pixels', 'wb') as file:
         for index, image in enumerate(in_threads(attempt, num_images, title)):
             if isinstance(image, str):
@@ -147,13 +162,14 @@ def explain(error: Exception) -> str:
     return ' '.join(f'{type(error).__name__}: {error}'.split())
 
 
-def _check_space(folder: Path, num_bytes: int, num_images: int) -> None:
+def check_space(folder: Path, num_bytes: int, content: str, remedy: str) -> None:
+    """Raise OSError if the disk of a folder in the cache has too little space for its content."""
     free = shutil.disk_usage(folder).free
     if num_bytes > free - FREE_BYTES:
         raise OSError(
-            f'the decoded copies of {num_images:,} images need about {num_bytes / 1e9:.1f} GB in '
-            f'{folder.parent}, where {free / 1e9:.1f} GB are free: lower cache_side, leave it out, '
-            'or set XDG_CACHE_HOME to a folder on another disk.'
+            f'{content} need about {num_bytes / 1e9:.1f} GB in {folder.parent}, where '
+            f'{free / 1e9:.1f} GB are free: {remedy}, or set XDG_CACHE_HOME to a folder on another '
+            'disk.'
         )
 
 

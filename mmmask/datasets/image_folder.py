@@ -1,4 +1,4 @@
-"""Images of a folder or of a zip archive, with or without labels."""
+"""Images of a folder, of a zip archive or of shards, with or without labels."""
 
 import logging
 import os
@@ -18,15 +18,12 @@ from mmmask.registry import DATASETS
 
 from .cache import cache_key, explain, make_cache, open_cache
 from .decoding import decode_image
-from .listing import fingerprints, list_files, read_file
+from .listing import fingerprints, list_files, locate, read_file
 from .parts import check_part, held_out_of_groups
 from .pixel_format import MisfitError, PixelFormat
 from .resizing import shrink_image
+from .sources import EXTENSIONS, SHARDS, missing_path
 
-EXTENSIONS = (
-    *('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.avif'),
-    *('.ppm', '.pgm'),
-)
 ARRAYS = ('.npy',)  # read only where channels or a range are stated: others may be features
 # Images all the same, which Pillow cannot read, or which have no 8-bit range.
 OTHER_IMAGES = (
@@ -44,7 +41,7 @@ ENOUGH_TO_JUDGE = 100  # files read before the unreadable ones are compared with
 
 @DATASETS.register_module()
 class ImageFolder(BaseDataset):
-    """All images below a folder, or in a zip archive that is read in place.
+    """All images below a folder, or in a zip archive or shards, which are read in place.
 
     A sample holds the decoded image, ``img`` (H, W, 3) uint8 **BGR**: a pipeline needs no loader
     and starts with its augmentations, and the data preprocessor turns BGR into RGB, as everywhere
@@ -63,7 +60,11 @@ class ImageFolder(BaseDataset):
     a row find nothing readable, for example because a disk is gone, the run stops.
 
     Args:
-        source: a folder, a ``.zip`` file, or an uncompressed ``.tar`` file.
+        source: a folder; a ``.zip`` file; or a shard, a range of shards such as
+            ``train-{000..015}.tar``, or a folder of shards. A shard is an uncompressed tar archive,
+            as of webdataset, or an Arrow or Parquet table, as of Hugging Face's datasets, which
+            needs ``mmmask[parquet]``. Each image is below a folder of its class, if that is stated:
+            in ``0.cls`` for ``0.jpg``, or in the table.
         prefix: take only files below this sub-folder.
         subset: take only a part of the images: a fraction of each class, such as 0.01, always the
             same one; or a text file with the path of an image below ``prefix``, or its bare file
@@ -154,11 +155,12 @@ class ImageFolder(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """List the images in sorted order: one dict per file, as ``BaseDataset`` wants them."""
-        if not os.path.exists(self.source):
+        if missing := missing_path(self.source):
             raise FileNotFoundError(
-                f'source={self.source!r} does not exist: give a folder or a .zip file of images.'
+                f'source={missing!r} does not exist: give a folder or a .zip file of images.'
             )
-        found, aliases = list_files(self.source, self.prefix)
+        self.place = locate(self.source, self.prefix)
+        found, aliases = list_files(*self.place)
         names = sorted(filter(self._is_image, found))
         others = self._count_others(found)
         if not names:
@@ -207,7 +209,7 @@ class ImageFolder(BaseDataset):
         def decode(index: int) -> np.ndarray:
             return shrink_image(self.read_image(names[index], side), side)
 
-        prints = fingerprints(self.source, self.prefix, names)
+        prints = fingerprints(*self.place, names)
         key = cache_key(names, prints, side=side, **self.pixel_format._asdict())
         return make_cache(key, len(names), decode, f'decoding {printable(self._path())}')
 
@@ -318,8 +320,11 @@ class ImageFolder(BaseDataset):
             hint = f'There are {others}, which are not read: convert them to JPEG or PNG.'
             if set(ARRAYS) & {posixpath.splitext(other)[1] for other in others.split(', ')}:
                 hint = f'There are {others}: state channels and value_range to read arrays.'
+        elif shards := [name for name in list_files(*self.place)[0] if name.endswith(SHARDS)]:
+            folders = sorted({posixpath.dirname(name) for name in shards})
+            hint = f'There are shards in {folders[:10]}: point source or prefix at one of these.'
         elif self.prefix:
-            names, _ = list_files(self.source)
+            names, _ = list_files(locate(self.source)[0])
             inner = f'/{self.prefix}/'
             nested = sorted(
                 {name[: name.find(inner) + len(inner) - 1] for name in names if inner in name}
@@ -386,7 +391,7 @@ class ImageFolder(BaseDataset):
         Raises:
             MisfitError: if it contradicts what is stated, or nothing is stated and no image fits.
         """
-        content = read_file(self.source, self.prefix, name)
+        content = read_file(*self.place, name)
         try:
             return decode_image(content, least_side, self.pixel_format, self._note_depth)
         except MisfitError as error:

@@ -58,7 +58,7 @@ def shrink_images(
         sample = dataset.get_data_info(index)
         if not dataset.load(sample):
             return None
-        content = read_file(dataset.source, dataset.prefix, names[index])
+        content = read_file(*dataset.place, names[index])
         if content.startswith(JPEG_SIGNATURE):
             with Image.open(io.BytesIO(content)) as image:
                 if min(image.size) <= side:

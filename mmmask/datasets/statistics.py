@@ -95,7 +95,7 @@ def measure_images(
 
     def survey(index: int):
         try:
-            content = read_file(dataset.source, dataset.prefix, sample[index])
+            content = read_file(*dataset.place, sample[index])
             values, _ = read_values(content, channels=channels)
         except Exception as error:  # the libraries know a dozen ways to refuse a file
             unreadable[sample[index]] = explain(error)

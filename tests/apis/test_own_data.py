@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, build_model
+from conftest import ROOT, build_model, pack_images
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
@@ -13,7 +13,7 @@ from PIL import Image
 from mmmask.apis.draw import DrawPredictionsHook
 from mmmask.apis.own_data import name_data
 from mmmask.apis.own_network import build_around, read_backbone
-from mmmask.apis.train import load_config, train
+from mmmask.apis.train import load_config, rehearse, train
 from mmmask.datasets import held_out
 from mmmask.registry import DATASETS, MODELS
 
@@ -248,6 +248,24 @@ def test_pre_training_and_its_hooks_get_the_folder(photographs):
         'mmmask.NonFiniteLossHook', 'mmmask.ReconstructionHook'
     ]  # fmt: skip
     assert lengths(cfg.custom_hooks[1].dataset) == [10]
+
+
+@pytest.mark.parametrize('kind', ['tars', 'tables'])
+def test_shards_stand_in_for_a_folder(photographs, tmp_path, kind, capsys):
+    shards = pack_images(photographs, tmp_path / 'shards', kind)
+    cfg = named('demo/mae_vit-tiny_digits.py', shards)
+    knn = next(hook for hook in cfg.custom_hooks if 'bank' in hook)
+    assert lengths(cfg.train_dataloader.dataset, knn.bank, knn.query) == [16, 16, 4]
+    assert knn.query.metainfo.classes == ['ant', 'bee']
+    pattern = f'{shards}/train-{{0000..0001}}.{dict(tars="tar", tables="arrow")[kind]}'
+    for source in (shards, pattern):
+        options = {'train_dataloader.num_workers': 0, 'train_dataloader.batch_size': 4}
+        config = ROOT / 'configs/demo/mae_vit-tiny_digits.py'
+        work_dir = str(tmp_path / 'work')
+        rehearse(load_config(config, options, work_dir=work_dir, data=[str(source)], epochs=1))
+        assert '16 images, 2 classes, 64 x 64 px' in ' '.join(capsys.readouterr().out.split())
+    with pytest.raises(FileNotFoundError, match='--data: .*0002.* does not exist'):
+        named('demo/mae_vit-tiny_digits.py', pattern.replace('0001}', '0002}'))
 
 
 def test_classifiers_get_folder_and_number_of_classes(photographs, tmp_path):

@@ -8,6 +8,7 @@ from mmengine import registry as root
 from mmengine.optim import AmpOptimWrapper, LinearLR
 
 from mmmask.datasets import ImageFolder
+from mmmask.datasets.sources import missing_path
 
 from .rules import Plan, is_a, is_number, is_positive, must_be_known, report, report_key
 
@@ -83,9 +84,9 @@ def check_sources(plan: Plan) -> Iterator[str]:
         if is_a(node, ImageFolder) and isinstance(node.config.get('source'), str):
             places.setdefault(node.config['source'], []).append(f'{node.path}.source')
     for source, (path, *others) in places.items():
-        if not os.path.exists(os.path.expanduser(source)):
+        if missing := missing_path(source):
             also = f' (also used in {", ".join(others)})' if others else ''
-            yield report(path, source, f'does not exist{also}: give a folder or a .zip of images')
+            yield report(path, missing, f'does not exist{also}: give a folder or a .zip of images')
 
 
 CHECKS = (check_numbers, check_schedules, check_start, check_hooks, check_sources)
