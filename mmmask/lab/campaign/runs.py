@@ -128,7 +128,7 @@ class Conductor:
 
     @cached_property
     def starts(self) -> list[str]:
-        """The first method of each encoder, whose random weights are measured in full."""
+        """The first method of each encoder, whose random weights, those of one seed, are tested."""
         first = {}
         for name, path in self.configs.items():
             encoder = Config.fromfile(path).model.backbone
@@ -259,7 +259,7 @@ class Conductor:
         model = build_model(Config.fromfile(config), seed=run.seed)
         start = dict(meta=dict(cfg=config.read_text()), state_dict=model.state_dict())
         torch.save(start, folder / START)
-        if run.method in self.starts:
+        if run.method in self.starts and run.seed == self.campaign.seeds[0]:
             random = self._score(run, model)
         else:
             random = dict(knn_val=self._choose(run, model))

@@ -29,7 +29,8 @@ def write_summary(campaign: Campaign, results: Results, output: OutputFolder) ->
         f'# {campaign.title}',
         f'```shell\npython tools/campaign.py docs/campaign/{campaign.name}.yaml --report\n```',
         f'{done} of {len(list_runs(campaign))} runs are done. Top-1 accuracies are in percent, '
-        "means over seeds with 95 % intervals of Student's t distribution. "
+        "means over seeds with 95 % intervals of Student's t distribution; a row without intervals "
+        'is of one seed. '
         'Settings and features were chosen on a fifth of the training images that no training '
         'and no classifier has seen.',
         *_sections(campaign, results),
