@@ -5,7 +5,7 @@ import os
 import runpy
 import socket
 import sys
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import torch
@@ -44,10 +44,15 @@ def folder(tmp_path, monkeypatch):
 def sentence(monkeypatch, tool, *words) -> tuple[int, str]:
     """Exit code and message of a command line, run in this process."""
     monkeypatch.setattr(sys, 'argv', [tool, *map(str, words)])
-    text = io.StringIO()
-    with redirect_stderr(text), signals_taken_back(), pytest.raises(SystemExit) as leave:
+    text, log = io.StringIO(), io.StringIO()
+    with (
+        redirect_stderr(text),
+        redirect_stdout(log),
+        signals_taken_back(),
+        pytest.raises(SystemExit) as leave,
+    ):
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
-    assert 'Traceback' not in text.getvalue()
+    assert 'Traceback' not in text.getvalue() + log.getvalue()
     return leave.value.code, text.getvalue()
 
 
@@ -61,7 +66,11 @@ TRAININGS = {
                            "work_dir='{}/file/x': {}/file is a file: choose another folder."),
     'text for a dict': ([DEMO], ['visualizer.vis_backends=[WandbVisBackend]'],
                         'visualizer.vis_backends.0=\'WandbVisBackend\' must be a dict: on the'),
-    'bare weights': ([DEMO, '--resume', '{}/bare.pth'], [], '{}/bare.pth'),
+    'bare weights': ([DEMO, '--resume', '{}/bare.pth'], [],
+                     '{}/bare.pth cannot be resumed'),
+    'half precision': ([DEMO, '--amp', 'fp16'], [],
+                       "amp='fp16' needs a GPU: choose 'bf16' or 'off' on a CPU."),
+    'several values for one': ([DEMO], ['a.b'], "must be KEY=VALUE pairs"),
     'several folders': (
         ['configs/mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py'],
         ['train_dataloader.dataset.source=[a,b]'],

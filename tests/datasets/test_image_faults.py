@@ -55,9 +55,26 @@ def deep_color() -> bytes:
     return b'\x89PNG\r\n\x1a\n' + chunks
 
 
-def animation() -> bytes:
-    frames = [flat(), flat(color=(0, 0, 255))]
-    return encode(frames[0], 'GIF', save_all=True, append_images=frames[1:])
+def frames(format: str) -> bytes:
+    """An image that another one follows: a page of a TIFF or a frame of an animation."""
+    blue = flat(color=(0, 0, 255))
+    options = dict(lossless=True) if format == 'WEBP' else {}
+    return encode(flat(), format, save_all=True, append_images=[blue], **options)
+
+
+def strange_orientation() -> bytes:
+    """A PNG whose tag for the orientation is a text."""
+    content = encode(flat(), 'PNG')
+    tags = b'MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02A\0\0\0\0\0\0\0'
+    body = b'eXIf' + tags
+    chunk = struct.pack('>I', len(tags)) + body + struct.pack('>I', zlib.crc32(body))
+    return content[:33] + chunk + content[33:]
+
+
+def wrong_checksum() -> bytes:
+    content = bytearray(encode(flat(), 'PNG'))
+    content[45] ^= 255
+    return bytes(content)
 
 
 def bomb(width=30_000, height=30_000) -> bytes:
@@ -76,7 +93,16 @@ DECODED = {
     'palette': (encode(palette(), 'PNG'), 0),
     'transparent palette': (encode(palette(), 'PNG', transparency=0), 0),
     'RGBA': (encode(flat('RGBA'), 'PNG'), 0),
-    'animated': (animation(), 0),
+    'animated': (frames('GIF'), 0),
+    'animated PNG': (frames('PNG'), 0),
+    'animated WebP': (frames('WEBP'), 0),
+    'pages': (frames('TIFF'), 0),
+    'CMYK TIFF': (encode(flat('CMYK'), 'TIFF'), 0),
+    'YCbCr TIFF': (encode(flat('YCbCr'), 'TIFF'), 2),
+    'big-endian': (encode(Image.frombytes('I;16B', (6, 8), b'\x4d\x05' * 48), 'TIFF'), 77),
+    'no colour profile': (encode(flat(), 'PNG', icc_profile=b'garbage' * 10), 0),
+    'no orientation': (strange_orientation(), 0),
+    'no end': (encode(flat(), 'PNG')[:-12], 0),
     'one pixel': (encode(flat(size=(1, 1)), 'PNG'), 0),
     'a JPEG named PNG': (encode(flat(), 'JPEG', quality=95), 4),
 }
@@ -88,6 +114,9 @@ SKIPPED = {
     'zeros': (bytes(4096), 'not an image of a known format'),
     'bomb': (bomb(), 'decompression bomb|more than 89,478,485'),
     'large': (bomb(9500, 9500), '9500 x 9500 pixels, more than 89,478,485'),
+    'a wrong checksum': (wrong_checksum(), ''),
+    'drawing': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'not an image of a known format'),
+    '32-bit': (encode(Image.fromarray(np.full((8, 6), 200_000, np.int32)), 'TIFF'), 'no 8-bit ran'),
     'floating point': (encode(Image.new('F', (6, 8), 0.5), 'TIFF'), 'no 8-bit range'),
 }
 
@@ -110,7 +139,7 @@ def test_decoded(folder, tmp_path, kind):
     report = tmp_path / 'report.txt'
     image = ImageFolder(folder, report_file=str(report))[0]['img']
     assert image.dtype == np.uint8 and image.shape[2] == 3
-    if kind == '16-bit grey':
+    if kind in ('16-bit grey', 'big-endian'):
         assert (image == tolerance).all()
     else:
         assert np.abs(image.astype(int) - RED[::-1]).max() <= tolerance

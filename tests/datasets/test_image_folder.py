@@ -376,6 +376,30 @@ class TestArchive:
         ]
         assert len(ImageFolder(source, prefix='dog')) == 1
 
+    def test_capital_ending(self, tmp_path):
+        dataset = ImageFolder(make_zip(tmp_path / 'X.ZIP', {'a.PNG': flat(RED)}))
+        assert (dataset[0]['img'] == RED[::-1]).all()
+
+    def test_an_archive_cut_short_and_archives_inside(self, tmp_path):
+        whole = make_zip(tmp_path / 'x.zip', {f'{i}.png': flat((i, 2, 3)) for i in range(9)})
+        (tmp_path / 'cut.zip').write_bytes(whole.read_bytes()[:100])
+        with pytest.raises(ValueError, match=r'cut.zip.* is neither a folder nor a zip archive'):
+            ImageFolder(tmp_path / 'cut.zip')
+        outer = make_zip(tmp_path / 'outer.zip', {'x.zip': whole.read_bytes()})
+        with pytest.raises(FileNotFoundError, match=r"no image in '.*outer.zip'"):
+            ImageFolder(outer)
+
+    def test_a_password(self, tmp_path):
+        source = make_zip(tmp_path / 'x.zip', {f'{i}.png': flat((i, 2, 3)) for i in range(4)})
+        content = bytearray(source.read_bytes())
+        for header, flags in ((b'PK\x03\x04', 6), (b'PK\x01\x02', 8)):
+            start = -1
+            while (start := content.find(header, start + 1)) >= 0:
+                content[start + flags] |= 1
+        source.write_bytes(content)
+        with pytest.raises(RuntimeError, match='3 of 4 images .* is encrypted, password required'):
+            ImageFolder(source)[0]
+
     def test_damaged_member(self, tmp_path):
         source = make_zip(tmp_path / 'x.zip', {f'{i}.png': flat((i, 2, 3)) for i in range(4)})
         content = bytearray(source.read_bytes())

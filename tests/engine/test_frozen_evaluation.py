@@ -100,6 +100,21 @@ def test_knn_is_what_the_functions_say(folder, checkpoint, tmp_path, monkeypatch
     assert metrics['knn3/mean'] > 90  # colours can be told apart without training
 
 
+def test_classes_that_queries_lack_keep_their_numbers(folder, tmp_path, monkeypatch):
+    """Without blue, green would be class 0 and no query right."""
+    (tmp_path / 'train').symlink_to(folder / 'train')
+    (tmp_path / 'val').mkdir()
+    for name in ('green', 'red'):
+        (tmp_path / 'val' / name).symlink_to(folder / 'val' / name)
+    options = config('tiny_imagenet/vit-tiny-p8_knn_tiny-imagenet-64px', tmp_path, monkeypatch)
+    options['options'] |= {
+        'test_dataloader.dataset.source': str(tmp_path),
+        'test_cfg.bank.source': str(tmp_path),
+        'test_cfg.k': 3,
+    }
+    assert run(tmp_path / 'work', **options)[1]['knn3/mean'] == 100
+
+
 @pytest.mark.parametrize('k', [(3, 200), (0,), 25])
 def test_neighbours_are_as_many_as_the_bank_has(k, folder, tmp_path, monkeypatch):
     options = config('tiny_imagenet/vit-tiny-p8_knn_tiny-imagenet-64px', folder, monkeypatch)
