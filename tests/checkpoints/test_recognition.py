@@ -148,6 +148,17 @@ def test_features_of_timm_without_a_class_token(tmp_path, images):
     assert_close(features(network, images), expected)
 
 
+def test_a_norm_of_the_mean_belongs_to_the_classifier(tmp_path, images):
+    """Fine-tuned as by MAE, where it replaces the norm of the tokens."""
+    source = timm_vit(num_classes=5, global_pool='avg')
+    assert 'fc_norm.weight' in source.state_dict()
+    torch.save({'model': source.state_dict(), 'optimizer': {}}, tmp_path / 'a.pth')
+    network = MaskedVisionTransformer(**OPTIONS | dict(final_norm=False))
+    network.eval()
+    assert load_backbone(network, tmp_path / 'a.pth').endswith(COMPLETE)
+    assert_close(features(network, images), source.forward_features(images))
+
+
 @pytest.mark.parametrize('kind', ['file', 'folder'])
 @pytest.mark.parametrize('model', ['ViT', 'ViTMAE', 'Dinov2', 'IJepa'])
 def test_features_of_hugging_face(tmp_path, images, model, kind):
