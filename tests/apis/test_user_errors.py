@@ -38,6 +38,7 @@ def folder(tmp_path, monkeypatch):
     torch.save(dict(a=torch.zeros(3)), tmp_path / 'wrong.pth')
     torch.save(dict(state_dict={'backbone.cls_token': torch.zeros(1, 1, 8)}), tmp_path / 'bare.pth')
     monkeypatch.setenv('DATA', str(tmp_path / 'images'))
+    monkeypatch.setenv('HOME', str(tmp_path))
     return tmp_path
 
 
@@ -64,6 +65,8 @@ TRAININGS = {
     'below a number': ([DEMO], ['train_cfg.max_epochs.x=3'], 'do not fit the config: max_epochs='),
     'a folder in a file': ([DEMO, '--work-dir', '{}/file/x'], [],
                            "work_dir='{}/file/x': {}/file is a file: choose another folder."),
+    'a home folder': ([DEMO, '--work-dir', '~/file/x'], [],
+                      "work_dir='{}/file/x': {}/file is a file: choose another folder."),
     'text for a dict': ([DEMO], ['visualizer.vis_backends=[WandbVisBackend]'],
                         'visualizer.vis_backends.0=\'WandbVisBackend\' must be a dict: on the'),
     'bare weights': ([DEMO, '--resume', '{}/bare.pth'], [],
