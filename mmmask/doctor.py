@@ -332,15 +332,16 @@ def check_imports(
             remedy = installer.install('"transformers<5"')
         yield Finding(ERROR, f'mmpretrain.models does not import: {error}', remedy)
     if errors.get('mmcv.ops') and not errors.get('mmcv'):
-        # Built in isolation, or taken from a cache, it would come without ops again.
-        flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
         name, *_ = providers(BY_MODULE['mmcv'], versions)
-        wanted = recommended('mmcv') if is_fork(name) else f'mmcv=={versions[name]}'
-        remedy = installer.install(flags, wanted)
+        if is_fork(name):
+            remedy = f'{sys.executable} -m mmmask doctor --compile-operators'
+        else:
+            # Built in isolation, or taken from a cache, it would come without ops again.
+            flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
+            remedy = installer.install(flags, f'mmcv=={versions[name]}')
         if name == 'mmcv-lite':
             remedy = f'{installer.uninstall(name)} && {remedy}'
-        problem = "mmcv's compiled ops are missing: only detection needs them "
-        problem += '(compiling takes about 20 CPU minutes; `make test` keeps the result)'
+        problem = "mmcv's compiled ops are missing: only detection needs them"
         yield Finding(WARNING, problem, remedy)
 
 

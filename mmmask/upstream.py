@@ -9,7 +9,8 @@ that needs mmpretrain is guarded.
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
 # mmengine looks for one optimizer in transformers, mmpretrain for one transform in albumentations.
 OPTIONAL = ('mmdet', 'transformers', 'albumentations')
@@ -37,7 +38,8 @@ def import_mmpretrain() -> None:
     registers its layer in mmdet: detectors that use it name the module in ``custom_imports``.
     The multi-modal models of mmpretrain stay unregistered if transformers is hidden.
     """
-    with absent(*OPTIONAL), warnings.catch_warnings():
+    # mmpretrain prints which optional packages it has not found.
+    with absent(*OPTIONAL), warnings.catch_warnings(), redirect_stdout(StringIO()):
         # mmcv says so without compiled operators. No method of mmmask uses this one.
         warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention')
         hides_transformers = sys.modules.get('transformers') is None

@@ -10,9 +10,9 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
 SMALL = dict(
-    pretrain=dict(data='photos', epochs=2, batch_size=32),
+    pretrain=dict(data='photos', epochs=2),
     features=dict(data='photos', epochs=2, num_neighbours=5),
-    detector=dict(checkpoint='work_dirs/notebook/epoch_2.pth', num_train=8, num_val=4, epochs=1),
+    detector=dict(num_train=8, num_val=4, epochs=1),
 )
 
 
@@ -59,7 +59,7 @@ def pretrained(place):
 
 
 def test_pretraining(pretrained, place):
-    assert pictures(pretrained) == 3  # masks, the loss, predictions
+    assert pictures(pretrained) == 3  # the loss, masks, predictions
     assert (place / 'work_dirs' / 'notebook' / 'backbone.pth').exists()
 
 

@@ -137,6 +137,13 @@ def test_merged_sources_define_the_same_functions(tmp_path):
     assert [functions.a_1(), functions.b_1(), functions.b_2(), functions.other_1()] == [1, 1, 2, 1]
 
 
+def test_pytorch_chooses_the_standard(tmp_path):
+    setup = tmp_path / 'setup.py'
+    setup.write_text("a = ['-std=c++17']\nb = ['-Wall', '-std=c++14']\nc = '-std'\n")
+    setup_environment.leave_standard_to_torch(setup)
+    assert setup.read_text() == "a = []\nb = ['-Wall']\nc = '-std'\n"
+
+
 def test_only_mmcv_has_sources_to_merge(tiny, tmp_path):
     tiny()
     folder = tmp_path / 'build'

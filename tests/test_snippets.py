@@ -81,7 +81,11 @@ def recorded_commands(code: str, folder) -> list[list[str]]:
     """The commands with arguments that bash would start, in a folder without any real one."""
     (folder / 'bin').mkdir()
     (folder / 'tools').mkdir()
-    names = ['bin/python', *(f'tools/{path.name}' for path in (ROOT / 'tools').iterdir())]
+    names = [
+        'bin/python',
+        'bin/mmmask',
+        *(f'tools/{path.name}' for path in (ROOT / 'tools').iterdir()),
+    ]
     for name in names:
         (folder / name).write_text(RECORDER)
         (folder / name).chmod(0o755)
@@ -97,6 +101,8 @@ def as_python(program: str, *words: str) -> list[str]:
     name = os.path.basename(program)
     if name == 'python':
         return [word for word in words if word]
+    if name == 'mmmask':
+        return ['mmmask/__main__.py', *words]
     if name == 'dist_train.sh':
         config, _, *options = words
         return ['tools/train.py', config, *options]
@@ -124,7 +130,7 @@ def test_tools_accept_the_commands(document, tmp_path, monkeypatch):
         folder.mkdir()
         for command in recorded_commands(code, folder):
             tool, *words = as_python(*command)
-            if not tool.startswith('tools/') or not tool.endswith('.py'):
+            if not tool.startswith(('tools/', 'mmmask/')) or not tool.endswith('.py'):
                 continue
             monkeypatch.setattr(sys, 'argv', [tool, *words])
             with pytest.raises((Accepted, SystemExit)) as stopped:
@@ -178,4 +184,4 @@ def test_the_first_five_minutes_work(workplace, tmp_path_factory, monkeypatch):
     width, height = Image.open('photos.png').size
     assert width > 500 and height > 300
     names = find_tensors(open_checkpoint('backbone.pth'), 'backbone.pth')
-    assert names['backbone.layers.5.ln1.weight'].shape == (128,)
+    assert names['backbone.layers.11.ln1.weight'].shape == (192,)

@@ -72,6 +72,12 @@ def test_a_layer_for_detectors_is_there_when_a_config_names_its_module(first):
     assert found == ['ResLayerExtraNorm', 2048]
 
 
+def test_the_import_prints_nothing():
+    code = 'import mmmask.models, sys; assert "mmpretrain.datasets" in sys.modules'
+    process = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (process.returncode, process.stdout) == (0, '')
+
+
 def test_hidden_packages_cannot_be_imported_and_come_back():
     sys.modules.pop('this', None)
     with absent('this', 'json'):

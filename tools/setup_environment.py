@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Set up ``.venv`` for one purpose: ``demo`` (no compiler needed) or ``test`` (everything).
 
+``operators`` compiles mmcv's operators for the Python that runs this, and installs them there.
+
 The Makefile calls this again when the requirement files change. It uses the standard library only,
 and installs with ``uv`` if possible, otherwise with ``pip``.
 """
@@ -203,7 +205,7 @@ def compiled_wheel(requirement: str) -> Path:
         if not wheels:
             raise SetupError(
                 f'{requirement} was built without compiled ops; see {log}. '
-                'Remedy: check that .venv has torch, then: make test'
+                'Remedy: check that the environment has torch, and start again.'
             )
         if not folder.exists():  # another checkout may have been faster
             Path(temporary, 'wheel').mkdir()
@@ -221,7 +223,7 @@ def has_extension(wheel: Path) -> bool:
 def compile_wheel(requirement: str, folder: Path, log: Path, jobs: int, cuda: bool) -> None:
     """Run pip's wheel build, and report progress every half minute."""
     environment = {**os.environ, 'MMCV_WITH_OPS': '1', 'MAX_JOBS': str(jobs)}
-    environment['PATH'] = f'{VENV / "bin"}{os.pathsep}{os.environ["PATH"]}'  # for ninja
+    environment['PATH'] = f'{PYTHON.parent}{os.pathsep}{os.environ["PATH"]}'  # for ninja
     if not cuda:
         environment['CUDA_VISIBLE_DEVICES'] = ''
     # pip's own cache may contain a wheel of this version without ops.
@@ -261,10 +263,16 @@ def merged_source(requirement: str, folder: Path, options: list[str]) -> str | P
     for archive in folder.glob('*.tar.gz'):
         shutil.unpack_archive(archive, folder / 'source')
     for sources in folder.glob(f'source/*/{SOURCES}'):
+        leave_standard_to_torch(sources.parents[3] / 'setup.py')
         for part, names in NOT_MERGED.items():
             merge_sources(sources / part, names)
         return sources.parents[3]
     return requirement
+
+
+def leave_standard_to_torch(setup: Path) -> None:
+    """Remove the C++ standard from compiler options: newer headers of PyTorch need a newer one."""
+    setup.write_text(re.sub(r"(, )?'-std=c\+\+\d+'", '', setup.read_text()))
 
 
 def merge_sources(folder: Path, others: tuple[str, ...]) -> None:
@@ -294,7 +302,8 @@ def install_ops(uv: Path | None) -> None:
     install(uv, '--force-reinstall', '--no-deps', wheel)
     if not works('import mmcv.ops'):
         raise SetupError(
-            f'mmcv.ops does not import from {wheel}.\nRemedy: rm -r "{wheel.parent}" && make test'
+            f'mmcv.ops does not import from {wheel}.\n'
+            f'Remedy: rm -r "{wheel.parent}", and start again.'
         )
 
 
@@ -326,9 +335,30 @@ def set_up(purpose: str) -> None:
         raise SetupError('the packages are installed but do not import; see the lines above.')
 
 
+def add_operators() -> None:
+    """Give the operators of mmcv to the environment of the Python that runs this.
+
+    Raises:
+        SetupError: if mmcv is missing, or its operators do not compile.
+    """
+    global PYTHON
+    PYTHON = Path(sys.executable)
+    if not works('from importlib.metadata import version; version("onedl-mmcv")'):
+        raise SetupError(
+            f'{PYTHON} has no onedl-mmcv. Remedy: install mmmask[onedl] first; python -m '
+            'mmmask.doctor prints the command for the original mmcv.'
+        )
+    found = shutil.which('uv')
+    uv = Path(found) if found else None
+    install(uv, 'pip', *requirement_files(FIRST[:1]))
+    install_ops(uv)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('purpose', choices=sorted(THEN))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('purpose', choices=[*sorted(THEN), 'operators'])
     purpose = parser.parse_args().purpose
     if sys.version_info < OLDEST_PYTHON:
         sys.exit(
@@ -337,10 +367,12 @@ def main() -> None:
         )
     start = time.monotonic()
     try:
-        set_up(purpose)
+        add_operators() if purpose == 'operators' else set_up(purpose)
     except SetupError as error:
         sys.exit(f'[set-up] failed: {error}')
-    say(f'ready for `make {purpose}` after {time.monotonic() - start:.0f} s')
+    operators = purpose == 'operators'
+    ready = "mmcv's operators are installed" if operators else f'ready for `make {purpose}`'
+    say(f'{ready} after {time.monotonic() - start:.0f} s')
 
 
 if __name__ == '__main__':

@@ -22,6 +22,7 @@ from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoint
 from mmmask.command_line import AMP_CHOICES, SHARDS
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
+from mmmask.engine.runner import BriefRunner
 
 from .classes import share_classes
 from .data_checks import check_data
@@ -196,6 +197,14 @@ def share_cores(cfg: Config, options: Collection[str]) -> None:
     cores = available_cores()
     if 'OMP_NUM_THREADS' not in os.environ:
         torch.set_num_threads(cores)
+        load = os.getloadavg()[0]
+        if load > cores > 1:
+            print_log(
+                f'Other programs keep this machine busy (load {load:.1f}, {cores} cores). Threads '
+                'then wait for each other: OMP_NUM_THREADS=1 may be much faster.',
+                logger='current',
+                level=logging.WARNING,
+            )
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader and f'{name}.num_workers' not in options:
@@ -267,7 +276,7 @@ def build_runner(cfg: Config) -> tuple[Runner, str]:
         join_processes(**cfg.get('env_cfg', {}).get('dist_cfg', {}))
     keep_source(cfg)
     with explained_loggers():
-        runner = RUNNERS.build(cfg)
+        runner = RUNNERS.build(cfg) if cfg.get('runner_type') else BriefRunner.from_cfg(cfg)
     if get_world_size() != world_size:
         raise RuntimeError(
             f'{get_world_size()} processes run, but the launcher announced {world_size}.'

@@ -2,13 +2,14 @@
 
 from mmmask import upstream  # noqa: F401  before mmengine, which looks for transformers
 
-from . import frozen_evaluation, hooks, loops, optimizers, sharding, trackers, visualizer
+from . import frozen_evaluation, hooks, loops, optimizers, runner, sharding, trackers, visualizer
 
 __all__ = [
     'frozen_evaluation',
     'hooks',
     'loops',
     'optimizers',
+    'runner',
     'sharding',
     'trackers',
     'visualizer',

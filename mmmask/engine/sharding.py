@@ -11,7 +11,6 @@ import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIMIZERS as ALL_OPTIMIZERS
-from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
@@ -20,9 +19,10 @@ from mmmask.registry import OPTIMIZERS, RUNNERS
 
 from .compiling import transformer_blocks
 from .hooks.load_backbone import LoadBackboneHook
+from .runner import BriefRunner
 
 
-class ShardingRunner(Runner):
+class ShardingRunner(BriefRunner):
     """A runner of several processes, all of which take part in saving a checkpoint.
 
     Raises:

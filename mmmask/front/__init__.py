@@ -13,7 +13,7 @@ COMMANDS = {
     'detect': 'train a detector on a COCO JSON, from a pre-trained backbone',
     'segment': 'train a segmentor on label maps, from a pre-trained backbone',
     'evaluate': 'measure a frozen backbone by k-NN, a linear probe or retrieval',
-    'visualize': 'draw images, masks, targets and predictions of a pre-training',
+    'visualize': 'draw what a pre-training predicts or has learned, or what a detector finds',
     'report': 'write an HTML file on one or several trainings: curves, pictures, warnings',
     'export': 'write a backbone for OpenMMLab, timm, Hugging Face, torch.export or ONNX',
     'list': 'list the methods and the models of pretrain',

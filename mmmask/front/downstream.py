@@ -34,7 +34,7 @@ def add_options(parser, data: str, number: str | int | None, epochs: int) -> Non
         help='checkpoint of a backbone, or folder of a training (default: a ResNet-50 with random '
         'weights)',
     )
-    running.add_run_options(parser, str(epochs))
+    running.add_run_options(parser, epochs, "the recipe's")
 
 
 def train(
@@ -83,10 +83,11 @@ def train(
         if start:
             running.start_from(cfg, start)
         cfg.merge_from_dict(cfg_options or {})
-        backbone = cfg.model.backbone.type.rpartition('.')[2]
+        model, backbone = (one.type.rpartition('.')[2] for one in (cfg.model, cfg.model.backbone))
         running.print_values(
             f'mmmask {command}: {recipe}',
             dict(
+                model=Value(model, 'data'),
                 backbone=Value(backbone, f'of {start}' if start else 'random weights'),
                 data=Value(' '.join(running.places(data)), ''),
                 device=Value(running.name_of_device(), AUTOMATIC),

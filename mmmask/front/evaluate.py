@@ -1,7 +1,6 @@
 """Measure a frozen backbone by k-NN, a linear probe or the retrieval of partial duplicates.
 
-Without a checkpoint, a ResNet-50 with random weights is measured. The config of the test is written
-to OUT/config.py, and the results to OUT/<time>/<time>.json.
+The config of the test is written to OUT/config.py, and the results to OUT/<time>/<time>.json.
 """
 
 import os

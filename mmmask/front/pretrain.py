@@ -44,7 +44,7 @@ def add_options(parser) -> None:
         type=user_path,
         help='start from the backbone of this checkpoint or training folder',
     )
-    running.add_run_options(parser, str(EPOCHS))
+    running.add_run_options(parser, EPOCHS, 'automatic')
 
 
 def pretrain(

@@ -28,14 +28,16 @@ class Value(NamedTuple):
     source: str = GIVEN
 
 
-def add_run_options(parser, epochs: str) -> None:
-    """The options that all trainings have; ``epochs`` explains the default length."""
+def add_run_options(parser, epochs: int, batch_size: str) -> None:
+    """The options that all trainings have; the others are the defaults that are printed."""
     parser.add_argument(
         '--out', type=user_path, required=True, help='folder of config, logs and checkpoints'
     )
     parser.add_argument('--epochs', type=int, help=f'length of the training (default: {epochs})')
     parser.add_argument(
-        '--batch-size', type=int, help='images per step on each device (default: automatic)'
+        '--batch-size',
+        type=int,
+        help=f'images per step on each device (default: {batch_size})',
     )
     parser.add_argument(
         '--lr',

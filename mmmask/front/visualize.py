@@ -1,13 +1,29 @@
-"""Draw images, masks, targets and predictions of a pre-training into one picture.
+"""Draw what a pre-training hides, predicts and has learned, or what a detector finds.
 
-tools/visualize.py draws further things: masks before a run, and how they evolve.
+By default, the picture shows images, masks, targets and predictions; of a detector, the boxes that
+it finds in validation images, beside the annotated ones.
+
+With --evolution, draw the parts into which the model divides the images, and its masks, at several
+stages of training: one for each checkpoint, or the whole schedule for a single checkpoint.
+
+With --masks, draw the masks that the config makes for these images, before any training: several
+samples, or the stages of the schedule if the masks change during training.
+
+With --features, draw what the backbone has learned, from a checkpoint of the pre-training or from
+the weights of --pretrained: the principal components of its patch features as colours (pca), the
+attention of the class token (attention), the images with the most similar features (neighbours), a
+point for each image (tsne), the loss at each hidden position (loss), or near-identical images
+(duplicates), which are also listed in a CSV file beside the picture.
+
+With --boxes, draw the heat maps of the model and the boxes that guide ContrastiveCrop, with a
+column for each checkpoint.
 """
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmmask.command_line import user_path
+from mmmask.command_line import FEATURE_PICTURES, add_config_options, user_path
 
 from . import running
 
@@ -15,59 +31,182 @@ EXAMPLES = """
 examples:
   mmmask visualize runs/a --out picture.png
   mmmask visualize runs/a --images holiday.jpg cat.png --out picture.png
+  mmmask visualize runs/a --features neighbours --images FOLDER
+  mmmask visualize runs/street --out boxes.png
+  mmmask visualize runs/a --evolution --num-images 4
+  mmmask visualize configs/demo/mae_vit-tiny_digits.py --masks --images FOLDER
+  mmmask visualize configs/mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py \\
+      --features pca --pretrained hf-hub:facebook/vit-mae-base --images FOLDER
+  mmmask visualize configs/demo/cmae-mao_vit-tiny_digits.py work_dirs/demo/epoch_*.pth --boxes \\
+      --cfg-options custom_hooks.0.heat_map=feat_norm custom_hooks.0.threshold=0.5
 """
 
 
 def add_options(parser) -> None:
     """Give a parser the options of :func:`visualize`."""
-    parser.add_argument('run', type=user_path, help='folder of a pre-training')
-    parser.add_argument('--out', type=user_path, required=True, help='picture to write')
+    parser.add_argument('run', type=user_path, help='folder of a training, or config file of one')
+    parser.add_argument(
+        'checkpoints',
+        nargs='*',
+        default=(),
+        type=user_path,
+        metavar='checkpoint',
+        help='checkpoint of that training; several with --evolution or --boxes (default: the '
+        'newest of the folder, and all with --evolution or --boxes)',
+    )
+    parser.add_argument('--masks', action='store_true', help='draw masks; needs no checkpoint')
+    parser.add_argument(
+        '--evolution', action='store_true', help='draw parts and masks over the training'
+    )
+    parser.add_argument(
+        '--boxes', action='store_true', help='draw the boxes of ContrastiveCrop over the training'
+    )
+    parser.add_argument(
+        '--features', choices=FEATURE_PICTURES, help='draw what the backbone has learned'
+    )
+    parser.add_argument(
+        '--pretrained',
+        type=user_path,
+        metavar='WEIGHTS',
+        help='weights of the backbone for --features, in place of a checkpoint: a file or a name',
+    )
     parser.add_argument(
         '--images',
         nargs='+',
         type=user_path,
         metavar='PATH',
-        help='folder, .zip file, or image files (default: the training images)',
+        help='a folder, a .zip file, or image files (default: the training images, or for a '
+        'detector the validation images)',
     )
     parser.add_argument(
-        '--num-images', type=int, default=8, help='rows of the picture (default: %(default)s)'
+        '--out',
+        type=user_path,
+        help='picture to write (by default, named after what it shows, such as masks.png)',
+    )
+    parser.add_argument(
+        '--num-images', type=int, default=8, help='images to draw (default: %(default)s)'
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the masks (default: %(default)s)'
     )
+    add_config_options(parser)
 
 
 def visualize(
     run: str | os.PathLike,
-    out: str | os.PathLike,
+    out: str | os.PathLike | None = None,
+    checkpoints: str | os.PathLike | Sequence[str | os.PathLike] = (),
+    masks: bool = False,
+    evolution: bool = False,
+    boxes: bool = False,
+    features: str | None = None,
+    pretrained: str | os.PathLike | None = None,
     images: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
     num_images: int = 8,
     seed: int = 0,
+    cfg_options: dict | None = None,
 ) -> Path:
-    """Draw what a pre-trained model predicts.
+    """Draw what a pre-trained model predicts, one of the other pictures, or what a detector finds.
 
     Args:
-        run: folder of a pre-training.
-        out: picture to write.
-        images: one folder or ``.zip`` file, or image files; the training images by default.
-        num_images: rows of the picture.
+        run: folder of a pre-training or of the training of a detector, or config file of one.
+        out: picture to write; by default named after what it shows.
+        checkpoints: of that training; by default the newest of the folder, and all of it for
+            ``evolution`` and ``boxes``.
+        masks: draw masks; needs no checkpoint.
+        evolution: draw parts and masks over the training.
+        boxes: draw the boxes of ContrastiveCrop over the training.
+        features: draw what the backbone has learned; see
+            :func:`mmmask.apis.visualize_features.visualize_features` for the kinds.
+        pretrained: weights of the backbone for ``features``, in place of a checkpoint.
+        images: one folder or ``.zip`` file, or image files; by default the training images, and
+            for detectors the validation images.
+        num_images: images to draw.
         seed: of the masks.
+        cfg_options: dotted keys and values that override the config's.
 
     Returns:
         The path of the picture.
 
     Raises:
         FileNotFoundError: if the folder has no config or no checkpoint.
-        ValueError: for a method that predicts embeddings.
+        ValueError: for options that contradict each other, and for what the method cannot show.
     """
+    checkpoints = running.places(checkpoints)
+    _check(masks, evolution, boxes, features, pretrained, checkpoints)
     from mmengine.logging import MMLogger
 
+    from mmmask.apis import visualize as draw
     from mmmask.apis.validate import read_config
-    from mmmask.apis.visualize import visualize as draw
+    from mmmask.apis.visualize_detections import visualize_detections
+    from mmmask.apis.visualize_features import visualize_features
 
     MMLogger.get_current_instance().setLevel('WARNING')
-    cfg = read_config(Path(run).expanduser() / running.CONFIG)
-    checkpoint = running.checkpoint_of(run)
-    path = draw(cfg, checkpoint, running.places(images), out, num_images, seed)
+    checkpoints = checkpoints or ([] if pretrained else _checkpoints_of(run))
+    if not checkpoints and not masks and not pretrained:
+        raise ValueError('give a checkpoint, or --masks to draw masks without one.')
+    newest = checkpoints[-1] if checkpoints else None
+    cfg, images = read_config(_config_of(run), cfg_options), running.places(images)
+    if cfg.get('default_scope') == 'mmdet':
+        if masks or evolution or boxes or features:
+            raise ValueError(f'{run} is the training of a detector: leave the kind of picture out.')
+        path = visualize_detections(cfg, newest, images, out or 'detections.png', num_images)
+    elif features:
+        path = visualize_features(cfg, newest, features, images, out, num_images, seed, pretrained)
+    elif masks:
+        path = draw.visualize_masks(cfg, newest, images, out or 'masks.png', num_images, seed)
+    elif evolution:
+        out = out or 'evolution.png'
+        path = draw.visualize_evolution(cfg, checkpoints, images, out, num_images, seed)
+    elif boxes:
+        path = draw.visualize_boxes(cfg, checkpoints, images, out or 'boxes.png', num_images)
+    else:
+        path = draw.visualize(cfg, newest, images, out or 'reconstruction.png', num_images, seed)
     print(f'The picture is in {path}')
     return path
+
+
+def _check(masks, evolution, boxes, features, pretrained, checkpoints) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if sum((masks, evolution, boxes, bool(features))) > 1:
+        raise ValueError('choose one of --masks, --evolution, --boxes and --features.')
+    if pretrained and not features:
+        raise ValueError('--pretrained gives the weights of --features only.')
+    if pretrained and checkpoints:
+        raise ValueError('give a checkpoint or --pretrained, not both.')
+    if len(checkpoints) > 1 and not (evolution or boxes):
+        raise ValueError('several checkpoints can only be drawn with --evolution or --boxes.')
+
+
+def _config_of(run: str | os.PathLike) -> Path:
+    """A config file, also one that came with the package, or that of a folder's last training.
+
+    Raises:
+        FileNotFoundError: if the folder has none.
+    """
+    run = Path(run).expanduser()
+    if not run.is_dir():
+        packaged = running.ROOT / run
+        return packaged if packaged.is_file() and not run.is_file() else run
+    found = sorted(run.glob('*/vis_data/config.py'))
+    if not found:
+        raise FileNotFoundError(f'{run} is a folder without a config of a training.')
+    return found[-1]
+
+
+def _checkpoints_of(run: str | os.PathLike) -> list[str]:
+    """The checkpoints of a folder, the newest intact one last; none of a config file.
+
+    Raises:
+        FileNotFoundError: if the folder has none.
+    """
+    run = Path(run).expanduser()
+    if not run.is_dir():
+        return []
+    newest = running.checkpoint_of(run)
+    named = {str(path) for unit in ('epoch', 'iter') for path in run.glob(f'{unit}_*.pth')}
+    return [*sorted(named - {newest}), newest]

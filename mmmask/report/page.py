@@ -330,13 +330,13 @@ def commands(runs: Sequence[Run]) -> str:
 
 COMMANDS = """\
 # the backbone for another library: mmpretrain, mmdet, mmseg, timm or huggingface
-python tools/export.py {path} backbone.pth --to timm
+mmmask export {path} --to timm --out backbone.safetensors
 # a classifier on your images, in a sub-folder for each class
-python tools/train.py configs/downstream/folder/classification.py --data FOLDER --pretrained {path}
-# continue the pre-training
+mmmask finetune --data FOLDER --pretrained {path} --out RUN
+# continue the pre-training, in a clone
 python tools/train.py {config} --resume {path}
 # what the features say about your images
-python tools/visualize.py {config} {path} --features pca --images FOLDER
+mmmask visualize {config} {path} --features pca --images FOLDER
 """
 
 

@@ -177,13 +177,13 @@ def test_command_line(checkpoint, tmp_path):
     out = tmp_path / 'digits.png'
     command = [sys.executable, ROOT / 'tools' / 'visualize.py', CONFIG, checkpoint]
     run = subprocess.run(
-        [*command, '--out', out, '--num', '2'], capture_output=True, text=True, cwd=ROOT
+        [*command, '--out', out, '--num-images', '2'], capture_output=True, text=True, cwd=ROOT
     )
     assert run.returncode == 0, run.stderr
     assert f'The picture is in {out}' in run.stdout
     assert Image.open(out).size[0] > 2000
 
-    masks = [*command[:-1], '--masks', '--num', '2', '--out', tmp_path / 'masks.png']
+    masks = [*command[:-1], '--masks', '--num-images', '2', '--out', tmp_path / 'masks.png']
     run = subprocess.run(masks, capture_output=True, text=True, cwd=ROOT)
     assert f'The picture is in {tmp_path / "masks.png"}' in run.stdout, run.stderr
     run = subprocess.run(command[:-1], capture_output=True, text=True, cwd=ROOT)

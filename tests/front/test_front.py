@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,21 @@ from PIL import Image
 
 import mmmask
 from mmmask.apis.train import load_config, train
+from mmmask.apis.visualize import visualize_masks
+from mmmask.apis.visualize_features import visualize_features
 from mmmask.checkpoints import find_tensors, open_checkpoint
 from mmmask.evaluation import features
-from mmmask.front import COMMANDS, embed, main, memory, pretrain, recipes, running
+from mmmask.front import (
+    COMMANDS,
+    doctor,
+    embed,
+    main,
+    memory,
+    pretrain,
+    recipes,
+    running,
+    visualize,
+)
 from mmmask.front.main import make_parser
 
 SMALL = {
@@ -61,7 +74,7 @@ def weights(path):
     return find_tensors(open_checkpoint(path), path)
 
 
-def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, tmp_path):
+def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, tmp_path, capsys):
     out, checkpoint = trained
     assert checkpoint == out / 'epoch_2.pth'
     config = out / 'config.py'
@@ -71,6 +84,11 @@ def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, t
     first, second = weights(checkpoint), weights(tmp_path / 'epoch_2.pth')
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+    # The console has less than the log.
+    (log,), console = tmp_path.glob('*/*.log'), capsys.readouterr().out
+    for text in ('System environment:', 'Config:', 'Hooks will be executed in the following'):
+        assert text in log.read_text() and text not in console
+    assert 'knn_top1' in console and 'Saving checkpoint at 2 epochs' in console
     initial = load_config(config).model.backbone.arch
     assert initial.embed_dims == 32
     assert any(name.startswith('backbone.') for name in first)
@@ -271,6 +289,66 @@ def test_a_classifier_starts_from_the_backbone_of_a_run(trained, images, tmp_pat
 def test_a_picture_of_a_run(trained, tmp_path):
     path = mmmask.visualize(trained[0], tmp_path / 'picture.png', num_images=2)
     assert Image.open(path).size[1] > 2 * 64
+    again = mmmask.visualize(
+        trained[0] / 'config.py', tmp_path / 'again.png', trained[1], num_images=2
+    )
+    assert np.array_equal(Image.open(again), Image.open(path))
+
+
+def test_the_pictures_of_a_folder_are_those_of_its_config_and_checkpoints(
+    trained, images, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(trained[0] / 'config.py')
+    some = dict(images=images / 'a', num_images=2)
+    path = mmmask.visualize(trained[0], features='pca', **some)
+    expected = visualize_features(
+        config, trained[1], 'pca', [images / 'a'], tmp_path / 'expected.png', 2
+    )
+    assert path == Path('pca.png') and np.array_equal(Image.open(path), Image.open(expected))
+    path = mmmask.visualize(trained[0] / 'config.py', masks=True, seed=3, **some)
+    expected = visualize_masks(config, None, [images / 'a'], expected, 2, seed=3)
+    assert path == Path('masks.png') and np.array_equal(Image.open(path), Image.open(expected))
+    first, last = (str(trained[0] / f'epoch_{epoch}.pth') for epoch in (1, 2))
+    assert visualize._checkpoints_of(trained[0]) == [first, last]
+    with pytest.raises(ValueError, match='masks of RandomMask do not change during training'):
+        mmmask.visualize(trained[0], evolution=True)
+    with pytest.raises(ValueError, match='finds no boxes: give the config of a training with'):
+        mmmask.visualize(trained[0], boxes=True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(masks=True, features='pca'), 'choose one of --masks, --evolution, --boxes and'),
+        (dict(pretrained='x.pth'), '--pretrained gives the weights of --features only'),
+        (dict(pretrained='x', features='pca', checkpoints=['y']), 'a checkpoint or --pretrained'),
+        (dict(checkpoints=['x', 'y']), 'several checkpoints can only be drawn with --evolution'),
+        (dict(), 'give a checkpoint, or --masks to draw masks without one'),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        mmmask.visualize(ROOT / 'configs/demo/mae_vit-tiny_digits.py', **options)
+
+
+def test_a_folder_without_a_training_has_no_picture(tmp_path):
+    with pytest.raises(FileNotFoundError, match='is a folder without a checkpoint of a training'):
+        mmmask.visualize(tmp_path)
+    with pytest.raises(FileNotFoundError, match='is a folder without a config of a training'):
+        mmmask.visualize(tmp_path, checkpoints='x.pth')
+
+
+def test_operators_are_compiled_for_this_python(monkeypatch):
+    commands = []
+
+    def run(command, check):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(doctor.subprocess, 'run', run)
+    assert doctor.doctor(compile_operators=True) == 3
+    assert commands == [[sys.executable, ROOT / 'tools' / 'setup_environment.py', 'operators']]
 
 
 def test_a_dry_run_writes_nothing(images, tmp_path):
