@@ -55,16 +55,17 @@ def visualize_detections(
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model = init_detector(cfg, str(checkpoint), device=device)
     classes = model.dataset_meta['classes']
-    annotated, found = [], []
+    annotated, found, best = [], [], 0.0
     for pixels, boxes in _given(images, num_images) if images else _validation(cfg, num_images):
         result = inference_detector(model, pixels).pred_instances.cpu().numpy()
+        best = max([best, *result.scores.tolist()])
         result = result[result.scores >= LEAST_SCORE]
         detected = [*map(Box, result.bboxes.tolist(), result.labels.tolist())]
         found.append(draw_boxes(pixels, detected, classes))
         annotated.append(draw_boxes(pixels, boxes, classes))
     columns = [] if images else [('annotated', np.stack(annotated))]
     columns.append(('found', np.stack(found)))
-    caption = f'Boxes with a score of at least {LEAST_SCORE}.'
+    caption = f'Boxes with a score of at least {LEAST_SCORE}. The highest score is {best:.2f}.'
     return write_picture(compose([Group('', columns)], caption), out)
 
 

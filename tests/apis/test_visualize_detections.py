@@ -79,7 +79,7 @@ def test_annotated_and_found_boxes_are_side_by_side(place, monkeypatch):
         np.stack([draw_boxes(image, [Box(corners, 0)], ['x']) for image in images])
         for corners in ((10, 20, 40, 35), (5, 6, 20, 30))
     )
-    caption = 'Boxes with a score of at least 0.3.'
+    caption = 'Boxes with a score of at least 0.3. The highest score is 0.50.'
     expected = compose([Group('', [('annotated', annotated), ('found', found)])], caption)
     assert np.array_equal(Image.open(path), expected)
     path = visualize_detections(cfg, 'x.pth', [folder / '1.png'], folder / 'out' / 'given.png')
