@@ -75,7 +75,13 @@ def test_finetuning_a_detector(pretrained, place):
     pytest.importorskip('mmcv.ops', reason='detection needs the compiled operators of mmcv')
     cells = run('detector', place)
     assert 'MaskRCNN' in printed(cells)
-    assert printed(cells).count('coco/') == 3
+    scores = [line.split() for line in printed(cells).splitlines() if line.startswith('val/coco/')]
+    assert [name for name, _ in scores] == [
+        'val/coco/bbox_mAP',
+        'val/coco/bbox_mAP_50',
+        'val/coco/segm_mAP',
+    ]
+    assert all(0 <= float(score) <= 100 for _, score in scores)
     assert pictures(cells) == 1
 
 
