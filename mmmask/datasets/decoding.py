@@ -1,6 +1,7 @@
 """From the bytes of an image file to an array."""
 
 import io
+import struct
 from collections.abc import Callable
 
 import cv2
@@ -14,6 +15,10 @@ from .pixel_format import PLAIN, MisfitError, PixelFormat
 # 15 million pixels.
 MAX_PIXELS = 89_478_485
 BIT_DEPTHS = 8, 10, 12, 14, 16  # of cameras, scanners and microscopes that write 16-bit files
+JPEG_SIGNATURE = b'\xff\xd8'
+JPEG_FRAMES = b'\xc0', b'\xc1', b'\xc2'  # baseline, extended and progressive
+# Quantization, Huffman tables, restart interval, comment, JFIF, colour profile, Photoshop, Adobe.
+JPEG_SEGMENTS = b'\xdb', b'\xc4', b'\xdd', b'\xfe', b'\xe0', b'\xe2', b'\xed', b'\xee'
 INSTALL_TIFF = "pip install 'mmmask[tiff]'"
 NPY_SIGNATURE = b'\x93NUMPY'
 TIFF_SIGNATURES = b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'
@@ -99,6 +104,11 @@ def read_values(
     is_tiff = content.startswith(TIFF_SIGNATURES)
     if is_tiff and not as_colours:
         return _read_tiff(content, channels)
+    if content.startswith(JPEG_SIGNATURE) and channels and (size := _jpeg_header(content)):
+        _check_size(*size[:2])
+        pixels = _read_jpeg(content, *size, least_side, channels)
+        if pixels is not None:
+            return pixels, 1
     try:
         return _read_image(content, least_side, channels)
     except UnidentifiedImageError:
@@ -138,22 +148,12 @@ def _read_pixels(
         is_grey = image.mode in ('1', 'L') or image.mode.startswith('I')
         channels = 1 if is_grey else len(image.getbands()) if image.mode in ('LA', 'RGBA') else 3
     if image.format in ('JPEG', 'MPO'):
-        shorter = min(image.size)
-        fraction = next(
-            f for f in (8, 4, 2, 1) if f == 1 or shorter // f >= (least_side or shorter)
-        )
-        is_fast = image.mode in ('RGB', 'L') and channels == 3
-        if is_fast or (image.mode == 'L' and channels == 1):
-            sides = [-(-side // fraction) for side in image.size]
-            try:
-                return simplejpeg.decode_jpeg(
-                    content,
-                    'BGR' if channels == 3 else 'GRAY',
-                    min_width=sides[0],
-                    min_height=sides[1],
-                )
-            except ValueError:
-                pass  # Pillow decides about a file that libjpeg warns about
+        if image.mode in ('RGB', 'L'):
+            bands = len(image.getbands())
+            pixels = _read_jpeg(content, image.height, image.width, bands, least_side, channels)
+            if pixels is not None:
+                return pixels
+        fraction = _fraction(image.height, image.width, least_side)
         image.draft(None, [side // fraction for side in image.size])
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages let Pillow fill with grey, too
     is_deep = ';16' in str(image.tile)  # which loading clears
@@ -184,6 +184,50 @@ def _read_pixels(
             len(image.getbands()) if image.mode in MODES.values() else 3, channels
         )
     return np.atleast_3d(np.asarray(image))
+
+
+def _fraction(height: int, width: int, least_side: int | None) -> int:
+    """The part of its size, 1/8 to 1, at which a JPEG is decoded."""
+    shorter = min(height, width)
+    return next(f for f in (8, 4, 2, 1) if f == 1 or shorter // f >= (least_side or shorter))
+
+
+def _read_jpeg(
+    content: bytes, height: int, width: int, bands: int, least_side: int | None, channels: int
+) -> np.ndarray | None:
+    """(H, W, C) uint8 of a JPEG, upright or not, by simplejpeg; None if it refuses the file."""
+    if channels != 3 and channels != bands:
+        return None
+    fraction = _fraction(height, width, least_side)
+    try:
+        return simplejpeg.decode_jpeg(
+            content,
+            'BGR' if channels == 3 else 'GRAY',
+            min_width=-(-width // fraction),
+            min_height=-(-height // fraction),
+        )
+    except ValueError:
+        return None
+
+
+def _jpeg_header(content: bytes) -> tuple[int, int, int] | None:
+    """Height, width and number of bands of an ordinary JPEG: 8 bits, in colour or greyscale.
+
+    None for others, and for those with segments that may turn the image, which hold EXIF or XMP.
+    """
+    start, size = 2, None
+    while content[start : start + 1] == b'\xff':
+        kind, length = content[start + 1 : start + 2], content[start + 2 : start + 4]
+        if kind == b'\xda':  # the pixels follow
+            return size
+        if kind in JPEG_FRAMES:
+            depth, *size = struct.unpack('>BHHB', content[start + 4 : start + 10].ljust(6))
+            if depth != 8 or size[2] not in (1, 3):
+                return None
+        elif kind not in JPEG_SEGMENTS:
+            return None
+        start += 2 + int.from_bytes(length, 'big')
+    return None
 
 
 def _read_tiff(content: bytes, channels: int | None) -> tuple[np.ndarray, int]:

@@ -146,6 +146,33 @@ class TestJpeg:
         half = decode_image(content, least_side=150)
         assert half.shape[:2] == ((226, 150) if 5 <= orientation <= 8 else (150, 226))
 
+    @pytest.mark.parametrize(
+        'options',
+        [dict(), dict(mode='L'), dict(progressive=True), dict(icc_profile=b'x' * 100_000),
+         dict(comment=b'words', restart_marker_rows=2, dpi=(300, 300))],
+        ids=str,
+    )  # fmt: skip
+    def test_pillow_reads_no_header_of_ordinary_files(self, options, monkeypatch):
+        content = encode(PHOTOGRAPH, format='JPEG', **options)
+        expected = by_pillow(content)
+        monkeypatch.setattr(Image, 'open', None)
+        np.testing.assert_array_equal(decode_image(content), expected)
+
+    def test_pillow_reads_what_may_turn_a_file(self):
+        turned = b'<rdf:Description tiff:Orientation="6"/>'
+        xmp = encode(PHOTOGRAPH, format='JPEG', xmp=turned)
+        assert decode_image(xmp).shape == by_pillow(xmp).shape == (451, 300, 3)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        content = encode(PHOTOGRAPH, format='JPEG', exif=exif)
+        start = content.index(b'\xff\xe1')
+        end = start + 2 + int.from_bytes(content[start + 2 : start + 4], 'big')
+        rest, segment = content[:start] + content[end:], content[start:end]
+        pixels = rest.index(b'\xff\xda')
+        late = rest[:pixels] + segment + rest[pixels:]  # behind the size
+        np.testing.assert_array_equal(decode_image(late), by_pillow(late))
+        assert decode_image(late).shape == (451, 300, 3)
+
     def test_pillow_decides_about_doubtful_files(self):
         content = encode(PHOTOGRAPH, format='JPEG')
         for missing in (2, 100, 10_000):

@@ -203,7 +203,7 @@ class TestVanishing:
         dataset = ImageFolder(folder, max_unreadable=0.9)
         [dataset[index] for index in range(300)]
         os.rename(folder, tmp_path / 'gone')
-        with pytest.raises(RuntimeError, match='no readable image in 100 attempts.*still there'):
+        with pytest.raises(RuntimeError, match='no readable image in 100 attempts.*still mounted'):
             dataset[0]
 
 

@@ -7,6 +7,7 @@ import pytest
 import skimage.data
 import torch
 from mmengine.dataset import Compose
+from mmpretrain.datasets.transforms import RandomResizedCrop as CropOfMMPretrain
 from PIL import Image
 from scipy.stats import ks_2samp, kstest
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
@@ -51,6 +52,19 @@ def test_the_same_samples_as_mmpretrain(scale, interpolation):
     assert differences.mean() < 0.05 and differences.max() <= (
         10 if interpolation == 'bicubic' else 1
     )
+
+
+@pytest.mark.parametrize('size', [(375, 500), (30, 900), (900, 30), (2, 3), (1, 1)], ids=str)
+@pytest.mark.parametrize('areas', [(0.2, 1.0), (0.9, 1.0)], ids=str)
+def test_the_same_boxes_as_mmpretrain(size, areas):
+    """Also where ten attempts find none, and the crop in the middle is taken."""
+    image = np.empty((*size, 3), np.uint8)
+    boxes = []
+    for kind in (CropOfMMPretrain, RandomResizedCrop):
+        crop = kind(64, crop_ratio_range=areas)
+        np.random.seed(0)  # noqa: NPY002
+        boxes.append([crop.rand_crop_params(image) for _ in range(2000)])
+    assert boxes[0] == boxes[1]
 
 
 def test_boxes_have_the_distribution_of_the_paper():
