@@ -230,6 +230,15 @@ def test_the_report_of_two_configs(config):
         assert all(f'step: {part} ' in parts for part in ('loss', 'backward', 'update'))
 
 
+def test_updates_by_lars_are_not_counted_in_images():
+    report = benchmark.benchmark_component('lars', iters=1, warmup=0, device='cpu')
+    assert [result.name for result in report.results] == [
+        'LARS without the host', "mmpretrain's loop"
+    ]  # fmt: skip
+    assert {result.images_per_second for result in report.results} == {None}
+    assert 'batch_size' not in report.machine
+
+
 def test_the_command_writes_what_it_prints(config, tmp_path, monkeypatch, capsys):
     output = tmp_path / 'figures.json'
     command = f'benchmark.py {config} --batch-size 2 --iters 2 --data --device cpu --json {output}'

@@ -33,6 +33,7 @@ COMPONENTS = dict(
 
 # Loaders run in processes beside the training, one on each core; LARS is compared with a loop.
 CPU_TIMED = ('lars', 'loader')
+WITHOUT_IMAGES = ('checkpoint', 'lars')
 
 
 def benchmark_component(
@@ -61,9 +62,10 @@ def benchmark_component(
     memory = [peak_memory(call, device) for call in calls.values()]
     clock = time.process_time if name in CPU_TIMED else None
     timings = interleave(list(calls.values()), iters, warmup, device, clock)
+    images = 0 if name in WITHOUT_IMAGES else batch_size
     results = [
-        Result(label, *timing, batch_size / timing.seconds, peak)
+        Result(label, *timing, images / timing.seconds or None, peak)
         for label, timing, peak in zip(calls, timings, memory, strict=True)
     ]
-    settings = dict(batch_size=batch_size, image_sizes=[(size, size)])
+    settings = dict(batch_size=batch_size, image_sizes=[(size, size)]) if images else {}
     return Report(results, describe_machine(device) | settings)
