@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import signal
 import time
 
@@ -26,4 +27,20 @@ def test_a_forked_process_dies_of_sigterm():
         assert signal.getsignal(signal.SIGTERM) == hook._note
     finally:
         process.kill()
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_a_forked_process_dies_of_a_signal_that_comes_at_once():
+    """Python forgets signals that arrive before a new process is ready."""
+    hook = PreemptionHook()
+    former = signal.signal(signal.SIGTERM, hook._note)
+    try:
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                time.sleep(20)
+                os._exit(0)
+            os.kill(child, signal.SIGTERM)
+            assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
+    finally:
         signal.signal(signal.SIGTERM, former)
