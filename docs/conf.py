@@ -19,6 +19,7 @@ root_doc = 'docs/index'
 include_patterns = [
     'docs/*.md',
     'docs/*/*.md',
+    'docs/campaign/*/*.md',
     'configs/*/README.md',
     'demo/README.md',
     'notebooks/README.md',
