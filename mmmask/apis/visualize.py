@@ -96,6 +96,11 @@ def load_images(
     return default_collate(load_files(images[:num_images], pipeline, pixel_format))
 
 
+def as_config(config: str | os.PathLike | Config) -> Config:
+    """A config, which is read if its path is given."""
+    return config if isinstance(config, Config) else Config.fromfile(config)
+
+
 def is_source(images: Sequence[str | os.PathLike]) -> bool:
     """Whether these are one folder or archive, or shards, rather than image files."""
     endings = '.zip', *SHARDS
@@ -140,7 +145,7 @@ def visualize(
     Raises:
         ValueError: for a method that predicts embeddings.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     model = build_model(cfg, checkpoint)
     if not hasattr(model, 'target_generator'):
         raise ValueError(
@@ -169,7 +174,7 @@ def visualize_masks(
     Raises:
         ValueError: for a method that hides nothing.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     model = build_model(cfg, checkpoint)
     size = first_image_size(cfg)
     batch = choose_images(cfg, images, plain_pipeline(size), num_images)
@@ -195,7 +200,7 @@ def visualize_evolution(
     Raises:
         ValueError: if the config's masks do not evolve or a checkpoint does not contain its epoch.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     single = len(checkpoints) == 1
     if not single:
         checkpoints = sorted(checkpoints, key=lambda path: progress_of(path, cfg))
@@ -235,7 +240,7 @@ def visualize_boxes(
     Raises:
         ValueError: if the config has no RefreshCropsHook.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     hook = find_refresh_hook(cfg)
     (width, height), *_ = (
         size[::-1] for size in image_sizes(find_nodes(dict(cfg.items()))).values()

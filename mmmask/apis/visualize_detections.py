@@ -16,7 +16,7 @@ from mmmask.datasets import ImageFolder, decode_image
 from mmmask.registry import DATASETS
 from mmmask.visualization import Group, compose
 
-from .visualize import is_source, load_files, write_picture
+from .visualize import as_config, is_source, load_files, write_picture
 
 SIDE = 360  # pixels of the longer side of an image in the picture
 LEAST_SCORE = 0.3
@@ -49,7 +49,7 @@ def visualize_detections(
     """
     from mmdet.apis import inference_detector, init_detector
 
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     init_default_scope('mmdet')
     read_checkpoints_as_data()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -31,6 +31,7 @@ from mmmask.visualization import sample_pixels
 
 from .config_checks import first_image_size
 from .visualize import (
+    as_config,
     build_model,
     fit_pipeline,
     is_source,
@@ -82,7 +83,7 @@ def visualize_features(
             '--features loss needs the decoder too: give a checkpoint of the pre-training instead '
             'of --pretrained.'
         )
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
+    cfg = as_config(config)
     out = Path(out or f'{kind}.png')
     OutputFolder(out.parent).claim(out.name, 'the picture')
     model = build_model(cfg, checkpoint)

@@ -1,7 +1,8 @@
 """Files in the folder of a campaign's checkpoints, which several processes write alike."""
 
-import os
 from pathlib import Path
+
+from mmmask.checkpoints.files import write_file
 
 
 def write_once(path: Path, text: str) -> Path:
@@ -11,10 +12,7 @@ def write_once(path: Path, text: str) -> Path:
         ValueError: if the file says something else, because the campaign was declared otherwise.
     """
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f'.{path.name}.{os.getpid()}')
-        draft.write_text(text)
-        draft.replace(path)
+        write_file(path, lambda file: file.write(text.encode()))
     elif path.read_text() != text:
         raise ValueError(
             f'{path} belongs to a campaign that was declared otherwise, and trainings in its '

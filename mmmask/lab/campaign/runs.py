@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from mmengine.logging import MMLogger
 from torch import nn
 
 from mmmask.apis.visualize import build_model
+from mmmask.config_text import flatten
 from mmmask.outputs import MARK, OutputFolder
 
 from ..benchmark import benchmark_configs
@@ -171,12 +172,14 @@ class Conductor:
         if not path.is_file():
             return None
         result = json.loads(path.read_text())
-        if difference := first_difference(result['declared'], run.declared(self.campaign)):
-            key, before, now = difference
-            raise ValueError(
-                f'{path} was measured with {key}={before!r}, and the campaign declares {now!r}: '
-                'remove the file, so that the run is measured again, or undo the change.'
-            )
+        before, now = flatten(result['declared']), flatten(run.declared(self.campaign))
+        for key in before | now:
+            if before.get(key) != now.get(key):
+                raise ValueError(
+                    f'{path} was measured with {key}={before.get(key)!r}, and the campaign '
+                    f'declares {now.get(key)!r}: remove the file, so that the run is measured '
+                    'again, or undo the change.'
+                )
         return result
 
     @contextmanager
@@ -314,18 +317,6 @@ class Conductor:
         config = write_once(folder / 'classifier.py', cfg.pretty_text)
         run_training(config, folder, run.seed, resume=True, pretrained=checkpoint)
         return dict(top1=_last_accuracy(folder))
-
-
-def first_difference(before: Mapping, now: Mapping, path: str = '') -> tuple | None:
-    """The first dotted key whose values differ, with both values; None stands for no value."""
-    for key in [*before, *(key for key in now if key not in before)]:
-        one, other = before.get(key), now.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            if difference := first_difference(one, other, f'{path}{key}.'):
-                return difference
-        elif one != other:
-            return f'{path}{key}', one, other
-    return None
 
 
 def _kind(run: Run) -> tuple:

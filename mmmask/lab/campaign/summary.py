@@ -75,6 +75,11 @@ def finished(campaign: Campaign, results: Results, method: str) -> list[dict]:
     return [run for run in runs if run]
 
 
+def costs_of_methods(results: Results) -> dict[str, dict]:
+    """``gflop`` and ``seconds`` of an image by method; empty if they were not measured."""
+    return results.get(COSTS, {}).get('methods', {})
+
+
 def _knn(scores: dict) -> float:
     return scores['knn_test'][scores['chosen']]
 
@@ -146,7 +151,7 @@ def _tuned(campaign: Campaign, results: Results) -> str:
 
 
 def _costs(campaign: Campaign, results: Results) -> str:
-    costs = results.get(COSTS, {}).get('methods', {})
+    costs = costs_of_methods(results)
     reference = campaign.reference and _mean_curve(campaign, results, campaign.reference)
     lines = []
     for name, cost in costs.items():
@@ -190,7 +195,7 @@ def _mean_curve(campaign: Campaign, results: Results, method: str) -> list[tuple
 
 def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     base = results.get(BASELINES, {})
-    costs = results.get(COSTS, {}).get('methods', {})
+    costs = costs_of_methods(results)
     for style, (name, value) in zip((':', '--'), base.get('knn_val', {}).items(), strict=False):
         axes.axhline(value, color='grey', linestyle=style, label=name)
     for method in campaign.methods:
