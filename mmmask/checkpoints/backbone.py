@@ -125,7 +125,12 @@ def load_backbone(
     is_near = is_near and is_beit(own) == is_beit(tensors)
     if problems and not (allow_missing and matched and is_near):
         if is_near:
-            reason = _list(problems) + _advise(absent, unplaced, matched)
+            channels = None
+            if len(misfits) == 1:
+                theirs, ours = tensors[misfits[0]].shape, own[misfits[0]].shape
+                if len(theirs) == 4 and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:]):
+                    channels = theirs[1]
+            reason = _list(problems) + _advise(absent, unplaced, matched, channels)
         else:
             reason = f' the file {describe_names(whole)}'
             reason += f' {RELATIVE_POSITIONS}' if is_beit(tensors) else ''
@@ -162,8 +167,11 @@ def _list(problems: list[str]) -> str:
     return ''.join(f'\n  {line}' for line in lines)
 
 
-def _advise(absent: list[str], unplaced: list[str], matched: int) -> str:
-    """How to make a network fit a file of the same kind."""
+def _advise(absent: list[str], unplaced: list[str], matched: int, channels: int | None) -> str:
+    """How to make a network fit a file of the same kind.
+
+    ``channels`` is the number of channels of the file if nothing but the first layer differs.
+    """
     remedies = [
         remedy
         for part, names, remedy in (
@@ -172,7 +180,12 @@ def _advise(absent: list[str], unplaced: list[str], matched: int) -> str:
             ('cls_token', absent, CLASS_TOKEN),
         )
         if any(part in name for name in names)
-    ] or ['Use the architecture that the file was made with.']
+    ]
+    if channels is not None:
+        remedies.append(
+            f'The file takes images of {channels} channels: set in_channels={channels}.'
+        )
+    remedies = remedies or ['Use the architecture that the file was made with.']
     if matched:
         remedies.append('--allow-missing accepts the gaps.')
     return '\n' + ' '.join(remedies)

@@ -58,5 +58,11 @@ def test_of_other_encoders(tmp_path, monkeypatch):
 def test_equal_numbers_are_left_alone_and_others_refused(tmp_path, monkeypatch):
     assert load(vit(5), vit(5), tmp_path, monkeypatch) == []
     assert load(vit(), vit(), tmp_path, monkeypatch) == []
-    with pytest.raises(CheckpointError, match=r'\(24, 5, 16, 16\) in the file but \(24, 4, '):
-        load(vit(5), vit(4), tmp_path, monkeypatch)
+    with pytest.raises(CheckpointError) as refused:
+        load(vit(5), vit(3), tmp_path, monkeypatch)
+    assert '(24, 5, 16, 16) in the file but (24, 3, 16, 16)' in str(refused.value)
+    assert 'The file takes images of 5 channels: set in_channels=5.' in str(refused.value)
+    assert 'Use the architecture' not in str(refused.value)
+    coarser = MaskedVisionTransformer(ARCH, 32, 8)
+    with pytest.raises(CheckpointError, match='Use the architecture that the file was made with'):
+        load(vit(), coarser, tmp_path, monkeypatch)
