@@ -34,6 +34,22 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Name failures when they occur, as a run that is stopped prints no summary."""
+    if (terminal := config.pluginmanager.get_plugin('terminalreporter')) is None:
+        return  # a worker of xdist, whose reports the main process gets
+
+    class Failures:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                crash = getattr(report.longrepr, 'reprcrash', None) or report.longreprtext
+                terminal.ensure_newline()
+                terminal.write_line(f'FAILED {report.nodeid}\n{crash}')
+
+    config.pluginmanager.register(Failures())
+
+
 def build_model(config: str | Path, seed: int = 0, **model):
     """The initialised model of a config, named from the folder ``configs/``, in training mode."""
     cfg = Config.fromfile(ROOT / 'configs' / config)
