@@ -232,6 +232,17 @@ def test_images_to_reach_a_level():
     assert images_to_reach(curve, 41.0) is None
 
 
+def test_only_some_methods_are_tuned(declare):
+    tuning = dict(labels=[1.0], epochs=2, scratch=[1])
+    campaign = read_campaign(declare(tuning=tuning | dict(methods=['EHM'])))
+    assert [run.name for run in list_runs(campaign) if run.fraction][:2] == [
+        'EHM_seed0_tuned_1',
+        'EHM_seed0_scratch1x_1',
+    ]
+    with pytest.raises(ValueError, match=r"tuning.methods='MEA' is none of \['MAE', 'EHM'\]"):
+        read_campaign(declare(tuning=tuning | dict(methods=['MEA'])))
+
+
 def test_all_fractions_of_labels_take_the_same_number_of_steps(declare, tmp_path):
     tuning = dict(labels=[0.2, 1.0], epochs=2, options={'train_dataloader.batch_size': 8})
     campaign = read_campaign(declare(tuning=tuning))
@@ -315,7 +326,7 @@ def test_results_of_another_declaration_are_not_used(conducted, declare, tmp_pat
     changed['k'] = 3
     slower = MAE | dict(options=FAST | {'optim_wrapper.optimizer.lr': 0.1})
     path = declare(methods=dict(MAE=slower), points=1, reading=changed)
-    key = 'MAE.options.optim_wrapper.optimizer.lr'
+    key = 'methods.MAE.options.optim_wrapper.optimizer.lr'
     with pytest.raises(ValueError, match=rf'costs.json was measured with {key}=None, .* 0.1:'):
         run_campaign(path, tmp_path / 'work')
     for file in (tmp_path / 'signs').glob('*.json'):

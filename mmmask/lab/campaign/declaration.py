@@ -80,12 +80,15 @@ class Tuning:
         epochs: over all training images; fewer images are repeated to as many steps.
         options: ``key: value`` overrides of ``configs/downstream/folder/classification.py``.
         scratch: budgets of the networks from random weights, in multiples of ``epochs``.
+        methods: those whose backbones are trained, if not all. Random weights are those of the
+            first.
     """
 
     labels: list[float]
     epochs: int
     options: dict = field(default_factory=dict)
     scratch: list[int] = field(default_factory=lambda: [1, 3])
+    methods: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ class Campaign:
     def interval(self) -> int:
         """Epochs between two checkpoints."""
         return self.epochs // self.points
+
+    @property
+    def tuned(self) -> list[str]:
+        """The methods whose backbones are trained with labels."""
+        return (self.tuning and self.tuning.methods) or list(self.methods)
 
     def layers(self, method: str) -> list[int]:
         """The layers of a method's encoder that are read, in their order."""
@@ -167,6 +175,9 @@ def _check(campaign: Campaign, path: Path) -> None:
     methods = campaign.methods
     if not methods:
         raise ValueError(f'{path}: methods is empty.')
+    for name in campaign.tuned:
+        if name not in methods:
+            raise ValueError(f'{path}: tuning.methods={name!r} is none of {list(methods)}.')
     for name, method in methods.items():
         if method.fork is None:
             continue

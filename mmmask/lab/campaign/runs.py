@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -66,16 +66,16 @@ class Run(NamedTuple):
         """All that its result depends on, as JSON has it."""
         parts = dict(data=campaign.data, reading=campaign.reading)
         if self.method == COSTS:
-            parts = dict(data=campaign.data, **campaign.methods)
+            parts = dict(data=campaign.data, methods=campaign.methods)
         elif self.method != BASELINES:
             method = campaign.methods[self.method]
             parts |= dict(method=method, parent=campaign.methods.get(method.fork))
             parts |= dict(epochs=campaign.epochs, points=campaign.points)
         if self.fraction is not None:
-            parts['tuning'] = campaign.tuning
+            tuning = campaign.tuning
+            parts['tuning'] = dict(epochs=tuning.epochs, options=tuning.options)
             del parts['reading']
-        declared = {key: asdict(one) if is_dataclass(one) else one for key, one in parts.items()}
-        return json.loads(json.dumps(declared | self._asdict()))
+        return json.loads(json.dumps(parts | self._asdict(), default=asdict))
 
 
 def list_runs(campaign: Campaign) -> list[Run]:
@@ -83,10 +83,10 @@ def list_runs(campaign: Campaign) -> list[Run]:
     runs = [Run(BASELINES), Run(COSTS)]
     runs += [Run(method, seed) for seed, method in product(campaign.seeds, campaign.methods)]
     tuning = campaign.tuning or Tuning(labels=[], epochs=0)
-    first = next(iter(campaign.methods))
+    methods = campaign.tuned
     for seed, fraction in product(campaign.seeds, tuning.labels):
-        runs += [Run(method, seed, fraction) for method in campaign.methods]
-        runs += [Run(first, seed, fraction, times, scratch=True) for times in tuning.scratch]
+        runs += [Run(method, seed, fraction) for method in methods]
+        runs += [Run(methods[0], seed, fraction, times, scratch=True) for times in tuning.scratch]
     return runs
 
 
