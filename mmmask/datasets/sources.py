@@ -22,6 +22,7 @@ EXTENSIONS = (
 SHARDS = '.tar', '.arrow', '.parquet'
 RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 PARQUET_SIGNATURE, ARROW_SIGNATURES = b'PAR1', (b'\xff\xff\xff\xff', b'ARROW1')
+END_OF_STREAM = b'\xff\xff\xff\xff\0\0\0\0'  # of Arrow, which its reader does not insist on
 SAVE = 'write it by save_to_disk of the package datasets'
 
 
@@ -248,8 +249,11 @@ def _index_table(path: str, arrow: str, num_before: int) -> list[Found]:
 def _open_table(whole):
     import pyarrow
 
-    is_file = whole[:6].to_pybytes() == ARROW_SIGNATURES[1]
-    return (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(whole)
+    if whole[:6].to_pybytes() == ARROW_SIGNATURES[1]:
+        return pyarrow.ipc.open_file(whole)
+    if whole[-len(END_OF_STREAM) :].to_pybytes() != END_OF_STREAM:
+        raise pyarrow.ArrowInvalid('its end is missing')
+    return pyarrow.ipc.open_stream(whole)
 
 
 def _spans(values, whole) -> np.ndarray:

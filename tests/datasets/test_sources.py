@@ -234,6 +234,12 @@ def test_parts_of_saved_tables_are_prefixes(tmp_path):
             ),
             'is not an intact Arrow table .*write it by save_to_disk',
         ),
+        (  # cut between two batches, which pyarrow reads without a word
+            lambda root: (root / '0.arrow').write_bytes(
+                (make_arrows(root.parent) / 'data-00000-of-00002.arrow').read_bytes()[:-8]
+            ),
+            r'is not an intact Arrow table \(its end is missing\)',
+        ),
         (
             lambda root: write_arrow(
                 root / '0.arrow',
