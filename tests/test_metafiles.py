@@ -3,12 +3,16 @@
 ``python tests/test_metafiles.py`` writes them.
 """
 
+import json
 import re
 import sys
 from collections import Counter
 from pathlib import Path
+from statistics import mean
 
 import yaml
+
+from mmmask.lab.campaign.declaration import read_campaign
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(
@@ -34,16 +38,7 @@ METHODS = {
     'spark': ('SparK', '2301.03580'),
 }
 EVALUATION = 'Evaluation of backbones'
-# Only what docs/results.md states with its command.
-RESULTS = {
-    'localmim_vit-tiny_tiny-imagenet': [
-        dict(
-            Task='k-NN classification',
-            Dataset='Tiny ImageNet, 50 classes, two epochs',
-            Metrics={'Top 1 Accuracy': 9.6},
-        )
-    ],
-}
+CAMPAIGNS = sorted(ROOT.glob('docs/campaign/*.yaml'))
 
 
 def collection_of(path: Path) -> str:
@@ -52,6 +47,25 @@ def collection_of(path: Path) -> str:
         return EVALUATION
     (key,) = [key for key in METHODS if re.match(f'{key}[-_]', path.name)]
     return METHODS[key][0]
+
+
+def results_of(config: str) -> list[dict]:
+    """What campaigns have measured with a config, as means over their seeds."""
+    found = []
+    for path in CAMPAIGNS:
+        campaign = read_campaign(path)
+        for name, method in campaign.methods.items():
+            files = [path.with_suffix('') / f'{name}_seed{seed}.json' for seed in campaign.seeds]
+            if method.config != config or not all(file.is_file() for file in files):
+                continue
+            runs = [json.loads(file.read_text()) for file in files]
+            for task, values in (
+                ('k-NN classification', [run['knn_test'][run['chosen']] for run in runs]),
+                ('Linear classification', [run['linear']['1'][0] for run in runs]),
+            ):
+                metrics = {'Top 1 Accuracy': round(mean(values), 1)}
+                found.append(dict(Task=task, Dataset=campaign.title, Metrics=metrics))
+    return found
 
 
 def write_model(path: Path) -> dict:
@@ -65,8 +79,8 @@ def write_model(path: Path) -> dict:
     )
     if epochs:
         model['Metadata'] = dict(Epochs=int(epochs[1]))
-    if path.stem in RESULTS:
-        model['Results'] = RESULTS[path.stem]
+    if results := results_of(model['Config']):
+        model['Results'] = results
     return model
 
 
@@ -132,11 +146,14 @@ def test_mim_finds_every_config(monkeypatch):
     assert mae.full_model.paper['URL'] == 'https://arxiv.org/abs/2111.06377'
 
 
-def test_results_are_those_of_the_page():
-    page = (ROOT / 'docs/results.md').read_text()
-    for name, results in RESULTS.items():
-        assert f'{name}.py' in page
-        assert all(f'**{r["Metrics"]["Top 1 Accuracy"]}**' in page for r in results)
+def test_results_are_those_of_the_tables():
+    results = results_of('configs/demo/localmim_vit-tiny_digits.py')
+    assert {result['Dataset'] for result in results} >= {'Traffic signs (GTSRB)'}
+    for result in results:
+        (path,) = [path for path in CAMPAIGNS if read_campaign(path).title == result['Dataset']]
+        page = (path.with_suffix('') / 'README.md').read_text()
+        (row,) = [line for line in page.splitlines() if re.match(r'\| LocalMIM \| \d/', line)]
+        assert f' {result["Metrics"]["Top 1 Accuracy"]} ±' in row
 
 
 if __name__ == '__main__':

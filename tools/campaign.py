@@ -17,7 +17,8 @@ def parse_arguments() -> argparse.Namespace:
         epilog='Examples:\n'
         '  tools/campaign.py docs/campaign/gtsrb.yaml            run what is missing\n'
         '  tools/campaign.py docs/campaign/gtsrb.yaml --list     what is done and what is left\n'
-        '  tools/campaign.py docs/campaign/gtsrb.yaml --report   tables and plots of what is done',
+        '  tools/campaign.py docs/campaign/gtsrb.yaml --report   tables and plots of what is done\n'
+        '  tools/campaign.py docs/campaign/gtsrb.yaml --only MAE --export backbones/',
     )
     parser.add_argument('campaign', type=user_path, help='YAML file that declares the campaign')
     parser.add_argument(
@@ -36,6 +37,13 @@ def parse_arguments() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--list', action='store_true', help='list the runs and their states')
     what.add_argument('--report', action='store_true', help='write table and plots, run nothing')
+    what.add_argument(
+        '--export',
+        type=user_path,
+        metavar='FOLDER',
+        help='write the backbones of the first seed, one folder for each method, for timm and for '
+        '--pretrained, with model cards that state the accuracies',
+    )
     return parser.parse_args()
 
 
@@ -50,6 +58,7 @@ def main() -> None:
             arguments.results,
             only=arguments.only or '',
             action='list' if arguments.list else 'report' if arguments.report else 'run',
+            export=arguments.export,
         )
 
 

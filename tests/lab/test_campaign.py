@@ -278,8 +278,10 @@ def conducted(declare, tmp_path, monkeypatch):
     def train(config, work_dir, seed, resume):
         assert resume
         trained.append((Path(config).stem, seed))
-        model = build_model(Config.fromfile(config), seed=seed + 7)
-        torch.save(dict(state_dict=model.state_dict()), work_dir / 'epoch_4.pth')
+        cfg = Config.fromfile(config)
+        meta = dict(cfg=cfg.pretty_text, epoch=4, iter=8)
+        state = build_model(cfg, seed=seed + 7).state_dict()
+        torch.save(dict(meta=meta, state_dict=state), work_dir / 'epoch_4.pth')
 
     monkeypatch.setattr('mmmask.lab.campaign.runs.run_training', train)
     monkeypatch.setattr('mmmask.lab.campaign.reading.STRENGTHS', (0.1,))
@@ -343,6 +345,30 @@ def test_another_method_leaves_all_but_costs_valid(conducted, declare, tmp_path)
     conductor = Conductor(read_campaign(path), tmp_path / 'work', tmp_path / 'signs', 'MAE')
     assert conductor.results().keys() == {'MAE_seed0', 'MAE_seed1', 'baselines'}
     assert conductor.starts == ['MAE']  # of two methods with the same encoder
+
+
+def test_backbones_are_exported_with_what_was_measured(conducted, tmp_path):
+    timm = pytest.importorskip('timm', reason="writes for timm: pip install 'mmmask[export]'")
+    path, _ = conducted
+    with open(path, 'a') as file:
+        file.write('license: CC0-1.0\n')
+    run_campaign(path, tmp_path / 'work', export=tmp_path / 'out')
+    card = (tmp_path / 'out' / 'mae' / 'README.md').read_text()
+    result = json.loads((tmp_path / 'signs' / 'MAE_seed0.json').read_text())
+    top1, linear = result['knn_test'][result['chosen']], result['linear']['1'][0]
+    assert f'| MAE | {result["chosen"]} | {top1:.1f} | {linear:.1f} |' in card
+    assert '| pixels |' in card and 'No accuracy is stated' not in card
+    assert 'the campaign "Signs"; their licence is CC0-1.0.' in card
+    trained = torch.load(tmp_path / 'work' / 'signs' / 'MAE_seed0' / 'epoch_4.pth')['state_dict']
+    network = timm.create_model(f'local-dir:{tmp_path / "out" / "mae"}', pretrained=True)
+    weight = network.blocks[5].mlp.fc2.weight
+    assert torch.equal(weight, trained['backbone.layers.5.ffn.layers.1.weight'])
+
+    (tmp_path / 'work' / 'signs' / 'MAE_seed0' / 'epoch_4.pth').unlink()
+    with pytest.raises(FileNotFoundError, match='remove MAE_seed0.json, so that the training'):
+        run_campaign(path, tmp_path / 'work', export=tmp_path / 'out')
+    with pytest.raises(ValueError, match='no finished training with seed 0 to export'):
+        run_campaign(path, tmp_path / 'work', only='EHM', export=tmp_path / 'out')
 
 
 def test_a_fork_waits_for_its_parent(declare, tmp_path):

@@ -32,6 +32,7 @@ def export_backbone(
     target: str = 'mmpretrain',
     num_heads: int | None = None,
     repository: str | None = None,
+    measured: str | None = None,
 ) -> Export:
     """Write the backbone of the mmmask checkpoint ``src`` to ``dst`` for another library.
 
@@ -49,6 +50,7 @@ def export_backbone(
             Needed only if neither the config in the checkpoint nor a standard architecture of this
             size gives them.
         repository: ``OWNER/NAME`` on the Hugging Face hub to upload the folder to.
+        measured: Markdown about the quality of the features, for the model card of a folder.
 
     Raises:
         ValueError: for an unknown target.
@@ -73,7 +75,8 @@ def export_backbone(
         )
     checkpoint = open_checkpoint(src)
     tensors = find_tensors(checkpoint, src)
-    meta = dict(checkpoint.get('meta') or {}) | (dict(num_heads=num_heads) if num_heads else {})
+    known = dict(num_heads=num_heads, measured=measured)
+    meta = dict(checkpoint.get('meta') or {}) | {k: v for k, v in known.items() if v}
     if not any(name.startswith(PREFIX) for name in tensors):
         match = recognize(tensors)
         if match.fits:

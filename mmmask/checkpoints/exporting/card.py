@@ -30,8 +30,9 @@ Images are normalised with mean {mean} and standard deviation {std}, for values 
 
 {recipe}
 
-The table is what the checkpoint says. No accuracy is stated, because none was measured here.
+The table is what the checkpoint says. {measured}
 """
+NOT_MEASURED = 'No accuracy is stated, because none was measured here.'
 
 
 def config_of(meta: Mapping) -> dict:
@@ -113,7 +114,7 @@ def write_card(
         library: ``library_name`` of the hub.
         snippet: code that loads the folder.
         note: what a user must know beyond it.
-        meta: of the checkpoint.
+        meta: of the checkpoint; its ``measured`` is a text about the quality of the features.
         scaled: mean and standard deviation for values from 0 to 1.
     """
     from huggingface_hub import ModelCardData
@@ -139,6 +140,7 @@ def write_card(
         mean=mean,
         std=std,
         recipe=f'| | |\n|---|---|\n{rows}'.strip(),
+        measured=meta.get('measured', NOT_MEASURED),
     )
 
 

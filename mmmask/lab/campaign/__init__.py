@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from .declaration import read_campaign
+from .exporting import export_backbones
 from .runs import Conductor
 from .summary import write_summary
 
@@ -16,6 +17,7 @@ def run_campaign(
     results: str | os.PathLike | None = None,
     only: str = '',
     action: str = 'run',
+    export: str | os.PathLike | None = None,
 ) -> None:
     """Run what is missing of a campaign, and write its tables and plots.
 
@@ -26,9 +28,14 @@ def run_campaign(
             the campaign's name beside the file.
         only: run only what contains this text in its name.
         action: ``'run'``, ``'list'`` or ``'report'``.
+        export: write nothing but the backbones of the first seed, as folders for timm, into this
+            folder; see :func:`export_backbones`.
     """
     campaign = read_campaign(path)
     conductor = Conductor(campaign, work_dir, results or Path(path).with_suffix(''), only)
+    if export is not None:
+        export_backbones(conductor, export, only)
+        return
     if action == 'list':
         conductor.show()
         return

@@ -99,6 +99,7 @@ class Campaign:
         epochs: length of each pre-training.
         points: number of checkpoints, evenly spaced, at which curves are measured.
         reference: the method that others are compared with.
+        license: of the images, for the cards of exported backbones.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Campaign:
     points: int = 5
     reference: str | None = None
     tuning: Tuning | None = None
+    license: str | None = None
 
     @property
     def interval(self) -> int:

@@ -282,11 +282,11 @@ class Conductor:
         method = self.campaign.methods[run.method]
         if method.fork:
             parent = self.folder / Run(method.fork, run.seed).name
-            forked = self._checkpoint(run, method.fork_epoch)
+            forked = self.checkpoint(run, method.fork_epoch)
             if not forked.is_file():
                 fork_checkpoint(parent / forked.name, model, forked)
 
-    def _checkpoint(self, run: Run, epoch: int) -> Path:
+    def checkpoint(self, run: Run, epoch: int) -> Path:
         """The checkpoint of a run after an epoch; before a fork, that of its parent."""
         method = self.campaign.methods[run.method]
         name = Run(method.fork, run.seed).name if epoch < (method.fork_epoch or 0) else run.name
@@ -294,7 +294,7 @@ class Conductor:
 
     def _load(self, run: Run, epoch: int) -> nn.Module:
         cfg = Config.fromfile(self.configs[run.method])
-        return build_model(cfg, self._checkpoint(run, epoch))
+        return build_model(cfg, self.checkpoint(run, epoch))
 
     def _extract(self, run: Run, model: nn.Module, part: str) -> Features:
         layers, grids = self.campaign.layers(run.method), self.campaign.reading.grids

@@ -47,7 +47,7 @@ def write_summary(campaign: Campaign, results: Results, output: OutputFolder) ->
 
 def _sections(campaign: Campaign, results: Results) -> Iterable[str]:
     yield '## Frozen features'
-    yield _frozen(campaign, results)
+    yield frozen_table(campaign, results)
     if campaign.reference and len(campaign.methods) > 1:
         yield f'Differences to {campaign.reference}, paired by seed, in points:'
         yield _differences(campaign, results)
@@ -94,7 +94,8 @@ def _frozen_rows(campaign: Campaign, results: Results) -> dict[str, list[dict]]:
     return {name: runs for name, runs in (starts | methods).items() if runs}
 
 
-def _frozen(campaign: Campaign, results: Results) -> str:
+def frozen_table(campaign: Campaign, results: Results) -> str:
+    """Accuracies of frozen features: of images themselves, of random weights, of each method."""
     fractions = [f'{fraction:g}' for fraction in campaign.reading.labels]
     header = ['features', 'read from', f'k-NN, k = {campaign.reading.k}']
     header += [f'linear, {float(fraction):.0%} of labels' for fraction in fractions]
