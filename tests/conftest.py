@@ -25,6 +25,7 @@ from mmmask.apis.validate import ConfigError, validate_config
 from mmmask.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
+PREEMPTING = signal.SIGTERM, signal.SIGUSR1
 DEMOS = sorted((ROOT / 'configs' / 'demo').glob('*.py'))
 
 
@@ -48,6 +49,19 @@ def pytest_configure(config: pytest.Config) -> None:
                 terminal.write_line(f'FAILED {report.nodeid}\n{crash}')
 
     config.pluginmanager.register(Failures())
+
+
+@pytest.fixture(autouse=True)
+def signals_of_preemption() -> Iterator[None]:
+    """Check that a test leaves the signals as it found them, as a blocked SIGTERM stops pools."""
+    before = _signals()
+    yield
+    assert _signals() == before
+
+
+def _signals() -> list:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return [(number in blocked, signal.getsignal(number)) for number in PREEMPTING]
 
 
 def build_model(config: str | Path, seed: int = 0, **model):

@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 from mmmask.engine.hooks import PreemptionHook
@@ -44,3 +46,31 @@ def test_a_forked_process_dies_of_a_signal_that_comes_at_once():
             assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+def test_a_signal_while_a_process_forks_is_not_lost():
+    """Python ignores what is raised meanwhile, such as the SystemExit of a handler."""
+    code = """
+import os, signal
+from mmmask.engine.hooks.preemption import leave_when_told
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+leave_when_told()
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+print('went on')
+"""
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (75, '')
+    assert 'Stopped by SIGTERM outside of training' in result.stderr
+
+
+def test_signals_arrive_again_after_a_fork():
+    hook = PreemptionHook()
+    assert hook.signals == [signal.SIGTERM, signal.SIGUSR1]
+    signal.pthread_sigmask(signal.SIG_BLOCK, hook.signals)  # as a fork that was interrupted
+    child = os.fork()
+    if child == 0:
+        os._exit(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(hook.signals)

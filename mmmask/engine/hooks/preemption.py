@@ -115,9 +115,6 @@ class PreemptionHook(Hook):
         self._former, self._pending = {}, None
 
 
-_masks = threading.local()
-
-
 @functools.cache  # once per process, because it cannot be undone
 def _let_children_die() -> None:
     """Let SIGTERM end forked processes again, because pools of processes end theirs with it.
@@ -125,18 +122,17 @@ def _let_children_die() -> None:
     Signals wait while a process is forked: Python forgets those that arrive in the new process
     before it is ready.
     """
-    os.register_at_fork(
-        before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_in_child
+    hold, release = (
+        functools.partial(_mask_signals, how) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK)
     )
+    os.register_at_fork(before=hold, after_in_parent=release, after_in_child=_forget_in_child)
 
 
-def _hold_signals() -> None:
-    numbers = [signal.Signals[name] for name in SIGNALS]
-    _masks.former = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-
-
-def _release_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _masks.former)
+def _mask_signals(how: int) -> None:
+    try:
+        signal.pthread_sigmask(how, [signal.Signals[name] for name in SIGNALS])
+    except SystemExit as leaving:  # of _leave; Python ignores exceptions while it forks
+        os._exit(leaving.code)
 
 
 def _forget_in_child() -> None:
@@ -144,4 +140,4 @@ def _forget_in_child() -> None:
         handler = signal.getsignal(number)
         if handler is _leave or isinstance(getattr(handler, '__self__', None), PreemptionHook):
             signal.signal(number, signal.SIG_DFL)
-    _release_signals()
+    _mask_signals(signal.SIG_UNBLOCK)
