@@ -53,15 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def signals_of_preemption() -> Iterator[None]:
-    """Check that a test leaves the signals as it found them, as a blocked SIGTERM stops pools."""
-    before = _signals()
-    yield
-    assert _signals() == before
-
-
-def _signals() -> list:
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    return [(number in blocked, signal.getsignal(number)) for number in PREEMPTING]
+    """Give signals their handlers back; one that is blocked would let pools wait forever."""
+    with signals_taken_back():
+        yield
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(PREEMPTING)
 
 
 def build_model(config: str | Path, seed: int = 0, **model):
@@ -125,7 +120,7 @@ def errors_but_for_data(cfg: Config) -> list[str]:
 @contextmanager
 def signals_taken_back() -> Iterator[None]:
     """Restore the handlers of the signals that stop a training."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    handlers = {number: signal.getsignal(number) for number in PREEMPTING}
     try:
         yield
     finally:
