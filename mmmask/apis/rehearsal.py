@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import InfiniteSampler, pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
@@ -346,19 +346,34 @@ def labels_of(sample) -> list[int]:
 
 
 def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
-    """Check that no training batch has a single image where BatchNorm needs several."""
-    loader = splits[0].loader
-    if splits[0].name != 'train_dataloader' or not loader.batch_size:
+    """Check, by a step, that norms over a batch can work on one image if a batch has only one."""
+    split, loader = splits[0], splits[0].loader
+    if split.name != 'train_dataloader' or smallest_batch(loader) > 1:
         return
-    norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm1d)]
-    last = len(loader.dataset) % loader.batch_size
-    single = loader.batch_size == 1 or (last == 1 and not loader.drop_last)
-    if norms and single:
-        which = 'every batch' if loader.batch_size == 1 else 'the last batch of an epoch'
-        yield (
-            f'train_dataloader.batch_size={loader.batch_size}: {which} has one image, and '
-            f'{norms[0]} normalises over a batch. Choose another batch size or drop_last=True.'
-        )
+    which = 'every batch' if loader.batch_size in (None, 1) else 'the last batch of an epoch'
+    model.train()
+    try:
+        with torch.no_grad():
+            data = (loader.collate_fn or pseudo_collate)(split.samples[:1])
+            model._run_forward(model.data_preprocessor(data, True), mode='loss')
+    except ValueError as error:
+        if str(error).startswith('Expected more than 1 value per channel'):
+            yield (
+                f'train_dataloader.batch_size={loader.batch_size or 1}: {which} has one image in a '
+                'process, and a norm of the network needs several values in each channel. Choose '
+                'another batch size, or set train_dataloader.drop_last=True.'
+            )
+    except Exception:  # what fails with any number of images has a message of its own
+        pass
+
+
+def smallest_batch(loader) -> int:
+    """The number of images in the smallest batch that a process gets from a loader."""
+    if not loader.batch_size:  # the data set or the batch sampler makes batches
+        return getattr(loader.batch_sampler, 'batch_size', None) or 2
+    last = len(loader.sampler) % loader.batch_size
+    is_whole = loader.drop_last or isinstance(loader.sampler, InfiniteSampler) or not last
+    return loader.batch_size if is_whole else last
 
 
 def compare_repeats(model: nn.Module, splits: list[Split]) -> Iterator[str]:

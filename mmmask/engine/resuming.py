@@ -18,7 +18,7 @@ from mmengine.optim import _ParamScheduler
 from mmengine.runner import IterBasedTrainLoop
 
 from mmmask.checkpoints import CheckpointError, open_checkpoint
-from mmmask.config_text import UNREADABLE, compare_configs
+from mmmask.config_text import UNREADABLE, compare_configs, read_config
 from mmmask.datasets import find_repeats
 
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
@@ -59,6 +59,7 @@ class Resumption:
         self._check_model(checkpoint['state_dict'])
         self._check_optimizer(checkpoint['optimizer'])
         self._check_seed()
+        self._check_pretrained()
         self._check_loop()
         self._check_position()
         self._check_total_steps()
@@ -210,6 +211,25 @@ class Resumption:
             )
         self.meta['iter'] = iteration
 
+    def _check_pretrained(self) -> None:
+        """Check that no other backbone is asked for, as the weights are those of the checkpoint."""
+        former = read_config(self.meta.get('cfg', '')).get('custom_hooks')
+        before, now = map(pretrained_of, (former, self.runner.cfg.get('custom_hooks')))
+        if now is None or (before and os.path.abspath(before) == os.path.abspath(now)):
+            return
+        options = ['--pretrained', before] if before else []
+        self._refuse(
+            f'--pretrained {now} would not be loaded, as the weights are those of the checkpoint',
+            (
+                'as before',
+                self._command('--resume', self.path, *options, without='--pretrained'),
+            ),
+            other=(
+                'as asked for, in a new run',
+                self._command(work_dir=f'{self.runner.work_dir}_new'),
+            ),
+        )
+
     def _check_total_steps(self) -> None:
         """Check that schedules with a length of their own, such as OneCycleLR, fit the run."""
         for scheduler in self.runner.param_schedulers or []:
@@ -252,18 +272,26 @@ class Resumption:
 
     # What would work
 
-    def _refuse(self, reason: str, as_before: tuple[str, str], earlier: bool = False) -> NoReturn:
+    def _refuse(
+        self,
+        reason: str,
+        as_before: tuple[str, str],
+        earlier: bool = False,
+        other: tuple[str, str] | None = None,
+    ) -> NoReturn:
         """Raise, with a command that continues as before and one that does what was asked for.
 
         Args:
             reason: why the checkpoint cannot be resumed.
             as_before: description and command that continues as before.
             earlier: whether an earlier checkpoint may be what is asked for.
+            other: description and command that does what was asked for; by default it starts from
+                an earlier checkpoint, or in a new run from these weights.
         """
         path = self._earlier_checkpoint() if earlier else None
         if path:
             other = 'as asked for, from an earlier checkpoint', self._command('--resume', path)
-        else:
+        elif other is None:
             options = ['--cfg-options', f'load_from={self.path}']
             command = self._command(*options, work_dir=f'{self.runner.work_dir}_new')
             other = 'as asked for, in a new run that starts from these weights', command
@@ -303,10 +331,18 @@ class Resumption:
         return label, self._command('--resume', self.path, *options, processes=processes)
 
     def _command(
-        self, *arguments: str, processes: int | None = None, work_dir: str | None = None
+        self,
+        *arguments: str,
+        processes: int | None = None,
+        work_dir: str | None = None,
+        without: str | None = None,
     ) -> str:
         """The command that started this run, with other arguments in place of ``--resume``."""
         config, given = read_command_line(self.runner.cfg.filename or 'CONFIG')
+        if without:
+            parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+            parser.add_argument(without)
+            given = parser.parse_known_args(given)[1]
         processes = processes or dist.get_world_size()
         if self.runner._launcher == 'slurm':
             names = [os.environ.get(f'SLURM_JOB_{name}', name) for name in ('PARTITION', 'NAME')]
@@ -350,6 +386,12 @@ def describe_loader(runner) -> dict[str, int]:
 def largest_rate(param_groups: Sequence[dict]) -> float:
     """The largest learning rate of all groups."""
     return max(float(group['lr']) for group in param_groups)
+
+
+def pretrained_of(hooks: Sequence[dict] | None) -> str | None:
+    """The checkpoint that the first :class:`LoadBackboneHook` in a list of configs loads."""
+    kinds = (hook for hook in hooks or [] if str(hook.get('type')).endswith('LoadBackboneHook'))
+    return next((hook['checkpoint'] for hook in kinds), None)
 
 
 def read_command_line(config: str) -> tuple[str, list[str]]:

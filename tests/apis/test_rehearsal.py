@@ -9,8 +9,10 @@ import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from PIL import Image
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmmask.apis import train as apis
 from mmmask.apis.classes import share_classes
@@ -20,6 +22,7 @@ from mmmask.apis.rehearsal import (
     RehearsalHook,
     Split,
     compare_labels,
+    smallest_batch,
 )
 from mmmask.apis.train import build_runner, load_config, rehearse, train
 from mmmask.checkpoints import CheckpointError
@@ -92,12 +95,17 @@ def make_classes(folder, train='abc', val='abc', num_images=4, channels=3):
 
 def rehearsal_of(folder, tmp_path, text=CLASSIFIER, **options):
     """Rehearse a training of the classifier on the images of a folder."""
+    rehearse(load_config_of(folder, tmp_path, text, **options))
+
+
+def load_config_of(folder, tmp_path, text=CLASSIFIER, pretrained=None, **options):
     config = tmp_path / 'classifier.py'
     config.write_text(text)
     for split in ('train', 'val'):
         options[f'{split}_dataloader.dataset.source'] = str(folder)
     options['experiment_name'] = str(next(NUMBERS))  # of two runs in one second
-    rehearse(load_config(config, options=options, work_dir=str(tmp_path / 'work')))
+    work_dir = str(tmp_path / 'work')
+    return load_config(config, options=options, work_dir=work_dir, pretrained=pretrained)
 
 
 def rehearsal_of_test(text, folder, **options):
@@ -224,11 +232,57 @@ def test_a_batch_of_one_where_batches_are_normalised(tmp_path):
                               'in_channels=32, out_channels=32, gap_dim=0)')  # fmt: skip
     (found,) = problems(tmp_path / 'data', tmp_path, text, **{'train_dataloader.batch_size': 11})
     assert found == (
-        'train_dataloader.batch_size=11: the last batch of an epoch has one image, and neck.norm '
-        'normalises over a batch. Choose another batch size or drop_last=True.'
+        'train_dataloader.batch_size=11: the last batch of an epoch has one image in a process, '
+        'and a norm of the network needs several values in each channel. Choose another batch '
+        'size, or set train_dataloader.drop_last=True.'
     )
     options = {'train_dataloader.batch_size': 11, 'train_dataloader.drop_last': True}
     rehearsal_of(tmp_path / 'data', tmp_path, text, **options)
+
+
+def test_one_image_whose_map_has_one_position(tmp_path):
+    """As in the pooling of UPerNet. Larger maps have several values in each channel."""
+    make_classes(tmp_path / 'data')
+    backbone = (
+        "    backbone=dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8),"
+    )
+    start, end = CLASSIFIER.index('    backbone='), CLASSIFIER.index('    head=')
+    neck = "\n    neck=dict(type='mmpretrain.GlobalAveragePooling'),\n"
+    head = CLASSIFIER[end:].replace('in_channels=32', 'in_channels=64')
+    text = CLASSIFIER[:start] + backbone + neck + head
+    data, one = tmp_path / 'data', {'train_dataloader.batch_size': 11}
+    (found,) = problems(data, tmp_path, text, **one)
+    assert found.startswith('train_dataloader.batch_size=11: the last batch of an epoch has one')
+    (found,) = problems(data, tmp_path, text, **{'train_dataloader.batch_size': 1})
+    assert found.startswith('train_dataloader.batch_size=1: every batch has one image')
+    larger_maps = text.replace('depth=18', 'depth=18, strides=(1,) * 4')
+    rehearsal_of(data, tmp_path, larger_maps, **one)
+    endless = text.replace('ResumableSampler', 'ResumableInfiniteSampler').replace(
+        "ResumableTrainLoop', max_epochs=1", "ResumableIterTrainLoop', max_iters=9"
+    )
+    rehearsal_of(data, tmp_path, endless, **one)
+
+
+def test_the_smallest_batch_is_that_of_a_process():
+    for images, processes, batch_size, drop_last, smallest in (
+        (9, 1, 4, False, 1),
+        (9, 1, 4, True, 4),
+        (8, 1, 4, False, 4),
+        (9, 2, 4, False, 1),  # five images each
+        (9, 3, 4, False, 3),
+    ):
+        sampler = DefaultSampler(range(images), shuffle=False)
+        sampler.num_samples = -(-images // processes)
+        loader = DataLoader(range(images), batch_size, sampler=sampler, drop_last=drop_last)
+        assert smallest_batch(loader) == smallest
+
+
+def test_the_backbone_of_the_run_is_rehearsed(tmp_path):
+    make_classes(tmp_path / 'data')
+    torch.save(dict(a=torch.zeros(3)), tmp_path / 'wrong.pth')
+    cfg = load_config_of(tmp_path / 'data', tmp_path, pretrained=str(tmp_path / 'wrong.pth'))
+    with pytest.raises(CheckpointError, match='does not fit the backbone'):
+        rehearse(cfg)
 
 
 def test_a_step_that_fails_and_a_loss_that_is_not_finite(tmp_path):

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 import mmmask.engine  # noqa: F401  registers loops and hooks
 from mmmask.checkpoints import CheckpointError, open_checkpoint
 from mmmask.engine import resuming
+from mmmask.engine.hooks import LoadBackboneHook
 from mmmask.registry import DATASETS, HOOKS, MODELS
 
 DIGITS = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
@@ -348,6 +349,29 @@ class TestWhatIsRefused:
         assert commands[0].endswith('--cfg-options optim_wrapper.optimizer.type=AdamW')
         text, _ = self.refusal(tmp_path, **{'optim_wrapper.paramwise_cfg': None})
         assert 'groups of [1, 1, 1, 1] parameters, but now there are [4]' in text
+
+    def test_another_pretrained_backbone(self, tmp_path, monkeypatch):
+        """It would not be loaded, as the weights are those of the checkpoint."""
+        monkeypatch.setattr(LoadBackboneHook, '_load', lambda self, runner: None)
+
+        def pretrained(path):
+            load = dict(type='mmmask.LoadBackboneHook', checkpoint=path)
+            return dict(custom_hooks=[dict(type='RecordStepsHook'), load])
+
+        train(tmp_path / 'none')
+        text, commands = self.refusal(tmp_path / 'none', **pretrained('a.pth'))
+        assert '--pretrained a.pth would not be loaded, as the weights are those of the' in text
+        start = f'tools/train.py CONFIG --work-dir {tmp_path}'
+        assert commands == [
+            f'{start}/none --resume {tmp_path}/none/iter_8.pth',
+            f'{start}/none_new',
+        ]
+
+        train(tmp_path / 'a', **pretrained('a.pth'))
+        assert train(tmp_path / 'a', **pretrained('a.pth')).iter == 8
+        assert train(tmp_path / 'a').iter == 8
+        _, commands = self.refusal(tmp_path / 'a', **pretrained('b.pth'))
+        assert commands[0] == f'{start}/a --resume {tmp_path}/a/iter_8.pth --pretrained a.pth'
 
     def test_another_loop(self, tmp_path):
         train(tmp_path, schedule=None)

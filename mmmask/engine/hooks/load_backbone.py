@@ -17,6 +17,8 @@ class LoadBackboneHook(Hook):
         allow_missing: accept a file that does not fill the whole backbone.
     """
 
+    priority = 'HIGHEST'  # what is tried before a run has the weights of the run
+
     def __init__(self, checkpoint: str, allow_missing: bool = False) -> None:
         self.checkpoint = checkpoint
         self.allow_missing = allow_missing
