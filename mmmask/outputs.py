@@ -94,5 +94,11 @@ class OutputFolder:
         return self.folder / name
 
 
+def refuse_to_replace(path: str | os.PathLike) -> None:
+    """Raise FileExistsError if there is a file at this path that mmmask did not write."""
+    path = Path(path)
+    OutputFolder(path.parent).claim(path.name, 'the output')
+
+
 def _is_marked(path: Path) -> bool:
     return path.is_file() and MARK.encode() in path.read_bytes()

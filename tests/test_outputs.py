@@ -4,8 +4,12 @@ import os
 
 import numpy as np
 import pytest
+import torch
+from conftest import ROOT, build_model
+from mmengine.config import Config
 from PIL import Image
 
+from mmmask.apis import convert_checkpoint, export_backbone
 from mmmask.outputs import MARK, OutputFolder, safe_name
 
 
@@ -116,3 +120,22 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     write('~/out', 'a.txt', 'text')
     assert os.listdir(tmp_path) == ['out']
+
+
+def test_conversions_and_exports_replace_only_what_they_wrote(tmp_path):
+    config = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
+    meta = dict(cfg=Config.fromfile(config).pretty_text)
+    torch.save(dict(meta=meta, state_dict=build_model(config).state_dict()), tmp_path / 'own.pth')
+    convert_checkpoint(tmp_path / 'own.pth', tmp_path / 'official.pth', target='mae')
+    for _ in range(2):
+        convert_checkpoint(tmp_path / 'official.pth', tmp_path / 'again.pth')
+    mine = tmp_path / 'mine.pth'
+    mine.write_bytes(b'mine')
+    for write in (
+        lambda: convert_checkpoint(tmp_path / 'official.pth', mine),
+        lambda: convert_checkpoint(tmp_path / 'own.pth', tmp_path / 'own.pth', target='mae'),
+        lambda: export_backbone(tmp_path / 'own.pth', mine),
+    ):
+        with pytest.raises(FileExistsError, match='exists and was not written by mmmask'):
+            write()
+    assert mine.read_bytes() == b'mine'

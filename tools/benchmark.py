@@ -89,9 +89,12 @@ def run(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from mmmask.lab.benchmark import benchmark_component, benchmark_configs, make_table
+    from mmmask.outputs import MARK, OutputFolder, refuse_to_replace
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.json:
+        refuse_to_replace(arguments.json)
     common = dict(
         batch_size=arguments.batch_size,
         img_size=arguments.img_size,
@@ -115,8 +118,10 @@ def run(arguments: argparse.Namespace) -> None:
         if result.profile:
             print(f'{result.name}: {result.profile}')
     if arguments.json:
-        content = report._replace(results=[result._asdict() for result in report.results])
-        Path(arguments.json).write_text(json.dumps(content._asdict(), indent=2) + '\n')
+        results = [result._asdict() for result in report.results]
+        content = report._replace(results=results)._asdict() | dict(description=MARK)
+        with OutputFolder(Path(arguments.json).parent).file(Path(arguments.json).name) as path:
+            path.write_text(json.dumps(content, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -107,6 +107,8 @@ def name_data(
 def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:
     """The data of :func:`name_data` -> the longest side of images of detection, segmentation."""
     task = task_of(cfg)
+    if val_data and test_only and task != 'images':
+        raise ValueError('a test evaluates one set of data: give it as --data, without --val-data.')
     for paths in filter(None, (data, val_data)):
         if len(paths) not in dict(detection=(2,), segmentation=(2, 3), images=(1,))[task]:
             raise ValueError(f'--data {" ".join(paths)}: this config needs {FORMS[task]}.')

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from mmmask.outputs import MARK, refuse_to_replace
+
 from .files import (
     CheckpointError,
     container_of,
@@ -40,6 +42,7 @@ def convert_checkpoint(
     Raises:
         ValueError: for an unknown layout, or if neither or both are ``'mmmask'``.
         CheckpointError: if the file has another layout; unknown and missing names are listed.
+        FileExistsError: if ``dst`` exists and was not written by mmmask.
     """
     source = source or ('mmmask' if target != 'mmmask' else None)
     if source:
@@ -52,6 +55,7 @@ def convert_checkpoint(
             f"source='{source}' and target='{target}': exactly one of them must be 'mmmask'."
         )
 
+    refuse_to_replace(dst)
     checkpoint = open_checkpoint(src)
     tensors = find_tensors(checkpoint, src)
     if target == 'mmmask':
@@ -61,7 +65,7 @@ def convert_checkpoint(
                 raise CheckpointError(f'the file {describe_names(tensors)}')
             print_log(f'{src}: recognised as {match}', logger='current')
         renaming = match.rename(tensors)
-        meta = dict(converted_from=match.layout, file=Path(src).name)
+        meta = dict(converted_from=match.layout, file=Path(src).name, software=MARK)
         converted = dict(state_dict=renaming.tensors, meta=meta)
     else:
         renaming = rename(tensors, target, 'ours')

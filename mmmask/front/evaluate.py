@@ -69,6 +69,7 @@ def evaluate(
         ValueError: for another protocol.
     """
     from mmmask.apis.own_data import name_data
+    from mmmask.apis.rehearsal import RehearsalHook
     from mmmask.apis.train import build_runner, load_config
     from mmmask.apis.validate import read_config
 
@@ -102,6 +103,7 @@ def evaluate(
     config = running.write_config(cfg, out, 'evaluate')
     runner, _ = build_runner(load_config(config, test_only=True))
     runner._init_model_weights()  # mmengine initialises before training only
+    runner.register_hook(RehearsalHook())
     return runner.test()
 
 

@@ -389,6 +389,13 @@ def test_a_trained_model_is_tested_on_all_of_other_images(data, tmp_path):
     name_data(cfg, paths(data, 'images', 'labels'))
     name_data(cfg, paths(data, 'images', 'labels'), test_only=True)
     assert lengths(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset) == [8, 10]
+    for config, names in (
+        (DETECTION, ('images', 'masks.json')),
+        (SEGMENTATION, ('images', 'labels')),
+    ):
+        places = paths(data, *names)
+        with pytest.raises(ValueError, match='evaluates one set of data: give it as --data, with'):
+            name_data(Config.fromfile(config), places, places, folder=tmp_path, test_only=True)
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,35 @@ def test_the_command_writes_what_it_prints(config, tmp_path, monkeypatch, capsys
     assert f'{result["seconds"] * 1e3:,.1f} ms' in printed
 
 
+def test_a_file_of_somebody_else_is_kept(config, tmp_path, monkeypatch):
+    output = tmp_path / 'notes.json'
+    output.write_text('mine')
+    with pytest.raises(SystemExit, match='notes.json exists and was not written by mmmask'):
+        run_command(f'--component hog --batch-size 2 --iters 2 --json {output}', monkeypatch)
+    assert output.read_text() == 'mine'
+
+
+def run_command(arguments, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments.split()])
+    runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'), run_name='__main__')
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('gpu9', 'use auto, cpu or cuda'),
+        pytest.param(
+            'cuda:7',
+            'use auto, cpu or cuda',
+            marks=pytest.mark.skipif(torch.cuda.device_count() > 7, reason='there are 8 GPUs'),
+        ),
+    ],
+)
+def test_a_device_that_is_not_there(name, message, monkeypatch):
+    with pytest.raises(SystemExit, match=rf'--device {name}: .*{message}'):
+        run_command(f'--component hog --device {name}', monkeypatch)
+
+
 @pytest.mark.parametrize('arguments', [[], ['config.py', '--component', 'hog']])
 def test_the_command_needs_configs_or_a_component(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments])

@@ -6,6 +6,8 @@ An encoder family is a module with a :class:`Family`; to add one, write it and e
 
 from pathlib import Path
 
+from mmmask.outputs import refuse_to_replace
+
 from ..files import CheckpointError, find_tensors, open_checkpoint
 from ..recognition import recognize
 from .convnext import ConvNeXtFamily
@@ -56,15 +58,18 @@ def export_backbone(
         ValueError: for an unknown target.
         CheckpointError: if a tensor of the backbone has no place in the target, if the number of
             heads is unknown, if the features differ, or if the upload is not possible.
-        FileExistsError: if a folder has a file of this name that mmmask did not write.
+        FileExistsError: if a file that would be replaced was not written by mmmask.
         ModuleNotFoundError: if the target is not installed.
     """
     if target not in (*TARGETS, *PROGRAMS):
         targets = ', '.join((*TARGETS, *PROGRAMS))
         raise ValueError(f"target='{target}' is not one of {targets}.")
     dst = Path(dst)
+    is_file = not is_folder(dst, target)
+    if is_file:
+        refuse_to_replace(dst)
     if repository:
-        if not is_folder(dst, target):
+        if is_file:
             raise CheckpointError(
                 f'--push uploads a folder for huggingface or timm, not {dst} for {target}.'
             )

@@ -17,10 +17,18 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of a name; ``'auto'`` is a GPU if there is one."""
+    """The device of a name; ``'auto'`` is a GPU if there is one.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return torch.device(device)
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip('.')
+        raise ValueError(f'--device {device}: {reason}: use auto, cpu or cuda.') from error
 
 
 def describe_machine(device: torch.device) -> dict:
