@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from mmmask.datasets.coco import check_objects
 from mmmask.datasets.label_maps import TABLE
 from mmmask.datasets.listing import list_files
 
@@ -76,9 +77,12 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
     if not file or not file.is_file():
         yield f'{node.path}.ann_file: {file} does not exist: give a COCO JSON.'
         return
+    is_plain = _reads_as(node, 'CocoDataset')
     try:
         content = json.loads(file.read_text(encoding='utf-8-sig'))
         content['categories'], content['annotations']
+        if is_plain:
+            check_objects(f'{node.path}.ann_file: {file}', content)
         if classes := _classes(node):
             refuse_other_classes(f'{node.path}.ann_file: {file}', content, classes)
     except (ValueError, KeyError, TypeError) as error:
@@ -86,6 +90,8 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
             str(error) if isinstance(error, ValueError) else f'{file} is not a COCO JSON: {error!r}'
         )
         yield text
+        return
+    if not is_plain:
         return
     asks = any(
         isinstance(t, dict) and t.get('with_mask') for t in node.config.get('pipeline') or []
@@ -96,6 +102,36 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
             f'{node.path}.ann_file: {bare} of {len(content["annotations"])} annotations in {file} '
             'are boxes without masks, and the pipeline has with_mask=True: draw the masks, or use '
             'configs/downstream/folder/detection.py, which also takes boxes without masks.'
+        )
+    if folder and folder.is_dir():
+        yield from _images(node, content, folder)
+
+
+def _reads_as(node: Node, name: str) -> bool:
+    """Whether a data set reads its files exactly as its base class of this name does."""
+    (base,) = (one for one in inspect.getmro(node.built) if one.__name__ == name)
+    methods = ('load_data_list', 'parse_data_info')
+    return all(getattr(node.built, one) is getattr(base, one) for one in methods)
+
+
+def _images(node: Node, content: dict, folder: Path) -> Iterator[str]:
+    """Image files that mmdet would open and that do not exist, by a listing of each folder."""
+    images = content['images']
+    drops_empty = (node.argument('filter_cfg') or {}).get('filter_empty_gt')
+    if drops_empty and not node.argument('test_mode'):
+        used = {one['image_id'] for one in content['annotations']}
+        images = [image for image in images if image['id'] in used]
+    paths = [os.path.split(os.path.join(folder, image['file_name'])) for image in images]
+    listed = {
+        place: set(os.listdir(place)) if os.path.isdir(place) else set()
+        for place in {place for place, _ in paths}
+    }
+    missing = [os.path.join(place, name) for place, name in paths if name not in listed[place]]
+    if missing:
+        yield (
+            f'{node.path}.data_prefix.img: {len(missing)} of {len(paths)} images of the annotation '
+            f'file do not exist, such as {missing[0]!r}: give the folder that these names are in, '
+            'or correct file_name.'
         )
 
 

@@ -1,11 +1,10 @@
 """Reading annotation files in the layout of COCO, with a check of what they hold."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-
-import numpy as np
 
 SHOWN = 5  # problems listed in one message
 
@@ -49,6 +48,17 @@ def read_objects(path: str | os.PathLike) -> tuple[dict, bool]:
         )
     _refuse(path, _problems(content, bool(masked)), _box_problems(content))
     return content, bool(masked)
+
+
+def check_objects(path: str | os.PathLike, content: dict) -> None:
+    """Refuse a content of boxes that mmdet's ``CocoDataset`` fails on or drops objects of.
+
+    Masks are not looked at: mmdet ignores those that are no polygons.
+
+    Raises:
+        ValueError: naming the file, and of up to five entries what is wrong and how to fix it.
+    """
+    _refuse(path, _problems(content, False), _box_problems(content), _area_problems(content))
 
 
 def complete(content: dict, names: Mapping[int | str, str]) -> dict:
@@ -117,6 +127,15 @@ def _box_problems(content: dict) -> Iterator[str]:
         box = annotation.get('bbox')
         if not isinstance(box, list) or len(box) != 4 or not _are_finite(box):
             yield f"{name}: 'bbox' is {box!r}: write [x, y, width, height] in pixels."
+
+
+def _area_problems(content: dict) -> Iterator[str]:
+    for name, annotation in _entries(content, 'annotation'):
+        if not _are_finite([annotation.get('area')]):
+            yield (
+                f"{name}: 'area' is {annotation.get('area')!r}: add the pixels that the object "
+                'covers, or give the file to --data, which computes them.'
+            )
 
 
 def _problems(content: dict, masks: bool = True) -> Iterator[str]:
@@ -221,8 +240,8 @@ def _is_polygon(points) -> bool:
 
 def _are_finite(numbers: list) -> bool:
     try:
-        return bool(np.isfinite(np.asarray(numbers, float)).all())
-    except (TypeError, ValueError):
+        return all(map(math.isfinite, numbers))
+    except (TypeError, OverflowError):  # not a number, or too large for a float
         return False
 
 

@@ -13,11 +13,13 @@ from mmmask.apis.data_checks import check_data
 NUCLEI = ROOT / 'configs/downstream/nuclei'
 
 
-def boxes(folder, classes, names=('ant', 'bee', 'cow'), mask=True):
-    """A config of Mask R-CNN and its data."""
+def boxes(folder, classes=('ant', 'bee', 'cow'), names=('ant', 'bee', 'cow'), mask=True, **changes):
+    """A config of Mask R-CNN and its data, whose annotation has these changes."""
     (folder / 'train').mkdir(exist_ok=True)
+    Image.new('RGB', (8, 8)).save(folder / 'train/a.png')
     one = dict(id=1, image_id=1, category_id=1, bbox=[0, 0, 4, 4], area=16, iscrowd=0)
     one |= dict(segmentation=[[0, 0, 4, 0, 4, 4]]) if mask else {}
+    one = {key: value for key, value in (one | changes).items() if value is not None}
     content = dict(
         images=[dict(id=1, file_name='a.png', height=8, width=8)],
         categories=[dict(id=i, name=name) for i, name in enumerate(names, 1)],
@@ -42,13 +44,58 @@ def boxes(folder, classes, names=('ant', 'bee', 'cow'), mask=True):
     ],
 )  # fmt: skip
 def test_annotation_files_fit_the_classes_and_the_network(arguments, sentence, tmp_path):
-    check_data(boxes(tmp_path, ('ant', 'bee', 'cow')))
+    check_data(boxes(tmp_path))
     with pytest.raises(ValueError, match=sentence):
         check_data(boxes(tmp_path, **arguments))
 
 
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        (dict(bbox=[0, 0, 4]), r"annotation 1: 'bbox' is \[0, 0, 4\]: write \[x, y, width"),
+        (dict(bbox=[0, 0, 4, '4']), r"annotation 1: 'bbox' is \[0, 0, 4, '4'\]"),
+        (dict(category_id=9), "no category has the 'category_id' 9: add the category or remove"),
+        (dict(image_id='1'), "no image has the 'image_id' '1': write it as in that entry, 1"),
+        (dict(area=None), "annotation 1: 'area' is None: add the pixels that the object covers"),
+    ],
+)  # fmt: skip
+def test_annotations_that_mmdet_drops_or_fails_on(changes, sentence, tmp_path):
+    with pytest.raises(ValueError, match=sentence):
+        check_data(boxes(tmp_path, **changes))
+
+
+def test_annotations_of_coco_pass(tmp_path):
+    """Crowds have run lengths, and some boxes are flat."""
+    check_data(boxes(tmp_path, iscrowd=1, segmentation=dict(size=[8, 8], counts=[0, 64])))
+    check_data(boxes(tmp_path, bbox=[0.5, 0, 4.25, 0], area=0.0))
+
+
+def test_a_missing_image_is_named_if_it_would_be_read(tmp_path):
+    cfg = boxes(tmp_path)
+    file = tmp_path / 'train.json'
+    content = json.loads(file.read_text())
+    content['images'].append(dict(id=2, file_name='b/c.png', height=8, width=8))
+    file.write_text(json.dumps(content))
+    cfg.train_dataloader.dataset.filter_cfg = dict(filter_empty_gt=True)
+    check_data(cfg)  # the second image has no objects
+    cfg.train_dataloader.dataset.pop('filter_cfg')
+    with pytest.raises(ValueError, match=r"img: 1 of 2 images .*such as '.*train/b/c.png': give"):
+        check_data(cfg)
+    (tmp_path / 'train/b').mkdir()
+    (tmp_path / 'train/b/c.png').touch()
+    check_data(cfg)
+
+
+def test_data_sets_with_a_layout_of_their_own_pass(tmp_path):
+    """mmdet names the images of Objects365 anew."""
+    cfg = boxes(tmp_path)
+    cfg.train_dataloader.dataset.type = 'Objects365V2Dataset'
+    (tmp_path / 'train/a.png').unlink()
+    check_data(cfg)
+
+
 def test_missing_files_are_named(tmp_path):
-    cfg = boxes(tmp_path, ('ant', 'bee', 'cow'))
+    cfg = boxes(tmp_path)
     cfg.train_dataloader.dataset.update(ann_file='b.json', data_prefix=dict(img='nowhere/'))
     with pytest.raises(ValueError, match=r'nowhere is not a folder(.|\n)*b.json does not exist'):
         check_data(cfg)
