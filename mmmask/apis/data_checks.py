@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree.ElementTree import ParseError, parse
 
 import numpy as np
 from mmengine.config import Config
@@ -19,6 +20,7 @@ from .config_nodes import Node, find_nodes
 from .own_data import refuse_other_classes
 
 NUM_MAPS = 8  # label maps of a data set that are opened
+NUM_XML = 200  # files of Pascal VOC that are opened
 
 
 def check_data(cfg: Config) -> None:
@@ -36,6 +38,8 @@ def check_data(cfg: Config) -> None:
         ) else set()  # fmt: skip
         if 'CocoDataset' in bases:
             problems += _coco(node, cfg)
+        elif 'XMLDataset' in bases and _reads_as(node, 'XMLDataset'):
+            problems += _xml(node)
         elif 'BaseSegDataset' in bases:
             problems += _maps(node, cfg)
         elif 'ImageFolder' in bases and isinstance(node.argument('indices'), list | tuple):
@@ -105,6 +109,32 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
         )
     if folder and folder.is_dir():
         yield from _images(node, content, folder)
+
+
+def _xml(node: Node) -> Iterator[str]:
+    """Files of Pascal VOC, whose objects mmdet drops if their name is spelled in another way."""
+    file, classes = _path(node, 'ann_file', ''), _classes(node)
+    if not file or not file.is_file():
+        yield f'{node.path}.ann_file: {file} does not exist: give a list of names of XML files.'
+        return
+    folder = (_path(node, 'data_prefix', 'sub_data_root') or Path()) / node.argument('ann_subdir')
+    found = set()
+    for name in file.read_text().splitlines()[:NUM_XML]:
+        path = folder / f'{name}.xml'
+        try:
+            found |= {one.findtext('name', '') for one in parse(path).iterfind('object')}
+        except (OSError, ParseError) as error:
+            yield f'{node.path}.ann_file: {path} cannot be read ({error}): correct it or {file}.'
+            return
+    if not classes:
+        return
+    others = {name.lower() for name in found.difference(classes)}
+    if found.isdisjoint(classes) or not others.isdisjoint(name.lower() for name in classes):
+        try:
+            content = dict(categories=[dict(name=name) for name in sorted(found)])
+            refuse_other_classes(f'{node.path}.ann_file: {folder}', content, classes)
+        except ValueError as error:
+            yield str(error)
 
 
 def _reads_as(node: Node, name: str) -> bool:

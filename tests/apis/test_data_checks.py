@@ -101,6 +101,48 @@ def test_missing_files_are_named(tmp_path):
         check_data(cfg)
 
 
+def pascal(folder, *names):
+    """A config with a data set of Pascal VOC inside of two others, and its data."""
+    (folder / 'Annotations').mkdir(exist_ok=True)
+    objects = ''.join(f'<object><name>{name}</name></object>' for name in names)
+    (folder / 'Annotations/a.xml').write_text(f'<annotation>{objects}</annotation>')
+    (folder / 'train.txt').write_text('a\n')
+    voc = dict(
+        type='VOCDataset',
+        data_root=str(folder),
+        ann_file='train.txt',
+        data_prefix=dict(sub_data_root=''),
+    )
+    repeated = dict(
+        type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[voc])
+    )
+    return Config(dict(default_scope='mmdet', train_dataloader=dict(dataset=repeated)))
+
+
+@pytest.mark.parametrize(
+    ('names', 'sentence'),
+    [
+        (('Dog', 'person'), "such as 'Dog', and .*: 'Dog' and 'dog' differ in case"),
+        (('ant', 'bee'), r"2 categories .* the 20 classes .* must name them: \['ant', 'bee'\]"),
+    ],
+)
+def test_objects_of_pascal_voc_have_classes_of_the_config(names, sentence, tmp_path):
+    for good in ((), ('dog', 'person'), ('dog', 'left out on purpose')):
+        check_data(pascal(tmp_path, *good))
+    with pytest.raises(ValueError, match=sentence):
+        check_data(pascal(tmp_path, *names))
+
+
+def test_missing_files_of_pascal_voc_are_named(tmp_path):
+    cfg = pascal(tmp_path)
+    (tmp_path / 'train.txt').write_text('a\nb\n')
+    with pytest.raises(ValueError, match=r'b.xml cannot be read .*: correct it or .*train.txt'):
+        check_data(cfg)
+    (tmp_path / 'train.txt').unlink()
+    with pytest.raises(ValueError, match='train.txt does not exist: give a list'):
+        check_data(cfg)
+
+
 def maps(folder, label, ending='.png'):
     """A config of UPerNet for two classes, and its data."""
     for name in ('train', 'maps/train'):
