@@ -2,7 +2,12 @@
 
 from mmengine.config import Config
 
-SCHEDULED = ('begin', 'end', 'T_max', 'milestones', 'warmup_epochs', 'warmup_iters', 'step_size')
+SCHEDULED = (
+    *('begin', 'end', 'T_max', 'milestones', 'step_size', 'total_steps'),
+    *('warmup_epochs', 'warmup_iters'),
+)
+# When hooks of mmengine and mmdet begin, or how long before the end.
+HOOKED = ('begin_epoch', 'begin_iter', 'switch_epoch', 'num_last_epochs')
 
 
 def observes(hook: dict) -> bool:
@@ -12,6 +17,8 @@ def observes(hook: dict) -> bool:
 
 def set_length(cfg: Config, epochs: int | None = None, iters: int | None = None) -> None:
     """Change the length of a run; schedules, validation and checkpoints keep their fractions of it.
+
+    So do the hooks that switch the data or begin to average the weights at some time.
 
     Whole numbers stay whole and positive. A schedule of which nothing is left is dropped.
 
@@ -54,14 +61,22 @@ def set_length(cfg: Config, epochs: int | None = None, iters: int | None = None)
         if schedule.get('begin', 0) < schedule.get('end', float('inf')):
             kept.append(schedule)
     cfg.param_scheduler = kept if isinstance(schedules, list) else kept[0]
-    if 'val_interval' in loop:
-        loop.val_interval = min(scale(loop.val_interval), length)
+    for name in ('val_begin', 'val_interval'):
+        if name in loop:
+            loop[name] = min(scale(loop[name]), length)
+    if loop.get('dynamic_intervals'):  # pairs of a time and the val_interval from then on
+        loop.dynamic_intervals = [tuple(scale(pair)) for pair in loop.dynamic_intervals]
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    if 'interval' in checkpoint and checkpoint.get('by_epoch', True) == (unit == 'epochs'):
-        checkpoint.interval = min(scale(checkpoint.interval), length)
+    if checkpoint.get('by_epoch', True) == (unit == 'epochs'):
+        for name in ('save_begin', 'interval'):
+            if name in checkpoint:
+                checkpoint[name] = min(scale(checkpoint[name]), length)
     logger = (cfg.get('default_hooks') or {}).get('logger') or {}
     if unit == 'iters' and 'interval' in logger:
         logger.interval = min(logger.interval, max(1, length // 10))
     for hook in cfg.get('custom_hooks') or []:
+        for name in HOOKED:
+            if name in hook:
+                hook[name] = scale(hook[name])
         if unit == 'epochs' and 'interval' in hook and observes(hook):
             hook.interval = min(scale(hook.interval), length)

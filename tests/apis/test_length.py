@@ -46,6 +46,38 @@ def test_iterations():
     assert len(cfg.param_scheduler) == 1 and cfg.train_cfg.val_interval == 1
 
 
+def test_loops_and_hooks_that_begin_or_switch_at_some_time():
+    """300 epochs that mmdet changes near the end -> 30, as in its configs of RTMDet and YOLOX."""
+    cfg = Config(
+        dict(
+            train_cfg=dict(
+                max_epochs=300, val_begin=100, val_interval=10, dynamic_intervals=[(280, 1)]
+            ),
+            param_scheduler=dict(type='OneCycleLR', eta_max=0.1, total_steps=300),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10, save_begin=200)),
+            custom_hooks=[
+                dict(type='PipelineSwitchHook', switch_epoch=280, switch_pipeline=[]),
+                dict(type='YOLOXModeSwitchHook', num_last_epochs=15),
+                dict(type='EMAHook', begin_epoch=50, begin_iter=0),
+            ],
+        )
+    )
+    set_length(cfg, epochs=30)
+    assert cfg.param_scheduler.total_steps == 30
+    assert (cfg.train_cfg.val_begin, cfg.train_cfg.val_interval) == (10, 1)
+    assert cfg.train_cfg.dynamic_intervals == [(28, 1)]
+    assert (cfg.default_hooks.checkpoint.save_begin, cfg.default_hooks.checkpoint.interval) == (
+        20,
+        1,
+    )
+    switch, mode, average = cfg.custom_hooks
+    assert (switch.switch_epoch, mode.num_last_epochs) == (28, 2)
+    assert (average.begin_epoch, average.begin_iter) == (5, 0)
+    set_length(cfg, epochs=1)
+    assert cfg.param_scheduler.total_steps == cfg.train_cfg.val_begin == 1
+    assert cfg.train_cfg.dynamic_intervals == [(1, 1)]
+
+
 @pytest.mark.parametrize(
     ('config', 'length', 'sentence'),
     [
