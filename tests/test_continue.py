@@ -87,6 +87,7 @@ def test_weights_arrive(command, tmp_path):
         return
     target = 'mmmask' if 'work_dirs' in name else model.__class__.__name__.lower()
     target = dict(localmim='localmim-vit').get(target, target)
+    target = 'huggingface-mae' if 'vit-mae' in name else target
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'a.pth')
     if target != 'mmmask':
         convert_checkpoint(tmp_path / 'a.pth', tmp_path / 'b.pth', target=target)

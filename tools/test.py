@@ -63,6 +63,8 @@ def parse_arguments() -> argparse.Namespace:
     add_config_options(parser, ', such as test_dataloader.batch_size=8')
     add_launcher(parser)
     arguments = parser.parse_args()
+    if arguments.allow_missing and not arguments.pretrained:
+        parser.error('--allow-missing is about the file of --pretrained: give one.')
     if arguments.draw and arguments.launcher != 'none':
         parser.error('--draw needs a test in one process, without --launcher.')
     if arguments.checkpoint and arguments.pretrained:

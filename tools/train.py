@@ -95,6 +95,8 @@ def parse_arguments() -> argparse.Namespace:
     add_config_options(parser, ', such as train_cfg.max_epochs=5; lists as "[a,b]"')
     add_launcher(parser)
     arguments = parser.parse_args()
+    if arguments.allow_missing and not arguments.pretrained:
+        parser.error('--allow-missing is about the file of --pretrained: give one.')
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     return arguments
 

@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,15 +197,19 @@ def take_samples(loaders: dict) -> list[Split]:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turn an error into a problem of the rehearsal that states where the error occurred."""
+def explained(what: str, model: nn.Module | None = None) -> Iterator[None]:
+    """Turn an error into a problem of the rehearsal, and name the part of the model it is from."""
     try:
         yield
     except RehearsalError:
         raise
     except Exception as error:
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        raise RehearsalError(in_words([f'{what}: {reason}'])) from error
+        names = {module: name for name, module in model.named_modules()} if model else {}
+        callers = (frame.f_locals.get('self') for frame, _ in walk_tb(error.__traceback__))
+        parts = [names[one] for one in callers if isinstance(one, nn.Module) and names.get(one)]
+        place = f' in model.{parts[-1]}' if parts else ''
+        raise RehearsalError(in_words([f'{what}{place}: {reason}'])) from error
 
 
 def describe_splits(splits: list[Split]) -> list[tuple[str, str]]:
@@ -399,7 +404,7 @@ def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
     samples = split.samples[:batch_size]
     if not torch.cuda.is_available():
         samples = samples[:CPU_BATCH]
-    with explained('a step of the training fails'):
+    with explained('a step of the training fails', model):
         for _ in range(2):  # the first one also allocates
             start = time.perf_counter()
             model.train()
@@ -412,7 +417,8 @@ def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
             seconds = time.perf_counter() - start
     if not torch.isfinite(loss):
         shown = ', '.join(f'{name}={value.item():.4g}' for name, value in values.items())
-        raise RehearsalError(in_words([f'the loss of a step is not finite: {shown}.']))
+        remedy = 'Compare model.data_preprocessor.mean and std with the values of the images.'
+        raise RehearsalError(in_words([f'the loss of a step is not finite: {shown}. {remedy}']))
     step = seconds * batch_size / len(samples)
     left = runner.max_iters - runner.iter
     end = datetime.datetime.now() + datetime.timedelta(seconds=step * left)
@@ -436,7 +442,7 @@ def try_evaluation(runner: Runner, loop, split: Split) -> None:
         RehearsalError: if this fails.
     """
     model, samples = unwrap(runner.model), split.samples[: split.loader.batch_size or 1]
-    with explained(f'the evaluation of {split.name} fails'), torch.no_grad():
+    with explained(f'the evaluation of {split.name} fails', model), torch.no_grad():
         model.eval()
         batch = (split.loader.collate_fn or pseudo_collate)(samples)
         loop.evaluator.process(data_samples=model.val_step(batch), data_batch=batch)

@@ -69,7 +69,8 @@ def convert_checkpoint(
         converted = dict(state_dict=renaming.tensors, meta=meta)
     else:
         renaming = rename(tensors, target, 'ours')
-        converted = {LAYOUTS[target].container: renaming.tensors}
+        container = LAYOUTS[target].container
+        converted = {container: renaming.tensors} if container else renaming.tensors
     write_checkpoint(converted, dst)
 
     container = container_of(checkpoint)

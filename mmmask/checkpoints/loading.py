@@ -66,8 +66,9 @@ def load_from_name(name: str, map_location=None) -> dict:
 def take_whole(model: nn.Module, checkpoint: dict, path: str) -> None:
     """Prepare a checkpoint for ``load_from``: put its tensors where mmengine looks for them.
 
-    The official pre-trainings of LocalMIM and MAE get mmmask's names, decoders included. A warning
-    names the tensors that the file lacks and those that are not used.
+    Pre-trainings of ``WHOLE_MODELS``, such as the official ones of LocalMIM and MAE, get mmmask's
+    names, decoders included. A warning names the tensors that the file lacks and those that are not
+    used.
 
     Raises:
         CheckpointError: if the file fills less than half of the model's tensors.

@@ -95,15 +95,20 @@ def parts(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Mapping[str, Ten
 def recognize(tensors: Mapping[str, Tensor], layouts: Iterable[str] = tuple(LAYOUTS)) -> Match:
     """The part of a file and the layout with the fewest unknown and missing names.
 
-    Where several fit, it is the one of fewest rules, hence timm's rather than MAE's for an encoder
-    alone, and the first of those.
+    Where several fit, it is the one that uses most of the file, then the one of fewest rules, hence
+    timm's rather than MAE's for an encoder alone, and the first of those.
     """
     matches = (
         Match(prefix, part, layout, account_for(part, layout, 'theirs'))
         for prefix, part in parts(tensors)
         for layout in layouts
     )
-    return min(matches, key=lambda m: (len(m.account.strange), len(LAYOUTS[m.layout].rules)))
+
+    def rank(match: Match) -> tuple[int, int, int]:
+        account = match.account
+        return len(account.strange), -len(account.rules), len(LAYOUTS[match.layout].rules)
+
+    return min(matches, key=rank)
 
 
 def describe_names(tensors: Mapping[str, Tensor]) -> str:

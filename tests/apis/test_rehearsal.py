@@ -288,10 +288,15 @@ def test_the_backbone_of_the_run_is_rehearsed(tmp_path):
 def test_a_step_that_fails_and_a_loss_that_is_not_finite(tmp_path):
     make_classes(tmp_path / 'data')
     (found,) = problems(tmp_path / 'data', tmp_path, **{'model.head.in_channels': 16})
-    assert found.startswith('a step of the training fails: RuntimeError: mat1 and mat2 shapes')
+    assert found.startswith(
+        'a step of the training fails in model.head.fc: RuntimeError: mat1 and mat2 shapes'
+    )
     text = CLASSIFIER.replace('std=[64.0] * 3', 'std=[1e-45] * 3')
     (found,) = problems(tmp_path / 'data', tmp_path, text)
-    assert found == 'the loss of a step is not finite: loss=nan.'
+    assert found == (
+        'the loss of a step is not finite: loss=nan. Compare model.data_preprocessor.mean and std '
+        'with the values of the images.'
+    )
 
 
 def test_a_metric_that_cannot_judge(tmp_path):

@@ -133,6 +133,11 @@ def test_a_demo_with_a_smaller_set_of_images(folder, monkeypatch):
 TESTS = {
     'a wrong file': (['--pretrained', '{}/wrong.pth'], ['test_cfg.k=2'], 'wrong.pth'),
     'no file': (['--pretrained', '{}/none.pth'], ['test_cfg.k=2'], 'none.pth'),
+    'nothing that may lack': (
+        ['--allow-missing'],
+        [],
+        '--allow-missing is about the file of --pre',
+    ),
     'too many neighbours': ([], ['test_cfg.k=5'], 'test_cfg.k=(5,) must lie between 1 and the 4 i'),
     'neighbours in words': ([], ['test_cfg.k=many'], "test_cfg.k=('m', 'a', 'n', 'y') must lie"),
 }

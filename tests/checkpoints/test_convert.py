@@ -15,12 +15,13 @@ import torch.nn.functional as F
 import transformers
 from conftest import ROOT
 from mmengine.config import Config
+from safetensors.torch import load_file
 from timm.layers import LayerNorm2d, PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import nn
 
 from mmmask.apis import convert_checkpoint
-from mmmask.checkpoints import LAYOUTS, CheckpointError, open_checkpoint, rename
+from mmmask.checkpoints import LAYOUTS, CheckpointError, open_checkpoint, rename, take_whole
 from mmmask.layers import sincos_position_embedding
 from mmmask.registry import MODELS
 
@@ -234,6 +235,35 @@ def test_converted_mae_predicts_the_same(tmp_path, images):
     model.load_state_dict(open_checkpoint(tmp_path / 'b.pth')['state_dict'], strict=True)
     prediction, keep = predict(model, images)
     assert_close(prediction, network(images, keep))
+
+
+def test_a_pre_training_of_hugging_face_predicts_the_same(tmp_path, images):
+    torch.manual_seed(0)
+    config = transformers.ViTMAEConfig(
+        hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH, image_size=SIZE, patch_size=PATCH, layer_norm_eps=1e-6,
+        decoder_hidden_size=16, decoder_num_hidden_layers=2, decoder_num_attention_heads=2,
+        decoder_intermediate_size=64,
+    )  # fmt: skip
+    network = transformers.ViTMAEForPreTraining(config).eval()
+    for name, parameter in network.named_parameters():
+        if not name.endswith(('position_embeddings', 'decoder_pos_embed')):
+            parameter.data.add_(0.1 * torch.randn_like(parameter))
+    network.decoder.initialize_weights((SIZE // PATCH) ** 2)  # position table, as in its releases
+    network.save_pretrained(tmp_path)
+    renaming = convert_checkpoint(tmp_path / 'model.safetensors', tmp_path / 'b.pth')
+    assert renaming.left_out[0] == 'decoder.decoder_pos_embed'  # which mmmask computes
+
+    convert_checkpoint(tmp_path / 'b.pth', tmp_path / 'back.safetensors', target='huggingface-mae')
+    network.load_state_dict(load_file(tmp_path / 'back.safetensors'), strict=True)
+
+    model, checkpoint = ours('MAE'), open_checkpoint(tmp_path / 'model.safetensors')
+    take_whole(model, checkpoint, 'model.safetensors')  # as load_from does
+    model.load_state_dict(checkpoint['state_dict'], strict=True)
+    prediction, keep = predict(model, images)
+    noise = torch.full((len(images), (SIZE // PATCH) ** 2), 99.0)
+    noise.scatter_(1, keep, torch.arange(keep.shape[1]).float().expand_as(keep))
+    assert_close(prediction, network(images, noise=noise).logits)
 
 
 def test_converted_localmim_predicts_the_same_at_every_scale(tmp_path, images):

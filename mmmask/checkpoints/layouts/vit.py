@@ -41,33 +41,43 @@ _ENCODER_WITH_OPTIONS = (
 )
 
 
-def _huggingface(blocks: Mapping[str, str], *more: Rule) -> tuple[Rule, ...]:
-    """An encoder of Hugging Face without its last norm, by what it calls our layers of a block."""
-    block = 'encoder.layer.{i}'
-    heads = (f'{block}.attention.attention.{part}' for part in ('query', 'key', 'value'))
+_HUGGINGFACE_BLOCK = {
+    'ln1': 'layernorm_before',
+    'attn.proj': 'attention.output.dense',
+    'ln2': 'layernorm_after',
+    'ffn.layers.0.0': 'intermediate.dense',
+    'ffn.layers.1': 'output.dense',
+}
+
+
+def _huggingface_blocks(ours: str, theirs: str, names: Mapping[str, str]) -> tuple[Rule, ...]:
+    """Blocks of Hugging Face, by what it calls our layers of a block."""
+    heads = (f'{theirs}.attention.attention.{part}' for part in ('query', 'key', 'value'))
     return (
-        Rule('backbone.cls_token', ('embeddings.cls_token',), 'class token'),
-        Rule('backbone.pos_embed', ('embeddings.position_embeddings',)),
-        *affine('backbone.patch_embed.projection', 'embeddings.patch_embeddings.projection'),
         *(
             rule
-            for ours, theirs in blocks.items()
-            for rule in affine(f'backbone.layers.{{i}}.{ours}', f'{block}.{theirs}')
+            for our_layer, their_layer in names.items()
+            for rule in affine(f'{ours}.{our_layer}', f'{theirs}.{their_layer}')
         ),
-        *affine('backbone.layers.{i}.attn.qkv', *heads, weight=FUSED, bias=FUSED),
-        *more,
+        *affine(f'{ours}.attn.qkv', *heads, weight=FUSED, bias=FUSED),
     )
 
 
-HUGGINGFACE_ENCODER = _huggingface(
-    {
-        'ln1': 'layernorm_before',
-        'attn.proj': 'attention.output.dense',
-        'ln2': 'layernorm_after',
-        'ffn.layers.0.0': 'intermediate.dense',
-        'ffn.layers.1': 'output.dense',
-    }
-)
+def _huggingface(
+    names: Mapping[str, str] = _HUGGINGFACE_BLOCK, prefix: str = ''
+) -> tuple[Rule, ...]:
+    """An encoder of Hugging Face without its last norm."""
+    return (
+        Rule('backbone.cls_token', (f'{prefix}embeddings.cls_token',), 'class token'),
+        Rule('backbone.pos_embed', (f'{prefix}embeddings.position_embeddings',)),
+        *affine(
+            'backbone.patch_embed.projection', f'{prefix}embeddings.patch_embeddings.projection'
+        ),
+        *_huggingface_blocks('backbone.layers.{i}', f'{prefix}encoder.layer.{{i}}', names),
+    )
+
+
+HUGGINGFACE_ENCODER = _huggingface()
 _HUGGINGFACE_NORM = affine('backbone.ln1', 'layernorm', optional='last norm')
 
 
@@ -180,16 +190,33 @@ LAYOUTS = {
         rules=(*HUGGINGFACE_ENCODER, *_HUGGINGFACE_NORM),
         left_out=HUGGINGFACE_HEADS,
     ),
+    'huggingface-mae': Layout(
+        'Hugging Face ViTMAEForPreTraining',
+        rules=(
+            *_huggingface(prefix='vit.'),
+            *affine('backbone.ln1', 'vit.layernorm'),
+            *affine('neck.embed', 'decoder.decoder_embed'),
+            Rule('neck.mask_token', ('decoder.mask_token',)),
+            *_huggingface_blocks(
+                'neck.layers.{i}', 'decoder.decoder_layers.{i}', _HUGGINGFACE_BLOCK
+            ),
+            *affine('neck.norm', 'decoder.decoder_norm'),
+            *affine('neck.project', 'decoder.decoder_pred'),
+        ),
+        fixed=(Fixed('decoder.decoder_pos_embed', _decoder_position('neck.mask_token')),),
+    ),
     'huggingface-dinov2': Layout(
         'Hugging Face Dinov2Model, encoder only',
-        rules=_huggingface(
-            {
-                'ln1': 'norm1',
-                'attn.proj': 'attention.output.dense',
-                'ln2': 'norm2',
-                'ffn.layers.0.0': 'mlp.fc1',
-                'ffn.layers.1': 'mlp.fc2',
-            },
+        rules=(
+            *_huggingface(
+                {
+                    'ln1': 'norm1',
+                    'attn.proj': 'attention.output.dense',
+                    'ln2': 'norm2',
+                    'ffn.layers.0.0': 'mlp.fc1',
+                    'ffn.layers.1': 'mlp.fc2',
+                }
+            ),
             Rule(
                 'backbone.layers.{i}.attn.gamma1.weight',
                 ('encoder.layer.{i}.layer_scale1.lambda1',),

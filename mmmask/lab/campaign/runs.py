@@ -288,12 +288,15 @@ class Conductor:
 
     def checkpoint(self, run: Run, epoch: int) -> Path:
         """The checkpoint of a run after an epoch; before a fork, that of its parent."""
+        return self.folder / self._owner(run, epoch).name / f'epoch_{epoch}.pth'
+
+    def _owner(self, run: Run, epoch: int) -> Run:
+        """The run that trains the weights of this epoch: before a fork, the parent."""
         method = self.campaign.methods[run.method]
-        name = Run(method.fork, run.seed).name if epoch < (method.fork_epoch or 0) else run.name
-        return self.folder / name / f'epoch_{epoch}.pth'
+        return Run(method.fork, run.seed) if epoch < (method.fork_epoch or 0) else run
 
     def _load(self, run: Run, epoch: int) -> nn.Module:
-        cfg = Config.fromfile(self.configs[run.method])
+        cfg = Config.fromfile(self.configs[self._owner(run, epoch).method])
         return build_model(cfg, self.checkpoint(run, epoch))
 
     def _extract(self, run: Run, model: nn.Module, part: str) -> Features:
