@@ -391,6 +391,21 @@ def test_a_fork_waits_for_its_parent(declare, tmp_path):
         waiting.result(timeout=20)
 
 
+def test_weights_before_a_fork_are_those_of_the_parent(declare, tmp_path):
+    """The parent has no copy of the encoder, which the fork parses images with."""
+    early = EHM | dict(fork_epoch=3)
+    campaign = read_campaign(declare(methods=dict(MAE=MAE, EHM=early), points=4))
+    conductor = Conductor(campaign, tmp_path / 'work', tmp_path / 'signs')
+    parent = build_model(Config.fromfile(conductor.configs['MAE']), seed=5)
+    conductor.checkpoint(Run('MAE', 0), 2).parent.mkdir(parents=True)
+    torch.save(dict(state_dict=parent.state_dict()), conductor.checkpoint(Run('EHM', 0), 2))
+    loaded = conductor._load(Run('EHM', 0), 2)
+    assert type(loaded).__name__ == 'MAE'
+    assert torch.equal(loaded.backbone.pos_embed, parent.backbone.pos_embed)
+    assert torch.equal(loaded.backbone.cls_token, parent.backbone.cls_token)
+    assert conductor.checkpoint(Run('EHM', 0), 3).parent.name == 'EHM_seed0'
+
+
 def test_layers_of_another_encoder(declare, tmp_path):
     convolutions = dict(config='configs/demo/spark_resnet-tiny_digits.py', layers=[1])
     campaign = read_campaign(declare(methods=dict(MAE=MAE, SparK=convolutions)))
