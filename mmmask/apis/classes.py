@@ -1,6 +1,7 @@
 """One list of classes for all data sets of a run, so that a class has the same number in each."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 from mmengine.config import Config
 
@@ -16,16 +17,23 @@ def share_classes(cfg: Config) -> None:
 
     Validation and test sets get the classes of the training set, queries those of their bank or of
     the images that are searched. A class that a split lacks keeps its number. Data sets whose
-    config names ``metainfo.classes`` keep them.
+    config names ``metainfo.classes`` keep them. Data sets may wrap others: the folders of a
+    concatenation get the classes of all of them.
 
     Raises:
         ValueError: if the images of the first data set have no class.
     """
     for first, others in compared(cfg):
-        others = [one for one in others if is_labelled(one) and not classes_in(one)]
-        if others and is_labelled(first) and not missing_path(first['source']):
-            names = classes_in(first) or classes_of_folder(first)
-            for one in others:
+        folders = labelled_folders(first)
+        unnamed = [
+            folder
+            for folder in [*(folders if len(folders) > 1 else ()), *labelled_folders(*others)]
+            if not classes_in(folder)
+        ]
+        if unnamed and folders and not any(missing_path(one['source']) for one in folders):
+            named = filter(None, map(classes_in, folders))
+            names = next(named, None) or sorted({*chain(*map(classes_of_folder, folders))})
+            for one in unnamed:
                 one['metainfo'] = {**(one.get('metainfo') or {}), 'classes': names}
 
 
@@ -42,10 +50,19 @@ def compared(cfg: Config) -> Iterator[tuple[dict | None, list]]:
         yield hook.get('bank'), [hook.get('query')]
 
 
-def is_labelled(dataset: dict | None) -> bool:
-    """Whether a config describes a folder whose sub-folders are classes."""
-    known = isinstance(dataset, dict) and dataset.get('type') == 'mmmask.ImageFolder'
-    return known and bool(dataset.get('with_label'))
+def labelled_folders(*datasets: dict | None) -> list[dict]:
+    """The configs of all folders in data sets whose sub-folders are classes."""
+    folders = chain(*(image_folders(one) for one in datasets if isinstance(one, dict)))
+    return [folder for folder in folders if folder.get('with_label')]
+
+
+def image_folders(dataset: dict) -> Iterator[dict]:
+    """The configs of all ``mmmask.ImageFolder`` in a data set, which may wrap others."""
+    if dataset.get('type') == 'mmmask.ImageFolder':
+        yield dataset
+    for wrapped in (dataset.get('dataset'), *dataset.get('datasets', ())):
+        if isinstance(wrapped, dict):
+            yield from image_folders(wrapped)
 
 
 def classes_in(dataset: dict) -> list[str] | None:

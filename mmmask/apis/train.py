@@ -24,7 +24,7 @@ from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 from mmmask.engine.runner import BriefRunner
 
-from .classes import share_classes
+from .classes import image_folders, share_classes
 from .data_checks import check_data
 from .length import set_length
 from .own_data import name_data
@@ -232,15 +232,6 @@ def set_defaults(cfg: Config) -> None:
             type='mmengine.MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
         )
         cfg.setdefault('model_wrapper_cfg', wrapper)
-
-
-def image_folders(dataset: dict) -> Iterator[dict]:
-    """The configs of all ``mmmask.ImageFolder`` in a data set, which may wrap others."""
-    if dataset.get('type') == 'mmmask.ImageFolder':
-        yield dataset
-    for wrapped in (dataset.get('dataset'), *dataset.get('datasets', ())):
-        if isinstance(wrapped, dict):
-            yield from image_folders(wrapped)
 
 
 def scale_learning_rate(cfg: Config, world_size: int) -> str:

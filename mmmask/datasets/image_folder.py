@@ -356,6 +356,10 @@ class ImageFolder(BaseDataset):
             'the disk is still mounted.'
         )
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The class of an image in a list, from which ``ClassBalancedDataset`` counts classes."""
+        return [self.get_data_info(idx)['gt_label']]
+
     def load(self, sample: dict) -> bool:
         """Put the decoded image into the sample, or remember that it is unreadable."""
         name, index = sample.pop('name'), sample.pop('file_index')

@@ -1,6 +1,7 @@
 """A rehearsal finds what only data can show, and leaves the run as it was."""
 
 import itertools
+import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -161,6 +162,38 @@ def test_a_class_that_validation_lacks_keeps_its_number(tmp_path):
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     assert dataset.metainfo['classes'] == ['a', 'b', 'c']
     assert [dataset.get_data_info(index)['gt_label'] for index in range(8)] == [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize('wrapper', ['RepeatDataset', 'ClassBalancedDataset', 'ConcatDataset'])
+def test_classes_of_wrapped_folders(wrapper, tmp_path):
+    """Training folders of a, b and of a, c, or of all three, number b and c as 1 and 2."""
+    make_classes(tmp_path, val='bc')
+    folder = dict(type='mmmask.ImageFolder', with_label=True)
+    whole, val = ({**folder, 'source': str(tmp_path), 'prefix': name} for name in ('train', 'val'))
+    options = dict(times=2) if wrapper == 'RepeatDataset' else dict(oversample_thr=0.5)
+    inner = dict(dataset=whole, **options)
+    if wrapper == 'ConcatDataset':
+        for name in ('ab', 'ac'):
+            for letter in name:
+                shutil.copytree(tmp_path / 'train' / letter, tmp_path / name / letter)
+        inner = dict(datasets=[{**whole, 'prefix': name} for name in ('ab', 'ac')])
+    outer = dict(type='RepeatDataset', times=1, dataset=val)
+    cfg = Config(
+        dict(
+            train_dataloader=dict(dataset=dict(type=wrapper, **inner)),
+            val_dataloader=dict(dataset=outer),
+        )
+    )
+    share_classes(cfg)
+    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    assert dataset.metainfo['classes'] == ['a', 'b', 'c']
+    assert [dataset.get_data_info(index)['gt_label'] for index in range(8)] == [1] * 4 + [2] * 4
+    train_set = DATASETS.build(cfg.train_dataloader.dataset)
+    labels = [train_set.get_data_info(index)['gt_label'] for index in range(len(train_set))]
+    if wrapper == 'ConcatDataset':
+        assert labels == [0] * 4 + [1] * 4 + [0] * 4 + [2] * 4
+    else:  # each class has a third of the images, fewer than oversample_thr, and comes twice
+        assert sorted(labels) == [0] * 8 + [1] * 8 + [2] * 8
 
 
 def test_a_class_that_only_validation_has(tmp_path):
