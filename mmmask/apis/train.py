@@ -19,7 +19,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoints_as_data
-from mmmask.command_line import AMP_CHOICES, SHARDS
+from mmmask.command_line import AMP_CHOICES, SHARDS, expand_home
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
 from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 from mmmask.engine.runner import BriefRunner
@@ -72,7 +72,7 @@ def load_config(
     Raises:
         mmmask.apis.validate.ConfigError: naming every error of the config.
     """
-    path = Path(path)
+    path, options = Path(path), expand_home(options or {})
     cfg = read_config(path, options)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or os.path.join('work_dirs', path.stem)
@@ -84,7 +84,7 @@ def load_config(
         cfg.load_from = None if resume == 'auto' else resume
     set_length(cfg, epochs, iters)
     name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
-    cfg.merge_from_dict(options or {})  # an option wins over what follows from the data
+    cfg.merge_from_dict(options)  # an option wins over what follows from the data
     if pretrained:
         load_weights(cfg, pretrained, allow_missing)
     if SHARDS[shard]:
@@ -93,7 +93,7 @@ def load_config(
     if cfg.get('optim_wrapper'):
         set_precision(cfg, amp)
         set_compilation(cfg, compiling)
-    share_cores(cfg, options or {})
+    share_cores(cfg, options)
     set_defaults(cfg)
     return cfg
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmmask.command_line import expand_home
+
 from .config_checks import CHECKS, image_sizes
 from .config_checks.rules import Plan, is_positive
 from .config_nodes import find_nodes
@@ -20,6 +22,8 @@ class ConfigError(ValueError):
 
 def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     """Read a config file and apply the options of a command line, dotted keys and values, to it.
+
+    In values that begin with ``~/`` the home folder replaces ``~``: mmdet and mmseg do not do so.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -37,6 +41,8 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
         cfg.merge_from_dict(options or {})
     except Exception as error:
         raise ConfigError(f'the options {options} do not fit the config: {error}') from error
+    for key, value in cfg._to_lazy_dict().items():  # imports of mmengine's new configs stay imports
+        cfg[key] = expand_home(value)
     return cfg
 
 

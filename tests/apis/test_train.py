@@ -110,6 +110,8 @@ def test_the_command_line_reaches_the_config(tmp_path):
     )
     assert load_config(DIGITS, resume=str(checkpoint)).load_from == str(checkpoint)
     assert load_config(DIGITS).work_dir == 'work_dirs/mae_vit-tiny_digits'
+    home = os.path.expanduser('~/x')
+    assert load_config(DIGITS, {'work_dir': '~/x'}).work_dir == home
     with pytest.raises(FileNotFoundError, match="config 'missing.py' does not exist"):
         load_config('missing.py')
     with pytest.raises(FileNotFoundError, match="--pretrained 'missing.pth' does not exist"):

@@ -7,10 +7,11 @@ import mmpretrain
 import pytest
 from conftest import ROOT
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 
 from mmmask.apis.config_checks import images
 from mmmask.apis.config_nodes import REQUIRED, Parameters, parameters
-from mmmask.apis.validate import ConfigError, validate_config
+from mmmask.apis.validate import ConfigError, read_config, validate_config
 
 REMOVED = object()
 BLOCK = dict(type='mmmask.BlockMask', ratio=0.6, block_size=3)
@@ -428,6 +429,25 @@ def test_another_image_size_is_a_warning_but_no_error(monkeypatch):
         'train_dataloader.dataset.pipeline.0.scale=(64, 128) differs from '
         'model.backbone.img_size=(64, 64): the position embedding is interpolated at every step.'
     ]
+
+
+def test_home_folders_in_a_config_file(monkeypatch, tmp_path):
+    """Values that begin with ``~/`` are paths of the user; imports of new configs stay imports."""
+    monkeypatch.setenv('HOME', '/home/a')
+    (tmp_path / 'base.py').write_text(
+        "data = dict(type='X', data_root='~/n', files=['~/p', ('~/q',)])"
+    )
+    (tmp_path / 'old.py').write_text("_base_ = 'base.py'\nwork_dir = '~/x'\nnote = '~ and a~/b'")
+    cfg = read_config(tmp_path / 'old.py', {'data.more': '~/z'})
+    assert (cfg.work_dir, cfg.note) == ('/home/a/x', '~ and a~/b')
+    assert (cfg.data.data_root, cfg.data.more) == ('/home/a/n', '/home/a/z')
+    assert cfg.data.files == ['/home/a/p', ('/home/a/q',)]
+    (tmp_path / 'new.py').write_text(
+        'from mmengine.dataset import DefaultSampler\nsampler = dict(type=DefaultSampler, a="~/x")'
+    )
+    cfg = read_config(tmp_path / 'new.py')
+    assert cfg.sampler == dict(type=DefaultSampler, a='/home/a/x')
+    assert 'DefaultSampler' in cfg.pretty_text
 
 
 def test_the_config_stays_as_it_is():
