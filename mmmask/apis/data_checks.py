@@ -95,19 +95,18 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
         )
         yield text
         return
-    if not is_plain:
-        return
     asks = any(
         isinstance(t, dict) and t.get('with_mask') for t in node.config.get('pipeline') or []
     )
-    bare = sum(not one.get('segmentation') for one in content['annotations']) if asks else 0
-    if bare:
+    masks = 'segmentation', 'segments_info'  # the latter in panoptic annotations
+    bare = [one for one in content['annotations'] if not any(map(one.get, masks))]
+    if asks and bare:
         yield (
-            f'{node.path}.ann_file: {bare} of {len(content["annotations"])} annotations in {file} '
-            'are boxes without masks, and the pipeline has with_mask=True: draw the masks, or use '
+            f'{node.path}.ann_file: {len(bare)} of {len(content["annotations"])} annotations in '
+            f'{file} are boxes without masks, and the pipeline has with_mask=True: draw the masks, or use '
             'configs/downstream/folder/detection.py, which also takes boxes without masks.'
         )
-    if folder and folder.is_dir():
+    if is_plain and folder and folder.is_dir():
         yield from _images(node, content, folder)
 
 
@@ -139,7 +138,7 @@ def _xml(node: Node) -> Iterator[str]:
 
 def _reads_as(node: Node, name: str) -> bool:
     """Whether a data set reads its files exactly as its base class of this name does."""
-    (base,) = (one for one in inspect.getmro(node.built) if one.__name__ == name)
+    *_, base = (one for one in inspect.getmro(node.built) if one.__name__ == name)
     methods = ('load_data_list', 'parse_data_info')
     return all(getattr(node.built, one) is getattr(base, one) for one in methods)
 

@@ -2,6 +2,7 @@
 
 import json
 
+import mmdet.datasets
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -86,12 +87,18 @@ def test_a_missing_image_is_named_if_it_would_be_read(tmp_path):
     check_data(cfg)
 
 
-def test_data_sets_with_a_layout_of_their_own_pass(tmp_path):
-    """mmdet names the images of Objects365 anew."""
-    cfg = boxes(tmp_path)
-    cfg.train_dataloader.dataset.type = 'Objects365V2Dataset'
+def test_data_sets_that_read_files_in_their_own_way_pass(tmp_path):
+    """mmdet names the images of Objects365 anew, and panoptic annotations have no boxes."""
+
+    class CocoDataset(mmdet.datasets.CocoDataset):
+        def parse_data_info(self, raw_data_info):
+            return raw_data_info
+
+    cfg = boxes(tmp_path, mask=False, bbox=None, segments_info=[dict(id=1, category_id=1)])
     (tmp_path / 'train/a.png').unlink()
-    check_data(cfg)
+    for kind in ('Objects365V2Dataset', 'CocoPanopticDataset', CocoDataset):
+        cfg.train_dataloader.dataset.type = kind
+        check_data(cfg)
 
 
 def test_missing_files_are_named(tmp_path):
