@@ -103,8 +103,8 @@ def _coco(node: Node, cfg: Config) -> Iterator[str]:
     if asks and bare:
         yield (
             f'{node.path}.ann_file: {len(bare)} of {len(content["annotations"])} annotations in '
-            f'{file} are boxes without masks, and the pipeline has with_mask=True: draw the masks, or use '
-            'configs/downstream/folder/detection.py, which also takes boxes without masks.'
+            f'{file} are boxes without masks, and the pipeline has with_mask=True: draw the masks, '
+            'or use configs/downstream/folder/detection.py, which also takes boxes without masks.'
         )
     if is_plain and folder and folder.is_dir():
         yield from _images(node, content, folder)
