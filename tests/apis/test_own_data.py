@@ -8,6 +8,7 @@ import torch
 from conftest import ROOT, build_model, pack_images
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmseg.evaluation.metrics import iou_metric
 from PIL import Image
 
 from mmmask.apis.draw import DrawPredictionsHook
@@ -116,7 +117,9 @@ def check_drawings(runner, folder):
         DrawPredictionsHook(folder)
 
 
-def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
+def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(iou_metric, 'print_log', lambda text, logger: lines.append(text))
     cfg = load_config(
         SEGMENTATION,
         options=QUICK | {'experiment_name': 'own-maps', 'train_dataloader.batch_size': 4},
@@ -129,6 +132,9 @@ def test_a_segmentor_of_own_classes_trains(data, checkpoints, tmp_path, caplog):
     runner = train(cfg)
     assert runner.iter == 2
     assert 0 <= runner.message_hub.get_scalar('val/mIoU').current() <= 100
+    table = next(text for text in lines if '| Class' in text or '|  Class' in text)
+    rows = [line.split('|')[1].strip() for line in table.splitlines() if line.startswith('|')]
+    assert rows == ['Class', *runner.val_loop.dataloader.dataset.metainfo['classes']]
     check_drawings(runner, tmp_path / 'worst')
 
 
