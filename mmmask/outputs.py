@@ -2,9 +2,11 @@
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -98,6 +100,16 @@ def refuse_to_replace(path: str | os.PathLike) -> None:
     """Raise FileExistsError if there is a file at this path that mmmask did not write."""
     path = Path(path)
     OutputFolder(path.parent).claim(path.name, 'the output')
+
+
+def mark_archive(file: str | os.PathLike | BinaryIO) -> None:
+    """Add a record with ``MARK`` to a zip archive, such as ``torch.save`` writes.
+
+    It lies in the folder of the first record, as PyTorch wants of all records.
+    """
+    with zipfile.ZipFile(file, 'a') as archive:
+        folder = archive.namelist()[0].partition('/')[0]
+        archive.writestr(f'{folder}/software', MARK)
 
 
 def _is_marked(path: Path) -> bool:

@@ -126,9 +126,10 @@ def test_conversions_and_exports_replace_only_what_they_wrote(tmp_path):
     config = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
     meta = dict(cfg=Config.fromfile(config).pretty_text)
     torch.save(dict(meta=meta, state_dict=build_model(config).state_dict()), tmp_path / 'own.pth')
-    convert_checkpoint(tmp_path / 'own.pth', tmp_path / 'official.pth', target='mae')
     for _ in range(2):
-        convert_checkpoint(tmp_path / 'official.pth', tmp_path / 'again.pth')
+        convert_checkpoint(tmp_path / 'own.pth', tmp_path / 'official.pth', target='mae')
+        convert_checkpoint(tmp_path / 'official.pth', tmp_path / 'again.safetensors')
+        export_backbone(tmp_path / 'own.pth', tmp_path / 'backbone.pth')
     mine = tmp_path / 'mine.pth'
     mine.write_bytes(b'mine')
     for write in (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from mmmask.outputs import MARK, refuse_to_replace
+from mmmask.outputs import refuse_to_replace
 
 from .files import (
     CheckpointError,
@@ -65,7 +65,7 @@ def convert_checkpoint(
                 raise CheckpointError(f'the file {describe_names(tensors)}')
             print_log(f'{src}: recognised as {match}', logger='current')
         renaming = match.rename(tensors)
-        meta = dict(converted_from=match.layout, file=Path(src).name, software=MARK)
+        meta = dict(converted_from=match.layout, file=Path(src).name)
         converted = dict(state_dict=renaming.tensors, meta=meta)
     else:
         renaming = rename(tensors, target, 'ours')

@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mmmask.outputs import MARK, mark_archive
+
 SAFETENSORS = '.safetensors'
 UNFINISHED = '.part'
 PICKLES = ('.pth', '.pt', '.bin', '.tar', '.ckpt')
@@ -176,11 +178,17 @@ def write_checkpoint(checkpoint: dict, path: str | Path) -> None:
     if path.suffix not in (SAFETENSORS, *PICKLES):
         raise CheckpointError(f'{path}: the name of a checkpoint ends in .pth or {SAFETENSORS}.')
     if path.suffix == SAFETENSORS:
-        metadata = dict(format='pt', mmmask=json.dumps(checkpoint.get('meta', {}), default=str))
+        meta = json.dumps(checkpoint.get('meta', {}), default=str)
+        metadata = dict(format='pt', mmmask=meta, software=MARK)
         content = save(_owned(find_tensors(checkpoint, path)), metadata)
         write_file(path, lambda file: file.write(content))
     else:
-        write_file(path, lambda file: torch.save(_owned(checkpoint), file))
+        write_file(path, lambda file: _save_marked(_owned(checkpoint), file))
+
+
+def _save_marked(content: dict, file: BinaryIO) -> None:
+    torch.save(content, file)
+    mark_archive(file)
 
 
 def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
@@ -193,7 +201,7 @@ def write_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}{UNFINISHED}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open('wb') as file:
+        with unfinished.open('w+b') as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

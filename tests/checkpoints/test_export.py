@@ -226,13 +226,13 @@ def test_other_features_mean_that_nothing_is_written(tmp_path, monkeypatch, targ
         return plan._replace(content=content)
 
     monkeypatch.setattr(ViTFamily, 'plan', shifted)
-    (tmp_path / 'dst.pth').write_text('an older export')
+    (tmp_path / 'dst.pth').write_text('an older export, written by mmmask')
     src = save(backbone(), tmp_path / 'src.pth')
     with pytest.raises(
         CheckpointError, match=f'features of {target} differ .* nothing was written'
     ):
         export_backbone(src, tmp_path / 'dst.pth', target)
-    assert (tmp_path / 'dst.pth').read_text() == 'an older export'
+    assert (tmp_path / 'dst.pth').read_text() == 'an older export, written by mmmask'
     assert sorted(path.name for path in tmp_path.iterdir()) == ['dst.pth', 'src.pth']
 
 

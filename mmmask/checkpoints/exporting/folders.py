@@ -102,8 +102,7 @@ def write_folder(
         draft = Path(folder)
         for name, text in texts.items():
             (draft / name).write_text(text)
-        weights = dict(state_dict=find_tensors(plan.content), meta=dict(software=MARK))
-        write_checkpoint(weights, draft / 'model.safetensors')
+        write_checkpoint(find_tensors(plan.content), draft / 'model.safetensors')
         difference = verified(draft, target, measure)
         for name in (*texts, 'model.safetensors'):
             with output.file(name) as path:

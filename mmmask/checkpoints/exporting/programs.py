@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmmask.outputs import MARK, mark_archive
+
 from ..files import CheckpointError
 from .verification import relative_difference, verified
 
@@ -82,6 +84,7 @@ def write_program(
 def _write_torch(model: nn.Module, images: Tensor, path: Path) -> None:
     shapes = dict(images={0: torch.export.Dim('batch')})
     torch.export.save(torch.export.export(model, (images,), dynamic_shapes=shapes), path)
+    mark_archive(path)
 
 
 def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
@@ -89,6 +92,7 @@ def _read_torch(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _write_onnx(model: nn.Module, images: Tensor, path: Path) -> None:
+    import onnx
     import onnxscript  # noqa: F401  the exporter's own message on a missing package is longer
 
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
@@ -103,6 +107,9 @@ def _write_onnx(model: nn.Module, images: Tensor, path: Path) -> None:
         output_names=['features'],
         dynamic_shapes=dict(images={0: torch.export.Dim('batch')}),
     )
+    content = onnx.load(path)
+    content.doc_string = MARK
+    onnx.save(content, path)
 
 
 def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
