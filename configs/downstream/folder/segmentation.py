@@ -25,6 +25,7 @@ images = dict(type='mmmask.LabelMapFolder', images='data/images', labels='data/l
 train_dataloader = dict(
     batch_size=4,
     num_workers=2,
+    drop_last=True,  # UPerNet's pooling normalises over a batch, which must not be one image
     sampler=dict(type='mmmask.ResumableSampler', shuffle=True),
     dataset=dict(
         images,
