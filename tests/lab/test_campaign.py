@@ -230,6 +230,8 @@ def test_images_to_reach_a_level():
     assert images_to_reach(curve, 20.0) == 50
     assert images_to_reach(curve, 40.0) == 200
     assert images_to_reach(curve, 41.0) is None
+    falling = [(0, 30.0), (100, 10.0), (200, 40.0)]
+    assert images_to_reach(falling, 20.0) == 0  # random weights are there already
 
 
 def test_only_some_methods_are_tuned(declare):

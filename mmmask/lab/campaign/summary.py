@@ -37,7 +37,7 @@ def write_summary(campaign: Campaign, results: Results, output: OutputFolder) ->
     ]
     text = '\n\n'.join(parts) + '\n'
     for name, draw in (('accuracy.png', _draw_curves), ('labels.png', _draw_labels)):
-        figure = Figure(figsize=(6.4, 4), layout='constrained')
+        figure = Figure(figsize=(8, 4), layout='constrained')
         draw(figure.add_subplot(), campaign, results)
         output.save_image(name, Image.fromarray(figure_pixels(figure)))
     with output.file('README.md') as path:
@@ -162,7 +162,9 @@ def _costs(campaign: Campaign, results: Results) -> str:
         if reference and curve and name != campaign.reference:
             needed = images_to_reach(curve, reference[-1][1])
             spent = reference[-1][0] * costs[campaign.reference]['gflop']
-            reached = 'not reached' if needed is None else f'{needed * cost["gflop"] / spent:.2f}'
+            reached = {None: 'not reached', 0: 'at the start'}.get(needed) or (
+                f'{needed * cost["gflop"] / spent:.2f}'
+            )
         lines.append([name, *columns, reached])
     return table(
         ['method', 'GFLOP an image', 'images/s, one thread, in turns',
@@ -175,6 +177,8 @@ def images_to_reach(curve: Sequence[tuple[float, float]], level: float) -> float
 
     Between two points the curve is a straight line.
     """
+    if curve[0][1] >= level:
+        return curve[0][0]
     for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
         if y0 < level <= y1:
             return x0 + (x1 - x0) * (level - y0) / (y1 - y0)
@@ -208,7 +212,7 @@ def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     axes.set_xlabel('operations of the pre-training in 10¹⁵')
     axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
     if axes.get_legend_handles_labels()[1]:
-        axes.legend()
+        axes.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
 
 def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
@@ -236,7 +240,7 @@ def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
     axes.minorticks_off()
     axes.set_xlabel('fraction of the training labels')
     axes.set_ylabel('top-1 in percent, on test images')
-    axes.legend()
+    axes.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
 
 def _layers(campaign: Campaign, results: Results) -> str:
