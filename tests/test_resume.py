@@ -156,6 +156,7 @@ def run_pair(rank, folder, tmp_path):
             train(path, folder, work_dir, stop_at, batch_size=2, launcher='pytorch')
 
 
+@pytest.mark.timeout(2400)  # three trainings of every method
 def test_every_method_with_two_processes(photographs_folder, tmp_path):
     """One process receives the signal after iteration 2; both stop after iteration 3."""
     torch.multiprocessing.start_processes(
