@@ -1,5 +1,6 @@
 """Writing inside one folder only, and never over a file that mmmask did not write."""
 
+import mmap
 import os
 import tempfile
 import zipfile
@@ -113,4 +114,10 @@ def mark_archive(file: str | os.PathLike | BinaryIO) -> None:
 
 
 def _is_marked(path: Path) -> bool:
-    return path.is_file() and MARK.encode() in path.read_bytes()
+    if not path.is_file() or not path.stat().st_size:  # an empty file cannot be mapped
+        return False
+    with (
+        path.open('rb') as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return content.find(MARK.encode()) >= 0

@@ -10,7 +10,6 @@ import signal
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,8 +53,10 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def signals_of_preemption() -> Iterator[None]:
     """Give signals their handlers back; one that is blocked would let pools wait forever."""
-    with signals_taken_back():
-        yield
+    handlers = {number: signal.getsignal(number) for number in PREEMPTING}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(PREEMPTING)
 
 
@@ -115,17 +116,6 @@ def errors_but_for_data(cfg: Config) -> list[str]:
         lines = [line.removeprefix('  - ') for line in str(error).splitlines()[1:]]
         return [line for line in lines if 'give a folder or a .zip of images' not in line]
     return []
-
-
-@contextmanager
-def signals_taken_back() -> Iterator[None]:
-    """Restore the handlers of the signals that stop a training."""
-    handlers = {number: signal.getsignal(number) for number in PREEMPTING}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

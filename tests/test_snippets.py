@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, errors_but_for_data, resemble_clone, signals_taken_back, with_options
+from conftest import ROOT, errors_but_for_data, resemble_clone, with_options
 from mmengine.config import Config
 from PIL import Image
 from test_docs import DOCUMENTS
@@ -155,8 +155,7 @@ def test_the_method_of_the_page_trains(extended):
         'visualizer.vis_backends': [],
         'log_level': 'WARNING',
     }
-    with signals_taken_back():
-        train(load_config('my_config.py', quick, amp='off', data=['photos'], epochs=1))
+    train(load_config('my_config.py', quick, amp='off', data=['photos'], epochs=1))
     weights = find_tensors(open_checkpoint('work_dirs/my_config/epoch_1.pth'), '')
     widths = [value.shape[0] for name, value in weights.items() if name.startswith('neck')]
     assert 2 * 2 * 3 in widths  # colours of the cells of a patch
@@ -179,8 +178,7 @@ def test_the_first_five_minutes_work(workplace, tmp_path_factory, monkeypatch):
         for command in recorded_commands(code, tmp_path_factory.mktemp(f'block{number}')):
             tool, *words = as_python(*command)
             monkeypatch.setattr(sys, 'argv', [tool, *words])
-            with signals_taken_back():
-                runpy.run_path(str(ROOT / tool))['main']()
+            runpy.run_path(str(ROOT / tool))['main']()
     width, height = Image.open('photos.png').size
     assert width > 500 and height > 300
     names = find_tensors(open_checkpoint('backbone.pth'), 'backbone.pth')

@@ -361,15 +361,13 @@ def compare_batches(model: nn.Module, splits: list[Split]) -> Iterator[str]:
         with torch.no_grad():
             data = (loader.collate_fn or pseudo_collate)(split.samples[:1])
             model._run_forward(model.data_preprocessor(data, True), mode='loss')
-    except ValueError as error:
+    except Exception as error:  # others occur with any number of images, and have a message there
         if str(error).startswith('Expected more than 1 value per channel'):
             yield (
                 f'train_dataloader.batch_size={loader.batch_size or 1}: {which} has one image in a '
                 'process, and a norm of the network needs several values in each channel. Choose '
                 'another batch size, or set train_dataloader.drop_last=True.'
             )
-    except Exception:  # what fails with any number of images has a message of its own
-        pass
 
 
 def smallest_batch(loader) -> int:

@@ -24,7 +24,7 @@ from mmmask.feature_pictures import (
     draw_patch_losses,
     draw_principal_components,
 )
-from mmmask.outputs import MARK, OutputFolder
+from mmmask.outputs import MARK, OutputFolder, refuse_to_replace
 from mmmask.pictures import sample_batch
 from mmmask.registry import DATASETS
 from mmmask.visualization import sample_pixels
@@ -85,7 +85,7 @@ def visualize_features(
         )
     cfg = as_config(config)
     out = Path(out or f'{kind}.png')
-    OutputFolder(out.parent).claim(out.name, 'the picture')
+    refuse_to_replace(out)
     model = build_model(cfg, checkpoint)
     if pretrained:
         load_backbone(model.backbone, find_pretrained(pretrained))

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -125,12 +125,8 @@ def load_backbone(
     is_near = is_near and is_beit(own) == is_beit(tensors)
     if problems and not (allow_missing and matched and is_near):
         if is_near:
-            channels = None
-            if len(misfits) == 1:
-                theirs, ours = tensors[misfits[0]].shape, own[misfits[0]].shape
-                if len(theirs) == 4 and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:]):
-                    channels = theirs[1]
-            reason = _list(problems) + _advise(absent, unplaced, matched, channels)
+            shapes = [(tensors[name].shape, own[name].shape) for name in misfits]
+            reason = _list(problems) + _advise(absent, unplaced, shapes, matched)
         else:
             reason = f' the file {describe_names(whole)}'
             reason += f' {RELATIVE_POSITIONS}' if is_beit(tensors) else ''
@@ -167,10 +163,15 @@ def _list(problems: list[str]) -> str:
     return ''.join(f'\n  {line}' for line in lines)
 
 
-def _advise(absent: list[str], unplaced: list[str], matched: int, channels: int | None) -> str:
+def _advise(
+    absent: list[str],
+    unplaced: list[str],
+    shapes: list[tuple[Sequence[int], Sequence[int]]],
+    matched: int,
+) -> str:
     """How to make a network fit a file of the same kind.
 
-    ``channels`` is the number of channels of the file if nothing but the first layer differs.
+    ``shapes`` are those in the file and in the network of the tensors whose shapes differ.
     """
     remedies = [
         remedy
@@ -181,10 +182,12 @@ def _advise(absent: list[str], unplaced: list[str], matched: int, channels: int 
         )
         if any(part in name for name in names)
     ]
-    if channels is not None:
-        remedies.append(
-            f'The file takes images of {channels} channels: set in_channels={channels}.'
-        )
+    if len(shapes) == 1:
+        theirs, ours = shapes[0]
+        if len(theirs) == 4 and (theirs[0], *theirs[2:]) == (ours[0], *ours[2:]):
+            remedies.append(
+                f'The file takes images of {theirs[1]} channels: set in_channels={theirs[1]}.'
+            )
     remedies = remedies or ['Use the architecture that the file was made with.']
     if matched:
         remedies.append('--allow-missing accepts the gaps.')

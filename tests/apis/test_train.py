@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, signals_taken_back
+from conftest import ROOT
 from mmengine.config import Config
 
 from mmmask.apis import train as train_module
@@ -228,14 +228,13 @@ def test_a_signal_before_training_ends_in_75(tmp_path, monkeypatch, capsys, name
     config = tmp_path / 'config.py'
     config.write_text(f'import os, signal\n\nos.kill(os.getpid(), signal.{name})\n')
     monkeypatch.setattr(sys, 'argv', ['train.py', str(config)])
-    with signals_taken_back():
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
-        child = os.fork()
-        if child == 0:  # as pools of processes end theirs
-            signal.raise_signal(signal.Signals[name])
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.Signals[name]
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    child = os.fork()
+    if child == 0:  # as pools of processes end theirs
+        signal.raise_signal(signal.Signals[name])
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.Signals[name]
     assert stop.value.code == 75
     assert f'Stopped by {name} outside of training: there is nothing to save' in (
         capsys.readouterr().err

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import torch
-from conftest import ROOT, signals_taken_back
+from conftest import ROOT
 from PIL import Image
 
 from mmmask.apis import train as apis
@@ -49,7 +49,6 @@ def sentence(monkeypatch, tool, *words) -> tuple[int, str]:
     with (
         redirect_stderr(text),
         redirect_stdout(log),
-        signals_taken_back(),
         pytest.raises(SystemExit) as leave,
     ):
         runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, signals_taken_back
+from conftest import ROOT
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -424,8 +424,7 @@ def test_both_commands_work(tmp_path, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', [str(argument) for argument in arguments])
-        with signals_taken_back():
-            runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
 
     options = [
         *('train_dataloader.dataset.indices=[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]',),

@@ -34,7 +34,7 @@ def run_campaign(
     campaign = read_campaign(path)
     conductor = Conductor(campaign, work_dir, results or Path(path).with_suffix(''), only)
     if export is not None:
-        export_backbones(conductor, export, only)
+        export_backbones(conductor, export)
         return
     if action == 'list':
         conductor.show()
