@@ -36,14 +36,16 @@ KINDS = dict(
 def read_backbone(path: str | Path) -> dict:
     """The options of the backbone in a checkpoint, with its ``type`` and ``img_size``.
 
-    They come from the config in a checkpoint of mmmask, else from names and shapes of the tensors.
+    They come from the config in a checkpoint of mmmask, else from names and shapes of the tensors
+    and, in a folder of Hugging Face or timm, from its ``config.json``.
 
     Raises:
         CheckpointError: if the encoder is not a vision transformer, Swin or ResNet, or if a file
             without config has an unknown number of attention heads.
     """
     checkpoint = open_checkpoint(path)
-    described = describe_backbone(checkpoint.get('meta') or {})
+    meta = checkpoint.get('meta') or {}
+    described = describe_backbone(meta)
     if 'type' in described:
         name = described['type'].rpartition('.')[2].removeprefix('Masked')
         if name not in KINDS:
@@ -56,7 +58,8 @@ def read_backbone(path: str | Path) -> dict:
     encoder = find_encoder(find_tensors(checkpoint, path), {}, path)
     tensors = {f'backbone.{name}': tensor for name, tensor in encoder.items()}
     if ViTFamily().matches(tensors):
-        return dict(read_architecture(tensors, {}).options, type='VisionTransformer')
+        architecture = read_architecture(tensors, {}, meta.get('num_heads'))
+        return dict(architecture.options, type='VisionTransformer')
     if SwinFamily().matches(tensors):
         return dict(read_swin_architecture(encoder, {}).options, type='SwinTransformer')
     if ResNetFamily().matches(tensors):

@@ -306,10 +306,10 @@ def _resize_relative(table: Tensor, length: int) -> Tensor:
 
 
 def _other_heads(backbone: nn.Module, description: dict) -> list[str]:
-    """A difference in attention heads, which only the config of a vision transformer reveals."""
+    """A difference in attention heads, which no tensor of a vision transformer reveals."""
     arch = description.get('arch')
     arch = VisionTransformer.arch_zoo.get(arch) if isinstance(arch, str) else arch
-    heads = arch.get('num_heads') if isinstance(arch, dict) else None
+    heads = (arch if isinstance(arch, dict) else description).get('num_heads')
     own = next((m.num_heads for m in backbone.modules() if hasattr(m, 'num_heads')), heads)
     if not isinstance(heads, int) or not isinstance(own, int) or heads == own:
         return []

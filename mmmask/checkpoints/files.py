@@ -76,15 +76,15 @@ def open_checkpoint(path: str | Path) -> dict:
 
     Pickles may hold tensors, plain Python values, numpy scalars and arrays, ``argparse`` results
     (the official releases keep theirs) and mmengine's log buffers. A ``.safetensors`` file
-    becomes ``{'state_dict': ..., 'meta': ...}``. For a folder of Hugging Face's
-    ``save_pretrained``, the weights in it are read.
+    becomes ``{'state_dict': ..., 'meta': ...}``. From a folder of Hugging Face or timm, the
+    weights are read, and the ``num_heads`` in its ``config.json`` is added to ``'meta'``.
 
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is truncated, is not a checkpoint, or contains anything but
             the values above. Nothing in it is executed.
     """
-    path = Path(path)
+    path, folder = Path(path), Path(path)
     if path.is_dir():
         path = next((path / name for name in FOLDER_FILES if (path / name).is_file()), path)
     if path.is_dir():
@@ -96,7 +96,20 @@ def open_checkpoint(path: str | Path) -> dict:
         raise CheckpointError(
             f'{path} holds a {type(checkpoint).__name__}, not a dict with tensors by name.'
         )
+    if path != folder and (heads := _folder_heads(folder)):
+        checkpoint = dict(checkpoint, meta=dict(checkpoint.get('meta') or {}, num_heads=heads))
     return checkpoint
+
+
+def _folder_heads(folder: Path) -> int | None:
+    """The attention heads that ``config.json`` states for a vision transformer, or None."""
+    path = folder / 'config.json'
+    try:
+        config = json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f'{path} is not JSON ({error}): download it again.') from error
+    heads = config.get('num_attention_heads', config.get('model_args', {}).get('num_heads'))
+    return heads if isinstance(heads, int) else None
 
 
 def _open_safetensors(path: Path) -> dict:

@@ -162,6 +162,23 @@ def test_every_view_is_cropped_and_flipped_as_the_data_allow(declare, source, tm
         assert view[1].type == 'mmpretrain.RandomFlip'
 
 
+@pytest.mark.parametrize('flip, probability', [(False, 0.0), (True, 0.5)])
+def test_views_made_on_the_device_are_too(declare, source, tmp_path, flip, probability):
+    deep = dict(config='configs/demo/ladder/maskdeep-m4_resnet-18_tiny-imagenet.py')
+    path = declare(
+        data=dict(source=str(source), train='train', crop=0.3, flip=flip),
+        methods=dict(MAE=MAE, M4=deep),
+    )
+    campaign = read_campaign(path)
+    images = Images(campaign.data, tmp_path / 'lists')
+    cfg = pretraining_config(campaign, campaign.methods['M4'], images)
+    views = build_model(cfg, seed=0).data_preprocessor.views
+    assert len(views) == 4
+    for crop, mirror, *_ in views:
+        assert tuple(crop._param_generator.scale) == (0.3, 1.0)
+        assert mirror.p == probability
+
+
 def test_a_fork_gets_the_weights_and_copies_them_for_its_parser(tmp_path):
     parent = build_model(Config.fromfile(ROOT / MAE['config']), seed=1)
     parameters = {name: value.clone() for name, value in parent.state_dict().items()}

@@ -24,6 +24,10 @@ def pretraining_config(campaign: Campaign, method: Method, images: Images) -> Co
     set_length(cfg, epochs=campaign.epochs)
     pipeline = _adapt(cfg.train_dataloader.dataset.pipeline, campaign.data)
     cfg.train_dataloader.dataset = dict(images.dataset('train', pipeline), with_label=False)
+    for view in cfg.model.data_preprocessor.get('views', ()):  # made on the device
+        view.update(
+            crop_ratio_range=(campaign.data.crop, 1.0), flip=0.5 if campaign.data.flip else 0.0
+        )
     cfg.default_hooks.checkpoint.update(interval=campaign.interval, max_keep_ckpts=-1)
     # Curves are measured afterwards, from the checkpoints.
     cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not observes(hook)]
