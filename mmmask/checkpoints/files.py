@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -55,10 +56,23 @@ def _under_the_name(name: str, function: Callable) -> Callable:
     return named
 
 
+class _ConfigNode:
+    """Replaces ``CfgNode`` of yacs, in which Swin's and SimMIM's code stores its config.
+
+    The restricted unpickler fills an ``OrderedDict``, but no subclass of ``dict``.
+    """
+
+    __module__, __qualname__ = 'yacs.config', 'CfgNode'
+
+    def __new__(cls) -> OrderedDict:
+        return OrderedDict()
+
+
 # The module is called `core` in numpy 1 and `_core` in numpy 2. Files of both must open.
 _ALLOWED = [
     argparse.Namespace,
     HistoryBuffer,
+    _ConfigNode,
     _under_the_name('builtins.getattr', _history_statistic),
     np.ndarray,
     np.dtype,
@@ -75,9 +89,10 @@ def open_checkpoint(path: str | Path) -> dict:
     """Read a ``.safetensors`` file or a pickle of ``torch.save``, without running code from it.
 
     Pickles may hold tensors, plain Python values, numpy scalars and arrays, ``argparse`` results
-    (the official releases keep theirs) and mmengine's log buffers. A ``.safetensors`` file
-    becomes ``{'state_dict': ..., 'meta': ...}``. From a folder of Hugging Face or timm, the
-    weights are read, and the ``num_heads`` in its ``config.json`` is added to ``'meta'``.
+    (the official releases keep theirs), configs of yacs, which become dicts, and mmengine's log
+    buffers. A ``.safetensors`` file becomes ``{'state_dict': ..., 'meta': ...}``. From a folder of
+    Hugging Face or timm, the weights are read, and the ``num_heads`` in its ``config.json`` is
+    added to ``'meta'``.
 
     Raises:
         FileNotFoundError: if there is no such file.
