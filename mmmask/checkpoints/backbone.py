@@ -57,11 +57,11 @@ def load_backbone(
     """Load the encoder of a checkpoint, whichever of the known layouts it has.
 
     The file is one of this project or of mmpretrain, or of a layout of ``LAYOUTS``, which is
-    recognised and named in the log. Only the encoder in it is used. Position tables are
-    interpolated to the network's grid, square or not, and tables of relative positions to its
-    windows. A first layer for RGB is adapted to another number of channels, see
-    :func:`adapt_channels`. A network without class token ignores one. Windowed networks for
-    detection get LayerScale by :func:`fold_layer_scale`.
+    recognised and named in the log. Only the encoder in it is used; the log says what else a known
+    pre-training has. Position tables are interpolated to the network's grid, square or not, and
+    tables of relative positions to its windows. A first layer for RGB is adapted to another number
+    of channels, see :func:`adapt_channels`. A network without class token ignores one. Windowed
+    networks for detection get LayerScale by :func:`fold_layer_scale`.
 
     Args:
         backbone: network to fill.
@@ -105,7 +105,8 @@ def load_backbone(
     unexpected = sorted(tensors.keys() - own.keys())
     absent = [n for n in missing if not NORM.search(n) and not ADDITION.search(n)]
     unplaced = [n for n in unexpected if not NORM.search(n) and not COUNT.search(n)]
-    unplaced = [name for name in unplaced if name != 'cls_token']
+    # The mask token belongs to the method, but is in the encoder of mmpretrain's SimMIM.
+    unplaced = [name for name in unplaced if name not in ('cls_token', 'mask_token')]
     problems = [
         *(_other_heads(backbone, description) if 'pos_embed' in own else []),
         *(
@@ -204,6 +205,13 @@ def find_encoder(
         encoder = {name.removeprefix('backbone.'): t for name, t in renamed.items()}
         if encoder.keys() != match.tensors.keys():
             print_log(f'{path}: recognised as {match}', logger='current')
+        others = [r.theirs[0] for r in match.account.rules if r.section != 'backbone']
+        if others:
+            print_log(
+                f'{path}: the encoder alone is used, without {len(others)} other tensors such as '
+                f'{others[0]} and {others[-1]}. To fill a whole model, use load_from.',
+                logger='current',
+            )
         tensors = encoder
     else:
 

@@ -11,6 +11,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import nn
 
+from .backbone import RELATIVE_POSITIONS, is_beit
 from .files import CheckpointError, find_tensors, open_checkpoint
 from .layouts import WHOLE_MODELS
 from .recognition import describe_names, recognize
@@ -66,9 +67,9 @@ def load_from_name(name: str, map_location=None) -> dict:
 def take_whole(model: nn.Module, checkpoint: dict, path: str) -> None:
     """Prepare a checkpoint for ``load_from``: put its tensors where mmengine looks for them.
 
-    Pre-trainings of ``WHOLE_MODELS``, such as the official ones of LocalMIM and MAE, get mmmask's
-    names, decoders included. A warning names the tensors that the file lacks and those that are not
-    used.
+    Pre-trainings of ``WHOLE_MODELS``, such as the official ones of LocalMIM, MAE and SimMIM, get
+    mmmask's names, decoders included. A warning names the tensors that the file lacks and those
+    that are not used.
 
     Raises:
         CheckpointError: if the file fills less than half of the model's tensors.
@@ -81,10 +82,15 @@ def take_whole(model: nn.Module, checkpoint: dict, path: str) -> None:
     own = model.state_dict()
     fitting = {name for name in own if name in tensors and tensors[name].shape == own[name].shape}
     if 2 * len(fitting) < len(own):
+        remedy = (
+            RELATIVE_POSITIONS
+            if is_beit(tensors) and not is_beit(own)
+            else 'Use the config that the file was made with, or load its encoder alone with '
+            '--pretrained.'
+        )
         raise CheckpointError(
             f'load_from={path!r} fills {len(fitting)} of the {len(own)} tensors of '
-            f'{type(model).__name__}: it {describe_names(tensors)} Use the '
-            'config that the file was made with, or load its encoder alone with --pretrained.'
+            f'{type(model).__name__}: it {describe_names(tensors)} {remedy}'
         )
     gaps = dict(
         missing=[name for name in own if name not in fitting],

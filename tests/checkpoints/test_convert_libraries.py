@@ -323,23 +323,3 @@ def test_timms_swin_is_loaded_as_it_is(tmp_path, images):
     assert summary.endswith('0 missing [], 0 unexpected []')
     with torch.no_grad():
         assert_close(ours(images)[-1], theirs.forward_features(images).permute(0, 3, 1, 2))
-
-
-def test_a_swin_of_simmim_is_loaded_as_it_is(tmp_path, images):
-    """Names of Swin's own code, which merges patches at the end of a stage, below `encoder.`."""
-    theirs, ours = timm_swin(), our_swin()
-    tensors = {'encoder.mask_token': torch.ones(1, 1, WIDTH), 'decoder.0.weight': torch.ones(1)}
-    for name, tensor in theirs.state_dict().items():
-        if '.downsample.' in name:
-            stage = int(name.split('.')[1])
-            name = name.replace(f'layers.{stage}', f'layers.{stage - 1}')
-        if not name.startswith('head.'):
-            tensors[f'encoder.{name}'] = tensor
-    for name, module in theirs.named_modules():
-        if hasattr(module, 'relative_position_index'):
-            tensors[f'encoder.{name}.relative_position_index'] = module.relative_position_index
-    summary = load_backbone(ours, saved(dict(model=tensors), tmp_path))
-    assert "2 missing ['norm3.bias', 'norm3.weight'], 0 unexpected []" in summary
-    ours.norm3.load_state_dict(theirs.norm.state_dict())
-    with torch.no_grad():
-        assert_close(ours(images)[-1], theirs.forward_features(images).permute(0, 3, 1, 2))

@@ -85,7 +85,7 @@ _ATTENTION = 'encoder.layer.{i}.attention.attention'
 
 LAYOUTS = {
     'beit': Layout(
-        'timm Beit or the official BEiT and data2vec, encoder only, for mmpretrain.BEiTViT',
+        'timm Beit or the official BEiT, data2vec and SimMIM, encoder only, for mmpretrain.BEiTViT',
         rules=_beit(
             vit.ENCODER,
             biases=('blocks.{i}.attn.q_bias', 'blocks.{i}.attn.v_bias'),

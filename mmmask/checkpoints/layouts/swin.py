@@ -1,4 +1,4 @@
-"""Swin of the official LocalMIM and of its own releases, of timm and of Hugging Face."""
+"""Swin of the official LocalMIM and SimMIM and of its own releases, of timm and Hugging Face."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -132,6 +132,8 @@ def _swin_encoder(
     return tuple(rules)
 
 
+# The patch embedding and the stages of official pre-trainings.
+_IN_ENCODER = ('encoder.patch_embed.proj', 'encoder.patch_embed.norm'), 'encoder.layers'
 # The official pre-training merges the tokens at (0, 0), (0, 1), (1, 0), (1, 1), its fine-tuning and
 # segmentation those at (0, 0), (1, 0), (0, 1), (1, 1), with the pre-trained weights as they are.
 # The latter is the order of Swin's own code, of timm and of Hugging Face.
@@ -151,8 +153,7 @@ def _swin_position(scale: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
 
 def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
     """LocalMIM Swin pre-training, with HOG (and its bias) or pixels as targets."""
-    names = ('encoder.patch_embed.proj', 'encoder.patch_embed.norm'), 'encoder.layers'
-    rules = list(_swin_encoder(order, *names))
+    rules = list(_swin_encoder(order, *_IN_ENCODER))
     for scale in SCALES:
         ours, theirs = f'neck.decoders.{scale}', f'decoder.{scale}'
         rules += [
@@ -169,9 +170,53 @@ def _localmim_swin(description: str, order: Sequence[int]) -> Layout:
     return Layout(description, tuple(rules), fixed, container='model')
 
 
+def _swap_pixels(rows: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(3·s², …) rows, pixel by pixel in each channel -> channel by channel in each pixel, or back.
+
+    SimMIM's decoder ends in a pixel shuffle, whose input has the channels outermost.
+    """
+    side = math.isqrt(len(rows) // 3)
+    if 3 * side**2 != len(rows):
+        raise CheckpointError(
+            f"the {len(rows)} values that SimMIM's decoder predicts are not the pixels of squares "
+            'of RGB images, which its layouts have: convert the encoder alone.'
+        )
+    return rows.unflatten(0, shape).transpose(0, 1).flatten(0, 1)
+
+
+_CHANNELS_FIRST, _CHANNELS_LAST = (3, -1), (-1, 3)
+_PIXEL_WEIGHT = Change(
+    lambda parts: _swap_pixels(parts[0].flatten(1), _CHANNELS_FIRST),
+    lambda tensor: (_swap_pixels(tensor, _CHANNELS_LAST)[:, :, None, None],),
+)
+_PIXEL_BIAS = Change(
+    lambda parts: _swap_pixels(parts[0], _CHANNELS_FIRST),
+    lambda tensor: (_swap_pixels(tensor, _CHANNELS_LAST),),
+)
+
+
+def _simmim(description: str, encoder: Sequence[Rule], norm: str, token: str, **options) -> Layout:
+    """SimMIM pre-training, by their names of the last norm and of the mask token."""
+    rules = (
+        *encoder,
+        *affine('backbone.norm3', norm),
+        Rule('mask_token', (token,)),
+        *affine('neck.projection', 'decoder.0', weight=_PIXEL_WEIGHT, bias=_PIXEL_BIAS),
+    )
+    return Layout(description, rules, **options)
+
+
 # Constants of Swin, which mmmask computes.
 _ATTENTION_MASK = r'.*\.attn_mask$'
 _RELATIVE_POSITION_INDEX = r'.*\.relative_position_index$'
+
+
+def _huggingface(prefix: str = '', **options) -> tuple[Rule, ...]:
+    """An encoder of Hugging Face without its last norm."""
+    embed = f'{prefix}embeddings.patch_embeddings.projection', f'{prefix}embeddings.norm'
+    stages, attention = f'{prefix}encoder.layers', 'attention.self'
+    return _swin_encoder(_COLUMNS, embed, stages, _HUGGINGFACE_SWIN_BLOCK, attention, **options)
+
 
 LAYOUTS = {
     'localmim-swin': _localmim_swin('official LocalMIM Swin pre-training', _RASTER),
@@ -191,6 +236,14 @@ LAYOUTS = {
         left_out=(_ATTENTION_MASK, r'mask_token$'),  # SimMIM has mask tokens in its encoder
         container='model',
     ),
+    'simmim-swin': _simmim(
+        'official SimMIM Swin pre-training',
+        _swin_encoder(_COLUMNS, *_IN_ENCODER),
+        norm='encoder.norm',
+        token='encoder.mask_token',
+        left_out=(_ATTENTION_MASK,),
+        container='model',
+    ),
     'timm-swin': Layout(
         'timm SwinTransformer, encoder only',
         rules=(
@@ -202,16 +255,15 @@ LAYOUTS = {
     'huggingface-swin': Layout(
         'Hugging Face SwinModel, encoder only',
         rules=(
-            *_swin_encoder(
-                _COLUMNS,
-                ('embeddings.patch_embeddings.projection', 'embeddings.norm'),
-                'encoder.layers',
-                _HUGGINGFACE_SWIN_BLOCK,
-                'attention.self',
-                has_index=False,
-            ),
+            *_huggingface(has_index=False),
             *affine('backbone.norm3', 'layernorm', optional='last norm'),
         ),
         left_out=(*HUGGINGFACE_HEADS, _RELATIVE_POSITION_INDEX),
+    ),
+    'huggingface-simmim': _simmim(
+        'Hugging Face SwinForMaskedImageModeling',
+        _huggingface('swin.'),
+        norm='swin.layernorm',
+        token='swin.embeddings.mask_token',
     ),
 }
