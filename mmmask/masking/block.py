@@ -25,13 +25,7 @@ class BlockMask(RandomMask):
             raise ValueError(f'block_size={block_size} must be at least 1.')
         self.block_size = block_size
 
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
+    def forward(self, num_images, grid, device='cpu', evidence=None) -> Mask:
         """B, (h, w) -> Mask of h·w patches.
 
         Raises:
@@ -77,13 +71,7 @@ class InverseBlockMask(RandomMask):
         self.block_size = block_size
         self.surplus = surplus
 
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
+    def forward(self, num_images, grid, device='cpu', evidence=None) -> Mask:
         """B, (h, w) -> Mask of h·w patches."""
         num_patches, size = grid[0] * grid[1], self.block_size
         num_keep = num_visible(num_patches, self.ratio)
@@ -137,13 +125,7 @@ class TargetBlockMask(RandomMask):
         self.scale = scale
         self.aspect_ratios = tuple(aspect_ratios)
 
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
+    def forward(self, num_images, grid, device='cpu', evidence=None) -> Mask:
         """B, (h, w) -> Mask of h·w patches, of which (B, M, T) are predicted.
 
         Raises:

@@ -34,13 +34,7 @@ class EvolvedMask(RandomMask):
         self.progress = progress
 
     @torch.no_grad()
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Mask:
+    def forward(self, num_images, grid, device='cpu', evidence=None) -> Mask:
         """B, (h, w), evidence (B, N, N) or (B, N, D) -> Mask of h·w patches.
 
         Raises:
@@ -48,13 +42,7 @@ class EvolvedMask(RandomMask):
         """
         return self.draw(self.divide(num_images, grid, device, evidence), grid)
 
-    def divide(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> Tensor:
+    def divide(self, num_images, grid, device='cpu', evidence=None) -> Tensor:
         """As :meth:`forward`, but -> (B, N) labels of what belongs together, below 2N − 1."""
         raise NotImplementedError
 

@@ -1,7 +1,6 @@
 """One random mask for a whole batch (Huang et al., GreenMIM, NeurIPS 2022)."""
 
 import torch
-from torch import Tensor
 
 from .mask import Mask, mask_from_scores
 from .random import RandomMask
@@ -58,13 +57,7 @@ class SharedUnitMask(RandomMask):
     """
 
     @torch.compiler.disable
-    def forward(
-        self,
-        num_images: int,
-        grid: tuple[int, int],
-        device: torch.device | str = 'cpu',
-        evidence: Tensor | None = None,
-    ) -> SharedMask:
+    def forward(self, num_images, grid, device='cpu', evidence=None) -> SharedMask:
         """B, (h, w) -> SharedMask of h·w units, visible ones in raster order, all rows equal.
 
         It is sampled on the host, where the encoder needs it, outside of a compiled graph, and
