@@ -7,14 +7,14 @@ from mmpretrain.models.utils import GRN
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmmask.layers import patch_grid
 from mmmask.masking import Mask, gather_positions, hide_positions, scatter_positions
 from mmmask.registry import MODELS
 
+from .masked_encoder import MaskedEncoder
 from .options import check_out_indices
 
 
-class MaskedConvolutions:
+class MaskedConvolutions(MaskedEncoder):
     """Makes a convolutional network of mmpretrain accept a mask (Tian et al., SparK, ICLR 2023).
 
     The results are those of submanifold sparse convolutions, without a library for them: every
@@ -50,25 +50,6 @@ class MaskedConvolutions:
                 layer.register_forward_hook(self._scatter)
             elif isinstance(layer, self.filling):
                 layer.register_forward_hook(self._hide, with_kwargs=True)
-
-    @property
-    def in_channels(self) -> int:
-        """C, the channels of the images."""
-        return next(m for m in self.modules() if isinstance(m, nn.Conv2d)).in_channels
-
-    @property
-    def out_channels(self) -> int | tuple[int, ...]:
-        """Width of the returned feature map, or a tuple with one width for each of several."""
-        widths = tuple(self.widths[index] for index in sorted(self.out_indices))
-        return widths if len(widths) > 1 else widths[0]
-
-    def grid(self, images: Tensor) -> tuple[int, int]:
-        """(B, C, H, W) -> (h, w), the grid of mask units of these images.
-
-        Raises:
-            ValueError: if the unit does not divide the image.
-        """
-        return patch_grid(images, self.patch_size, 'mask units')
 
     def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, C_k, H_k, W_k) map per tap, 0 at the hidden positions.

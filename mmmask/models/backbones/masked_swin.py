@@ -14,18 +14,18 @@ from mmmask.layers import (
     check_windows,
     group_windows,
     initialize_transformer,
-    patch_grid,
 )
 from mmmask.masking import Mask, gather_tokens, shared_visible
 from mmmask.registry import MODELS
 
+from .masked_encoder import MaskedEncoder
 from .options import check_image_size, check_out_indices, find_depth, make_drop_rates_plain
 
 COORDINATES = ('true', 'scrambled')
 
 
 @MODELS.register_module()
-class MaskedSwinTransformer(SwinTransformer):
+class MaskedSwinTransformer(MaskedEncoder, SwinTransformer):
     """mmpretrain's ``SwinTransformer`` that accepts a mask (Wang et al., LocalMIM, CVPR 2023).
 
     A mask hides units: squares of pixels that become one token of the last stage (32 px for four
@@ -92,15 +92,9 @@ class MaskedSwinTransformer(SwinTransformer):
         nn.init.xavier_uniform_(projection.view(projection.shape[0], -1))
 
     @property
-    def in_channels(self) -> int:
-        """C, the channels of the images."""
-        return self.patch_embed.projection.in_channels
-
-    @property
-    def out_channels(self) -> int | tuple[int, ...]:
-        """Width of the returned feature map, or a tuple with one width for each of several."""
-        widths = tuple(self.num_features[index] for index in sorted(self.out_indices))
-        return widths if len(widths) > 1 else widths[0]
+    def widths(self) -> list[int]:
+        """Channels of each stage."""
+        return self.num_features
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -113,14 +107,6 @@ class MaskedSwinTransformer(SwinTransformer):
         """Raise ValueError unless the windows tile the map of every stage on a grid of units."""
         for stage, side in zip(self.stages, self.unit_sides, strict=True):
             check_windows(grid, side, stage.blocks[0].attn.window_size)
-
-    def grid(self, images: Tensor) -> tuple[int, int]:
-        """(B, C, H, W) -> (h, w), the grid of mask units of these images.
-
-        Raises:
-            ValueError: if the unit does not divide the image.
-        """
-        return patch_grid(images, self.patch_size, 'mask units')
 
     def forward(self, images: Tensor, mask: Mask | None = None) -> tuple[Tensor, ...]:
         """(B, C, H, W) -> one (B, K·s², C_k) tensor per tap, s × s tokens of each visible unit.

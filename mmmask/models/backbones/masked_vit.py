@@ -6,16 +6,17 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmmask.layers import initialize_transformer, patch_grid, sincos_position_embedding
+from mmmask.layers import initialize_transformer, sincos_position_embedding
 from mmmask.masking import Mask
 from mmmask.models.vit import embed, position_table, walk
 from mmmask.registry import MODELS
 
+from .masked_encoder import MaskedEncoder
 from .options import check_image_size, check_out_indices, find_depth, make_drop_rates_plain
 
 
 @MODELS.register_module()
-class MaskedVisionTransformer(VisionTransformer):
+class MaskedVisionTransformer(MaskedEncoder, VisionTransformer):
     """mmpretrain's ``VisionTransformer`` that accepts a mask (He et al., MAE, CVPR 2022).
 
     The encoder sees only the class token, if it has one, and the visible patches. State-dict names
@@ -34,6 +35,8 @@ class MaskedVisionTransformer(VisionTransformer):
     Raises:
         ValueError: for an invalid architecture, image size or ``out_indices``.
     """
+
+    unit = 'patches'
 
     def __init__(
         self, arch='base', img_size=224, patch_size=16, out_type='raw', with_cp=False, **kwargs
@@ -69,28 +72,14 @@ class MaskedVisionTransformer(VisionTransformer):
         self._fill_position_embedding()
 
     @property
-    def in_channels(self) -> int:
-        """C, the channels of the images."""
-        return self.patch_embed.projection.in_channels
-
-    @property
-    def out_channels(self) -> int | tuple[int, ...]:
-        """Width of the returned feature map, or a tuple with one width for each of several."""
-        widths = (self.embed_dims,) * len(self.out_indices)
-        return widths if len(widths) > 1 else self.embed_dims
+    def widths(self) -> list[int]:
+        """Channels of each block."""
+        return [self.embed_dims] * self.num_layers
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Pixels along the side of a token, for each returned feature map."""
         return (self.patch_size,) * len(self.out_indices)
-
-    def grid(self, images: Tensor) -> tuple[int, int]:
-        """(B, C, H, W) -> (h, w), the patch grid of these images.
-
-        Raises:
-            ValueError: if the patch size does not divide the image.
-        """
-        return patch_grid(images, self.patch_size)
 
     def position(self, grid: tuple[int, int]) -> Tensor:
         """(h, w) -> (1, [1+]N, D) position embedding of this grid."""
