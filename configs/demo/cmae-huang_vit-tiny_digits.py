@@ -1,15 +1,8 @@
-_base_ = [
-    '../_base_/models/cmae-huang_vit-base-p16.py',
-    '../_base_/datasets/digits_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/cmae-huang_vit-base-p16.py', '../_base_/runtime/demo_digits.py']
 
 # Two windows of one crop of each digit: one at the corner, one shifted by up to 7 px and with
 # another brightness.
 train_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
     dataset=dict(
         pipeline=[
             dict(_base_.crop, scale=72),
@@ -52,21 +45,7 @@ model = dict(
 optim_wrapper = dict(
     optimizer=dict(lr=6e-3), paramwise_cfg=dict(no_decay=('cls_token', 'mask_token'))
 )
-param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=12)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=4),
-)
-
 custom_hooks = [
     dict(type='mmmask.MomentumUpdateHook'),
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=4,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-    dict(type='mmmask.ReconstructionHook', interval=4, dataset=_base_.labelled_val),
+    *_base_.custom_hooks,
 ]

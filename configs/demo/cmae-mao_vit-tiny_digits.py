@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/cmae-mao_vit-base-p16.py',
-    '../_base_/datasets/digits_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/cmae-mao_vit-base-p16.py', '../_base_/runtime/demo_digits.py']
 
 # Two views of each digit, the second brighter or darker.
 crop = dict(_base_.crop, type='mmmask.ContrastiveCrop')
@@ -11,8 +6,6 @@ two_views = dict(
     type='mmpretrain.MultiView', num_views=[1, 1], transforms=[[crop], [crop, _base_.brightness]]
 )
 train_dataloader = dict(
-    batch_size=64,
-    num_workers=1,
     dataset=dict(pipeline=[two_views, dict(type='mmpretrain.PackInputs')]),
 )
 
@@ -34,22 +27,8 @@ model = dict(
 
 # peak lr = 6e-3 * 64 / 256 = 1.5e-3
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
-param_scheduler = dict(warmup_epochs=1)
-train_cfg = dict(max_epochs=12)
-default_hooks = dict(
-    logger=dict(interval=10),
-    checkpoint=dict(interval=4),
-)
-
 custom_hooks = [
     dict(type='mmmask.RefreshCropsHook', warmup=4, interval=4),
     dict(type='mmmask.MomentumUpdateHook'),
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=4,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-    dict(type='mmmask.ReconstructionHook', interval=4, dataset=_base_.labelled_val),
+    *_base_.custom_hooks,
 ]
