@@ -21,13 +21,6 @@ class Stage(NamedTuple):
     hidden: Tensor
 
 
-class MaskSamples(NamedTuple):
-    """Masks of the same images: a title, and (B, h, w) hidden patches of each sample by title."""
-
-    title: str
-    hidden: dict[str, Tensor]
-
-
 class BoxStage(NamedTuple):
     """Images at one stage of training: a title, (B, h, w) heat maps and (B, 4) boxes."""
 
@@ -98,18 +91,18 @@ def draw_mask_samples(
                 mask = model.draw_mask(images)
                 title = f'progress {stage:.2f}' if evolves else f'sample {stage + 1}'
                 hidden[title] = mask.hidden.unflatten(1, mask.grid)
-            groups = [MaskSamples(type(masking).__name__, hidden)]
+            groups = [(type(masking).__name__, hidden)]
         return draw_masks(images, groups, *normalization(model))
 
 
-def _feature_groups(features) -> list[MaskSamples]:
-    """The visible positions of each group, at each level of the feature maps."""
+def _feature_groups(features) -> list[tuple[str, dict[str, Tensor]]]:
+    """The hidden positions of each group by title, at each level of the feature maps."""
     levels = []
     for grid, groups in zip(features.grids, features.groups, strict=True):
         hidden = torch.ones(*groups.shape[:2], grid[0] * grid[1], dtype=torch.bool)
         hidden = hidden.to(groups.device).scatter(2, groups, False).unflatten(2, grid)
         samples = {f'group {index + 1}': one for index, one in enumerate(hidden.unbind(1))}
-        levels.append(MaskSamples(f'{grid[0]} x {grid[1]} feature map', samples))
+        levels.append((f'{grid[0]} x {grid[1]} feature map', samples))
     return levels
 
 

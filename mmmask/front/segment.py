@@ -48,14 +48,8 @@ def segment(
     Args:
         data: folder of images, folder of label maps, and optionally the table of their values
             that docs/own_data.md describes.
-        out: folder of config, logs and checkpoints.
-        pretrained: checkpoint of a backbone, or the folder of a training. Without one, a ResNet-50
-            starts from random weights.
-        val_data: data to validate with; by default a fifth of ``data`` is held out by name.
         epochs: length, 40 by default; the schedule follows.
-        batch_size, lr, workers, devices, seed, resume, dry_run, cfg_options: as in
-            :func:`mmmask.pretrain`; the default batch size is that of the recipe, and rates do not
-            depend on it.
+        out, pretrained, ...: as in :func:`mmmask.finetune`.
 
     Returns:
         The last checkpoint; None after a dry run.

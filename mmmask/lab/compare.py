@@ -24,14 +24,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-import mmmask
 from mmmask.apis.visualize import build_model
+from mmmask.doctor import HERE, ROOT
 from mmmask.evaluation import accuracy, extract_features, knn_classify, linear_probe
 from mmmask.registry import DATASETS
 
-PACKAGE = Path(mmmask.__file__).parent
-# An installed package carries configs and tools; in a checkout they are beside it.
-ROOT = PACKAGE / '.mim' if (PACKAGE / '.mim').is_dir() else PACKAGE.parent
 LOG_LINE = re.compile(
     r'Epoch\(train\)\s+\[(\d+)\]\[\s*\d+/\d+\].*?eta: (.*?)  .*?\bloss: ([-\d.naif]+)'
 )
@@ -215,7 +212,7 @@ def run_training(
     console.print(command, highlight=False, soft_wrap=True)
     environment = os.environ | dict(
         PYTHONUNBUFFERED='1',
-        PYTHONPATH=os.pathsep.join(filter(None, [str(PACKAGE.parent), os.getenv('PYTHONPATH')])),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(HERE.parent), os.getenv('PYTHONPATH')])),
     )
     losses, tail, printed = {}, deque(maxlen=40), 0.0
     with subprocess.Popen(

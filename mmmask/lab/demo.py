@@ -8,13 +8,13 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from mmmask.apis.visualize import build_model, plain_pipeline
+from mmmask.doctor import ROOT
 from mmmask.feature_pictures import POOLING, ImageFeatures, draw_neighbours
 from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
 
 from .compare import (
-    ROOT,
     Scores,
     console,
     find_hook,

@@ -2,7 +2,7 @@
 
 from .distributed import gather_rows, gathered
 from .initialize import initialize_transformer
-from .momentum import MomentumCopy
+from .momentum import MomentumCopy, StillCopy
 from .patches import patch_grid, patchify, unpatchify
 from .position import sincos_position_embedding
 from .rescale import AveragePool2x, Upsample2x
@@ -11,6 +11,7 @@ from .window_groups import WindowGroups, check_windows, group_windows
 __all__ = [
     'AveragePool2x',
     'MomentumCopy',
+    'StillCopy',
     'Upsample2x',
     'WindowGroups',
     'check_windows',

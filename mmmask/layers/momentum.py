@@ -73,3 +73,15 @@ class MomentumCopy(AveragedModel):
         self, averaged: Sequence[Tensor], online: Sequence[Tensor], num_averaged: Tensor
     ) -> None:
         get_ema_multi_avg_fn(self.momentum)(averaged, online, num_averaged)
+
+
+class StillCopy(MomentumCopy):
+    """A momentum copy that always stays in evaluation mode."""
+
+    def __init__(self, *args, **modules) -> None:
+        super().__init__(*args, **modules)
+        self.train()
+
+    def train(self, mode: bool = True) -> 'StillCopy':
+        """Ignore the mode."""
+        return super().train(False)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmask.layers import MomentumCopy
+from mmmask.layers import StillCopy
 from mmmask.registry import MODELS
 
 
@@ -17,8 +17,7 @@ class MomentumTarget(nn.Module):
     every channel of a layer is first normalised over the positions of the image, and their mean is
     then normalised like the target of one layer (Baevski et al., data2vec 2.0, arXiv 2212.07525).
 
-    The copy always stays in evaluation mode. :class:`mmmask.engine.hooks.MomentumUpdateHook`
-    updates it.
+    :class:`mmmask.engine.hooks.MomentumUpdateHook` updates the copy.
 
     Args:
         backbone: the online encoder; filled in by the algorithm.
@@ -37,7 +36,7 @@ class MomentumTarget(nn.Module):
         num_layers: int = 1,
     ) -> None:
         super().__init__()
-        self.copy = MomentumCopy(momentum, final_momentum, encoder=backbone).eval()
+        self.copy = StillCopy(momentum, final_momentum, encoder=backbone)
         self.num_layers = num_layers
         depth = len(getattr(backbone, 'layers', [None]))
         if not 1 <= num_layers <= depth:
@@ -58,12 +57,6 @@ class MomentumTarget(nn.Module):
     def init_weights(self) -> None:
         """Copy the initialised encoder."""
         self.copy.synchronize()
-
-    def train(self, mode: bool = True) -> 'MomentumTarget':
-        """The copy stays in evaluation mode."""
-        super().train(mode)
-        self.copy.eval()
-        return self
 
     def channels(self, in_channels: int) -> int:
         """Length of the target vectors: the width of the last layer."""

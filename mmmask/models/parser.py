@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmmask.layers import MomentumCopy
+from mmmask.layers import StillCopy
 from mmmask.registry import MODELS
 
 from .vit import attention_probabilities, embed, run_with_attention
@@ -66,7 +66,7 @@ class EncoderParser(nn.Module):
             )
         self.evidence_kind = evidence_kind
         self.online_patches = online_patches
-        self.copy = None if momentum is None else MomentumCopy(momentum, encoder=backbone).eval()
+        self.copy = None if momentum is None else StillCopy(momentum, encoder=backbone)
         # In a tuple, so that the backbone is not registered as a submodule of the parser.
         self._online = (backbone,)
         if evidence_kind == 'attention':
@@ -81,13 +81,6 @@ class EncoderParser(nn.Module):
         """Copy the initialised encoder."""
         if self.copy is not None:
             self.copy.synchronize()
-
-    def train(self, mode: bool = True) -> 'EncoderParser':
-        """The copy always stays in evaluation mode."""
-        super().train(mode)
-        if self.copy is not None:
-            self.copy.eval()
-        return self
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

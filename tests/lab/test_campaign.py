@@ -14,6 +14,7 @@ from PIL import Image
 from scipy import stats
 
 from mmmask.apis.visualize import build_model
+from mmmask.doctor import ROOT
 from mmmask.lab.campaign import run_campaign
 from mmmask.lab.campaign.declaration import read_campaign
 from mmmask.lab.campaign.forking import fork_checkpoint
@@ -23,7 +24,6 @@ from mmmask.lab.campaign.runs import Conductor, Run, list_runs
 from mmmask.lab.campaign.statistics import estimate, paired_difference
 from mmmask.lab.campaign.summary import images_to_reach, write_summary
 from mmmask.lab.campaign.training import pretraining_config, tuning_config
-from mmmask.lab.compare import ROOT
 from mmmask.outputs import OutputFolder
 
 FAST = {'train_dataloader.batch_size': 8}

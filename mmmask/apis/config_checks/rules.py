@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ..config_nodes import Node
@@ -63,9 +63,3 @@ def report_key(node: Node, key: str, rule: str) -> str:
 def nearest(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean '{close[0]}'?" if close else f'use one of {", ".join(sorted(known))}'
-
-
-def must_be_known(node: Node, key: str, known: Collection[str]) -> Iterator[str]:
-    value = node.argument(key)
-    if value not in known:
-        yield report_key(node, key, f'is unknown: {nearest(str(value), known)}')

@@ -10,7 +10,7 @@ from mmengine.optim import AmpOptimWrapper, LinearLR
 from mmmask.datasets import ImageFolder
 from mmmask.datasets.sources import missing_path
 
-from .rules import Plan, is_a, is_number, is_positive, must_be_known, report, report_key
+from .rules import Plan, is_a, is_number, is_positive, nearest, report, report_key
 
 COUNTS = (
     *(f'{split}_dataloader.batch_size' for split in ('train', 'val', 'test')),
@@ -57,8 +57,9 @@ def check_start(plan: Plan) -> Iterator[str]:
     if isinstance(path, str) and '://' not in path and not os.path.exists(path):
         yield report('load_from', path, 'does not exist: correct the path or set it to None')
     node = plan.node('optim_wrapper')
-    if is_a(node, AmpOptimWrapper) and isinstance(node.argument('dtype'), str):
-        yield from must_be_known(node, 'dtype', AmpOptimWrapper.valid_dtypes)
+    dtype, known = node and node.argument('dtype'), AmpOptimWrapper.valid_dtypes
+    if is_a(node, AmpOptimWrapper) and isinstance(dtype, str) and dtype not in known:
+        yield report_key(node, 'dtype', f'is unknown: {nearest(dtype, known)}')
 
 
 def check_hooks(plan: Plan) -> Iterator[str]:

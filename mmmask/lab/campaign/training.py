@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmmask.apis.length import observes, set_length
 from mmmask.apis.own_data import set_num_classes
 from mmmask.apis.own_network import build_around, read_backbone
+from mmmask.doctor import ROOT
 
-from ..compare import ROOT
 from .declaration import Campaign, Method
 from .images import Images
 
