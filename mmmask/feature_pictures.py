@@ -28,6 +28,7 @@ from mmmask.visualization import (
     resize,
     sample_pixels,
     shine,
+    spread,
     to_pixels,
 )
 
@@ -203,8 +204,7 @@ def draw_neighbours(
     Raises:
         ValueError: if an image has nothing to be compared with.
     """
-    total = len(queries.features)
-    shown = np.linspace(0, total - 1, min(num_queries, total)).round().astype(int)
+    shown = spread(len(queries.features), num_queries)
     similarity = F.normalize(queries.features[shown], dim=1) @ F.normalize(bank.features, dim=1).T
     if bank is queries:
         similarity[np.arange(len(shown)), shown] = -torch.inf
@@ -217,7 +217,7 @@ def draw_neighbours(
         is_relevant = bank.labels[found].cpu() == queries.labels[shown].cpu().unsqueeze(1)
         is_relevant = is_relevant.numpy()
     return draw_ranking(
-        np.stack([sample_pixels(queries.dataset[int(index)]) for index in shown]),
+        np.stack([sample_pixels(queries.dataset[index]) for index in shown]),
         np.stack([[sample_pixels(bank.dataset[int(index)]) for index in row] for row in found]),
         is_relevant,
         f'most similar of {len(bank.features):,} images',

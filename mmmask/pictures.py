@@ -10,7 +10,13 @@ from torch import Tensor
 
 from mmmask.evaluation import observing
 from mmmask.random_state import preserve_random_state
-from mmmask.visualization import draw_boxes, draw_evolution, draw_masks, draw_reconstruction
+from mmmask.visualization import (
+    draw_boxes,
+    draw_evolution,
+    draw_masks,
+    draw_reconstruction,
+    spread,
+)
 
 
 class Stage(NamedTuple):
@@ -31,10 +37,8 @@ class BoxStage(NamedTuple):
 
 def sample_batch(dataset, num_images: int) -> dict:
     """A collated batch of images at equal distances in a data set. Preserves random states."""
-    num_images = min(num_images, len(dataset))
-    indices = np.linspace(0, len(dataset) - 1, num_images).round().astype(int)
     with preserve_random_state():
-        return default_collate([dataset[int(index)] for index in indices])
+        return default_collate([dataset[index] for index in spread(len(dataset), num_images)])
 
 
 def reconstruct_and_draw(model, batch: dict, mask_seed: int) -> np.ndarray:

@@ -24,6 +24,11 @@ class Group(NamedTuple):
     columns: list[tuple[str, np.ndarray]]
 
 
+def spread(length: int, number: int) -> list[int]:
+    """At most ``number`` of the indices of a sequence, at equal distances."""
+    return np.linspace(0, length - 1, min(length, number)).round().astype(int).tolist()
+
+
 def figure_pixels(figure) -> np.ndarray:
     """A figure of matplotlib, in its own resolution -> (H, W, 3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.datasets import ImageFolder, decode_image
 from mmmask.registry import DATASETS
-from mmmask.visualization import Group, compose
+from mmmask.visualization import Group, compose, spread
 
 from .visualize import as_config, is_source, load_files, write_picture
 
@@ -73,22 +73,17 @@ def _given(images: Sequence[str | os.PathLike], number: int) -> Iterator[tuple]:
     """The (H, W, 3) uint8 pixels of images, in the order of OpenCV, without boxes."""
     folder = is_source(images)
     samples = ImageFolder(images[0], pipeline=[]) if folder else load_files(images[:number], [])
-    for index in _spread(len(samples), number):
+    for index in spread(len(samples), number):
         yield samples[index]['img'], []
 
 
 def _validation(cfg: Config, number: int) -> Iterator[tuple]:
     """The (H, W, 3) uint8 pixels of validation images, in the order of OpenCV, and their boxes."""
     dataset = DATASETS.build(ConfigDict(cfg.val_dataloader.dataset, pipeline=[]))
-    for index in _spread(len(dataset), number):
+    for index in spread(len(dataset), number):
         sample = dataset.get_data_info(index)
         boxes = [Box(one['bbox'], one['bbox_label']) for one in sample['instances']]
         yield decode_image(Path(sample['img_path']).read_bytes()), boxes
-
-
-def _spread(length: int, number: int) -> list[int]:
-    """At most ``number`` indices at equal distances."""
-    return np.linspace(0, length - 1, min(length, number)).round().astype(int).tolist()
 
 
 def draw_boxes(pixels: np.ndarray, boxes: Sequence[Box], classes: Sequence[str]) -> np.ndarray:

@@ -27,7 +27,7 @@ from mmmask.feature_pictures import (
 from mmmask.outputs import MARK, OutputFolder, refuse_to_replace
 from mmmask.pictures import sample_batch
 from mmmask.registry import DATASETS
-from mmmask.visualization import sample_pixels
+from mmmask.visualization import sample_pixels, spread
 
 from .config_checks import first_image_size
 from .visualize import (
@@ -158,7 +158,7 @@ def take_some(dataset: Dataset, most: int = MAX_IMAGES) -> Dataset:
     """The images of a data set, or ``most`` of them at equal distances."""
     if len(dataset) <= most:
         return dataset
-    return Subset(dataset, np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist())
+    return Subset(dataset, spread(len(dataset), most))
 
 
 def open_images(cfg: Config, images: Sequence[str | os.PathLike] | None) -> Dataset:

@@ -21,7 +21,7 @@ def read_instances(path: str | os.PathLike) -> dict:
         ValueError: naming the file, and of up to five entries what is wrong and how to fix it.
     """
     content = _read(path)
-    _refuse(path, _problems(content))
+    refuse(path, _problems(content))
     return content
 
 
@@ -46,7 +46,7 @@ def read_objects(path: str | os.PathLike) -> tuple[dict, bool]:
             f"box but no mask in 'segmentation', such as annotation {bare.get('id')!r}: draw these "
             "masks, or remove 'segmentation' everywhere to detect boxes alone."
         )
-    _refuse(path, _problems(content, bool(masked)), _box_problems(content))
+    refuse(path, _problems(content, bool(masked)), _box_problems(content))
     return content, bool(masked)
 
 
@@ -58,7 +58,7 @@ def check_objects(path: str | os.PathLike, content: dict) -> None:
     Raises:
         ValueError: naming the file, and of up to five entries what is wrong and how to fix it.
     """
-    _refuse(path, _problems(content, False), _box_problems(content), _area_problems(content))
+    refuse(path, _problems(content, False), _box_problems(content), _area_problems(content))
 
 
 def complete(content: dict, names: Mapping[int | str, str]) -> dict:
@@ -108,12 +108,13 @@ def _read(path: str | os.PathLike) -> dict:
     return content
 
 
-def _refuse(path: str | os.PathLike, *checks: Iterable[str]) -> None:
+def refuse(path: str | os.PathLike, *checks: Iterable[str], use: str = 'used') -> None:
+    """Raise ValueError with the first problems of a file, and the number of the others."""
     problems = [problem for check in checks for problem in check]
     if problems:
         more = f'\n  and {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
         raise ValueError(
-            f'{path} cannot be used:' + ''.join(f'\n  {line}' for line in problems[:SHOWN]) + more
+            f'{path} cannot be {use}:' + ''.join(f'\n  {line}' for line in problems[:SHOWN]) + more
         )
 
 

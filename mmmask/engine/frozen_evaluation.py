@@ -31,7 +31,7 @@ from mmmask.evaluation import (
 )
 from mmmask.evaluation.features import Describe
 from mmmask.registry import DATASETS, LOOPS
-from mmmask.visualization import draw_ranking, sample_pixels
+from mmmask.visualization import draw_ranking, sample_pixels, spread
 
 NOBODY = -1  # label of distractors
 RECALLS = (1, 5)
@@ -321,7 +321,7 @@ class RetrievalTestLoop(FrozenTestLoop):
 
     def _draw(self, query: Described, ranking: np.ndarray, relevant: list, database: Described):
         """Draw some queries and the images that the last descriptor ranks first for them."""
-        chosen = np.linspace(0, len(ranking) - 1, min(self.num_drawn, len(ranking))).astype(int)
+        chosen = spread(len(ranking), self.num_drawn)
         kept = [[i for i in ranking[q] if i < len(database.dataset)][:5] for q in chosen]
         shown = min(map(len, kept))
         if not shown:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from mmmask.datasets.coco import SHOWN
+from mmmask.datasets.coco import refuse
 from mmmask.datasets.image_folder import EXTENSIONS, is_hidden
 from mmmask.datasets.listing import list_files
 from mmmask.outputs import MARK, OutputFolder
@@ -94,10 +94,7 @@ def write_coco(
     used = {one.name for _, objects in entries for one in objects}
     names = names or sorted(used)
     problems += [f'class {name!r} is not in {classes}: add it.' for name in sorted(used - {*names})]
-    if problems:
-        more = f'\n  and {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
-        lines = ''.join(f'\n  {line}' for line in problems[:SHOWN])
-        raise ValueError(f'{annotations} cannot be converted:{lines}{more}')
+    refuse(annotations, problems, use='converted')
     content = dict(
         info=dict(description=MARK),
         images=[image for image, _ in entries],

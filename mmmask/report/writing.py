@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mmmask.outputs import MARK, OutputFolder
+from mmmask.visualization import spread
 
 from .page import Shown, make_page
 from .runs import Picture, Run, name_runs, read_run
@@ -74,7 +75,7 @@ def embed_pictures(run: Run) -> Iterator[Shown]:
     for picture in run.pictures:
         series.setdefault(picture.name, []).append(picture)
     for name, found in series.items():
-        places = np.linspace(0, len(found) - 1, min(STAGES, len(found))).round().astype(int)
+        places = spread(len(found), STAGES)
         # Pictures of an evolution contain all earlier stages.
         for place in places[-1:] if name == 'evolution' else places:
             yield from _embed_file(run, found[place], is_early=place < len(found) - 1)

@@ -186,8 +186,8 @@ def _check(campaign: Campaign, path: Path) -> None:
         parent = methods.get(method.fork)
         if parent is None or parent.fork:
             raise ValueError(
-                f'{path}: methods.{name}.fork={method.fork!r} must be a method of this file that '
-                'is no fork itself.'
+                f'{path}: methods.{name}.fork={method.fork!r} must be a method of this file '
+                'that is not a fork itself.'
             )
         step = campaign.interval
         if method.fork_epoch not in range(step, campaign.epochs, step):

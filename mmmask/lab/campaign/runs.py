@@ -166,7 +166,7 @@ class Conductor:
         """The result of a finished run.
 
         Raises:
-            ValueError: if the campaign was declared otherwise when it was measured.
+            ValueError: if the campaign was declared differently when it was measured.
         """
         path = self.output.folder / f'{run.name}.json'
         if not path.is_file():
@@ -184,7 +184,7 @@ class Conductor:
 
     @contextmanager
     def _claim(self, run: Run) -> Iterator[bool]:
-        """Whether no other process is at this run."""
+        """Whether no other process works on this run."""
         with self._lock(run) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -194,7 +194,7 @@ class Conductor:
                 yield True
 
     def _wait_for(self, run: Run | None) -> None:
-        """Wait for the process that is at a run, if there is one."""
+        """Wait for the process that works on a run, if there is one."""
         if run and not self.result(run):
             with self._lock(run) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH)
