@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/localmim_swin-base.py',
-    '../_base_/datasets/tiny_imagenet_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/localmim_swin-base.py', '../_base_/runtime/tiny_imagenet.py']
 
 # Swin-T on patches of 2 px with window 4: 16 units of 16 px, of which 3 are visible at 0.75
 # (int(0.75 * 16) + 1 = 13 are hidden); 0.7 leaves 4, which are 25 % as in a ViT. The maps have 16,
@@ -18,16 +13,3 @@ model = dict(
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(no_decay=('position_bias', 'token'))
 )
-param_scheduler = dict(warmup_epochs=10)
-train_cfg = dict(max_epochs=200)
-
-custom_hooks = [
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=10,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
-]

@@ -1,9 +1,4 @@
-_base_ = [
-    '../_base_/models/localmim_vit-base-p16.py',
-    '../_base_/datasets/tiny_imagenet_mim.py',
-    '../_base_/schedules/adamw_coslr.py',
-    '../_base_/runtime/default.py',
-]
+_base_ = ['../_base_/models/localmim_vit-base-p16.py', '../_base_/runtime/tiny_imagenet.py']
 
 # DeiT-Ti at patch 8: 64 patches, of which 16 are visible.
 model = dict(
@@ -26,16 +21,4 @@ model = dict(
 
 # peak lr = 1e-3 * 256 / 256 = 1e-3: a small model on small images needs more than a ViT-B
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = dict(warmup_epochs=10, eta_min=1e-6)
-train_cfg = dict(max_epochs=200)
-
-custom_hooks = [
-    dict(type='mmmask.NonFiniteLossHook'),
-    dict(
-        type='mmmask.OnlineKNNHook',
-        interval=10,
-        bank=_base_.labelled_train,
-        query=_base_.labelled_val,
-    ),
-    dict(type='mmmask.ReconstructionHook', interval=50, dataset=_base_.labelled_val),
-]
+param_scheduler = dict(eta_min=1e-6)
