@@ -163,7 +163,7 @@ def colour_of(number: int) -> tuple[int, int, int]:
 def draw(drawing: Drawing, quality: float, classes: Sequence[str] | None) -> Image.Image:
     """The two halves with a caption each."""
     halves = [
-        _draw_half(drawing.image, content, classes)
+        draw_half(drawing.image, content, classes)
         for content in (drawing.truth, drawing.prediction)
     ]
     width, height = halves[0].size
@@ -178,7 +178,13 @@ def draw(drawing: Drawing, quality: float, classes: Sequence[str] | None) -> Ima
     return picture
 
 
-def _draw_half(image: np.ndarray, content, classes: Sequence[str] | None) -> Image.Image:
+def draw_half(image: np.ndarray, content, classes: Sequence[str] | None) -> Image.Image:
+    """An (H, W, 3) image with a class and its score, with boxes, or with a map of labels.
+
+    Args:
+        content: label and score or None; lists of boxes, labels, scores or None, and (M, H, W)
+            masks or None; or an (H, W) map.
+    """
     height, width = image.shape[:2]
     longest = max(height, width)
     scale = min(max(longest, SIDES[0]), SIDES[1]) / longest

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from rich.progress import track
 
+from mmmask.apis.draw import draw_half
 from mmmask.datasets.digits import load_digits, split_digits
+from mmmask.datasets.label_maps import IGNORED
 from mmmask.outputs import MARK, OutputFolder
 
 # Photographs in the wheel of scikit-image. The motorcycle pair shows one scene twice.
@@ -30,11 +32,7 @@ CLASSES = tuple('0123456789')
 MOST_DIGITS = 6  # per image
 SIDES = 0.2, 0.5  # range of a digit's longer side, relative to the side of the image
 LEAST_VISIBLE = 0.6  # of a digit that others cover
-PREVIEW_IMAGES, PREVIEW_SIDE = 8, 256
-COLORS = [
-    (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
-    (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 212),
-]  # fmt: skip
+PREVIEW_IMAGES = 8
 
 
 class Scene(NamedTuple):
@@ -224,17 +222,11 @@ def segmentation_map(scene: Scene) -> np.ndarray:
 
 def draw_preview(scenes: list[Scene]) -> Image.Image:
     """Scenes -> a picture of each image with its boxes, above its segmentation map."""
-    side = PREVIEW_SIDE
-    sheet = Image.new('RGB', (len(scenes) * side, 2 * side), 'white')
-    palette = np.array([(60, 60, 60), *COLORS], np.uint8)
-    for column, scene in enumerate(scenes):
-        image = Image.fromarray(scene.image).resize((side, side), Image.BICUBIC)
-        draw, scale = ImageDraw.Draw(image), side / len(scene.image)
-        for label, mask in zip(scene.labels, scene.masks, strict=True):
-            left, top, width, height = (scale * value for value in annotation(mask)['bbox'])
-            draw.rectangle([left, top, left + width, top + height], outline=COLORS[label], width=2)
-            draw.text((left + 4, top + 1), CLASSES[label], COLORS[label], font_size=16)
-        classes = Image.fromarray(palette[segmentation_map(scene)])
-        sheet.paste(image, (column * side, 0))
-        sheet.paste(classes.resize((side, side), Image.NEAREST), (column * side, side))
-    return sheet
+    columns = []
+    for scene in scenes:
+        boxes = np.array([annotation(mask)['bbox'] for mask in scene.masks]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        classes = segmentation_map(scene).astype(int) - 1
+        contents = (boxes, scene.labels, None, None), np.where(classes < 0, IGNORED, classes)
+        columns.append(np.vstack([draw_half(scene.image, one, CLASSES) for one in contents]))
+    return Image.fromarray(np.hstack(columns))
