@@ -18,6 +18,8 @@ from mmmask.visualization import (
     spread,
 )
 
+NUM_SAMPLES = 4  # masks of an image that are drawn if they do not change during training
+
 
 class Stage(NamedTuple):
     """Images at one stage of training: a title, (B, h, w) parts and (B, h, w) hidden patches."""
@@ -71,9 +73,7 @@ def divide_and_mask(model, batch: dict, mask_seed: int) -> Stage:
     return Stage(f'{parts:.0f} parts', labels, hidden)
 
 
-def draw_mask_samples(
-    model, batch: dict, mask_seed: int, schedule: Sequence[float], num_samples: int = 4
-) -> np.ndarray:
+def draw_mask_samples(model, batch: dict, mask_seed: int, schedule: Sequence[float]) -> np.ndarray:
     """A batch -> (H, W, 3) uint8 picture of its masks: samples, or stages of their schedule.
 
     Raises:
@@ -89,7 +89,7 @@ def draw_mask_samples(
         else:
             evolves = hasattr(masking, 'set_progress')
             hidden = {}
-            for stage in schedule if evolves else range(num_samples):
+            for stage in schedule if evolves else range(NUM_SAMPLES):
                 if evolves:
                     masking.set_progress(stage)
                 mask = model.draw_mask(images)

@@ -106,7 +106,7 @@ def _choose(
     return best, fits[best]
 
 
-def hold_out(labels: Tensor, fraction: int = 5, seed: int = 0) -> Tensor:
+def hold_out(labels: Tensor, seed: int = 0) -> Tensor:
     """(T,) labels -> (T,) boolean: every fifth image of each class, in a random order.
 
     If no class has five images, it is every n-th image, where n is the size of the largest class.
@@ -114,7 +114,7 @@ def hold_out(labels: Tensor, fraction: int = 5, seed: int = 0) -> Tensor:
     Raises:
         ValueError: if no class has two images.
     """
-    step = min(fraction, int(labels.bincount().max()))
+    step = min(5, int(labels.bincount().max()))
     if step < 2:
         raise ValueError(
             f'no class has two of the {len(labels)} training images, so no regularization can be '

@@ -10,14 +10,14 @@ from mmpretrain.evaluation import RetrievalAveragePrecision
 from torch import Tensor
 
 
-def gem(tokens: Tensor, power: float = 4.0, floor: float = 1e-6) -> Tensor:
+def gem(tokens: Tensor, power: float = 4.0) -> Tensor:
     """(B, N, D) tokens -> (B, D), their generalised mean.
 
     This is the ``power``-th root of the mean ``power``-th power of the values, clamped to at least
-    ``floor``. A power of 1 gives the mean; larger powers approach the maximum (Radenović et al.,
+    1e-6. A power of 1 gives the mean; larger powers approach the maximum (Radenović et al.,
     *Fine-tuning CNN Image Retrieval with No Human Annotation*, TPAMI 2019, section 3.2).
     """
-    return tokens.float().clamp(min=floor).pow(power).mean(dim=1).pow(1 / power)
+    return tokens.float().clamp(min=1e-6).pow(power).mean(dim=1).pow(1 / power)
 
 
 def describe_layers(
@@ -56,15 +56,15 @@ class Whitening(NamedTuple):
         return (descriptors - self.mean) @ self.projection
 
 
-def fit_whitening(descriptors: Tensor, power: float = 0.5, floor: float = 1e-5) -> Whitening:
+def fit_whitening(descriptors: Tensor, power: float = 0.5) -> Whitening:
     """(M, D) descriptors of unrelated images -> their whitening.
 
-    Components are divided by variance ^ ``power``. Variances are clamped to at least ``floor``
+    Components are divided by variance ^ ``power``. Variances are clamped to at least 1e-5
     times the largest one.
     """
     mean = descriptors.mean(dim=0)
     variance, components = torch.linalg.eigh((descriptors - mean).T.cov(correction=0))
-    variance = variance.clamp(min=floor * variance[-1])
+    variance = variance.clamp(min=1e-5 * variance[-1])
     return Whitening(mean, components * variance.pow(-power))
 
 

@@ -89,14 +89,14 @@ def _profile(attention: Tensor) -> Tensor:
     return (sent @ sent.mT + received.mT @ received) / 2
 
 
-def _spatial_prior(grid: tuple[int, int] | None, like: Tensor, sigma: float = 2.0) -> Tensor:
-    """(h, w) -> (N, N) Gaussian of the distance between patches."""
+def _spatial_prior(grid: tuple[int, int] | None, like: Tensor) -> Tensor:
+    """(h, w) -> (N, N) Gaussian of the distance between patches, with σ = 2 patches."""
     if grid is None:
         raise ValueError('spatial_weight needs the patch grid: pass grid=(h, w).')
     rows, columns = (torch.arange(side, device=like.device, dtype=like.dtype) for side in grid)
     position = torch.cartesian_prod(rows, columns)
     squared = (position.unsqueeze(1) - position.unsqueeze(0)).square().sum(dim=-1)
-    return torch.exp(-squared / (2 * sigma**2))
+    return torch.exp(-squared / 8)
 
 
 @lru_cache(maxsize=8)

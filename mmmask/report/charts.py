@@ -84,9 +84,9 @@ def span(values: Sequence[float], margin: float) -> tuple[float, float]:
     return low - extra, high + extra
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """At most ``most`` round values in a range: multiples of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / most
+def ticks(low: float, high: float) -> list[float]:
+    """At most five round values in a range: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     first, last = math.ceil(low / step), math.floor(high / step)
