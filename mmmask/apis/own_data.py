@@ -28,6 +28,7 @@ from mmmask.datasets.sources import missing_path
 from mmmask.outputs import MARK, OutputFolder, safe_name
 
 from .classes import classes_in
+from .image_format import share_format
 from .own_network import FROZEN, SPLITS, build_around, read_backbone
 
 MANY = 2000  # label maps of which all are read, where a table names the classes
@@ -102,6 +103,7 @@ def name_data(
             )
         build_around(cfg, backbone, own['task'], longest)
         cfg.pop('own_data')
+    share_format(cfg, [one for _, one in _datasets(cfg)], pretrained if own or data else None)
 
 
 def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:

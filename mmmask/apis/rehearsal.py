@@ -89,11 +89,11 @@ class RehearsalHook(Hook):
             loaders['val_dataloader'] = runner.val_loop.dataloader
         with unchanged(runner.model):
             splits = take_samples(loaders)
-            problems = [*compare(runner, splits)]
+            problems = [*compare(runner.model, splits)]
             rows = describe_splits(splits)
             measured = measured_features(runner.hooks)
             for _, others in measured:
-                problems += compare(runner, others)
+                problems += compare(runner.model, others)
                 rows += describe_splits(others)
             if not problems:
                 rows += [*self._length(runner), *try_step(runner, splits[0])]
@@ -112,7 +112,7 @@ class RehearsalHook(Hook):
             splits = (
                 measured[0][1] if measured else take_samples(dict(test_dataloader=loop.dataloader))
             )
-            problems = [*compare(runner, splits)]
+            problems = [*compare(runner.model, splits)]
             if not problems:
                 try_features(runner, measured)
                 if getattr(loop, 'evaluator', None) is not None:
@@ -237,9 +237,9 @@ def images_of(samples: list[dict]) -> list[Tensor]:
     return [image for image in found if isinstance(image, Tensor) and image.dim() >= 3]
 
 
-def compare(runner: Runner, splits: list[Split]) -> Iterator[str]:
+def compare(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     """Compare data, labels and network; yield a message for each difference."""
-    model = unwrap(runner.model)
+    model = unwrap(model)
     for check in (
         compare_channels,
         compare_classes,

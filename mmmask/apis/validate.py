@@ -12,6 +12,7 @@ from mmmask.command_line import expand_home
 
 from .config_checks import CHECKS, image_sizes
 from .config_checks.rules import Plan, is_positive
+from .config_checks.run import check_sources
 from .config_nodes import find_nodes
 from .config_trial import Trial
 
@@ -46,10 +47,13 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     return cfg
 
 
-def validate_config(cfg: dict) -> None:
+def validate_config(cfg: dict, reads_images: bool = True) -> None:
     """Refuse a config that cannot run, with all its errors in one message.
 
     mmengine ignores unknown keys and stops at the first mistake, sometimes long after the start.
+
+    Args:
+        reads_images: whether the run needs the folders and archives that the config names.
 
     Raises:
         ConfigError: with one line for each error.
@@ -59,14 +63,14 @@ def validate_config(cfg: dict) -> None:
         errors = [f"default_scope={scope!r} is not a package: write 'mmmask' or install it"]
     else:
         with DefaultScope.overwrite_default_scope(scope):
-            errors = list(dict.fromkeys(_find_errors(dict(cfg.items()))))
+            errors = list(dict.fromkeys(_find_errors(dict(cfg.items()), reads_images)))
     if errors:
         count = '1 error' if len(errors) == 1 else f'{len(errors)} errors'
         lines = [f'Found {count} in the config:', *(f'  - {error}' for error in errors)]
         raise ConfigError('\n'.join(lines))
 
 
-def _find_errors(cfg: dict) -> list[str]:
+def _find_errors(cfg: dict, reads_images: bool) -> list[str]:
     cfg = copy.deepcopy(cfg)  # some constructors change what they are given
     nodes = find_nodes(cfg)
     plan = Plan(cfg, nodes)
@@ -75,4 +79,5 @@ def _find_errors(cfg: dict) -> list[str]:
     trial.try_images(image_sizes(nodes))
     trial.try_optimizer(cfg.get('optim_wrapper'))
     plan = plan._replace(built=trial.built, tried=trial.tried)
-    return [*(line for check in CHECKS for line in check(plan)), *trial.errors]
+    checks = [check for check in CHECKS if reads_images or check is not check_sources]
+    return [*(line for check in checks for line in check(plan)), *trial.errors]

@@ -34,6 +34,7 @@ from mmmask.registry import DATASETS, HOOKS, MODELS
 
 from .config_checks import first_image_size, image_sizes
 from .config_nodes import find_nodes
+from .image_format import fit_pipeline, stated_format
 
 # Stages of the schedule at which a single checkpoint is drawn.
 SCHEDULE = (0.0, 0.1, 0.25, 0.5, 1.0)
@@ -297,24 +298,12 @@ def choose_images(
 
     Channels and range are those of the training images.
     """
-    pipeline, pixel_format = fit_pipeline(cfg, pipeline)
+    pixel_format = stated_format(cfg.train_dataloader.dataset)
+    pipeline = fit_pipeline(pipeline, pixel_format)
     if images:
         return load_images(images, pipeline, num_images, pixel_format)
     dataset = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
     return sample_batch(DATASETS.build(dataset), num_images)
-
-
-def fit_pipeline(cfg: Config, pipeline: list[dict]) -> tuple[list[dict], PixelFormat]:
-    """A pipeline that takes images like the config's training images, and their format."""
-    stated = cfg.train_dataloader.dataset
-    pixel_format = PixelFormat(**{key: stated[key] for key in PixelFormat._fields if key in stated})
-    if pixel_format[:2] != PLAIN[:2]:  # Pillow resizes 8-bit colours only
-        pipeline = [
-            {key: value for key, value in step.items() if key != 'backend'}
-            | dict(type=step['type'].replace('mmpretrain.Resize', 'mmmask.Resize'))
-            for step in pipeline
-        ]
-    return pipeline, pixel_format
 
 
 def write_picture(picture: np.ndarray, out: str | os.PathLike) -> Path:

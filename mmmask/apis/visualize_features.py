@@ -30,10 +30,10 @@ from mmmask.registry import DATASETS
 from mmmask.visualization import sample_pixels, spread
 
 from .config_checks import first_image_size
+from .image_format import fit_pipeline, stated_format
 from .visualize import (
     as_config,
     build_model,
-    fit_pipeline,
     is_source,
     load_files,
     plain_pipeline,
@@ -168,7 +168,8 @@ def open_images(cfg: Config, images: Sequence[str | os.PathLike] | None) -> Data
     """
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     size = first_image_size(cfg)
-    pipeline, pixel_format = fit_pipeline(cfg, plain_pipeline(size))
+    pixel_format = stated_format(cfg.train_dataloader.dataset)
+    pipeline = fit_pipeline(plain_pipeline(size), pixel_format)
     if images and not is_source(images):
         return load_files(images, pipeline, pixel_format)
     stated = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)

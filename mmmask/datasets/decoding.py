@@ -2,7 +2,6 @@
 
 import io
 import struct
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from .pixel_format import PLAIN, MisfitError, PixelFormat
 # The size from which Pillow warns of a decompression bomb. The largest photograph of ImageNet has
 # 15 million pixels.
 MAX_PIXELS = 89_478_485
-BIT_DEPTHS = 8, 10, 12, 14, 16  # of cameras, scanners and microscopes that write 16-bit files
 JPEG_SIGNATURE = b'\xff\xd8'
 JPEG_FRAMES = b'\xc0', b'\xc1', b'\xc2'  # baseline, extended and progressive
 # Quantization, Huffman tables, restart interval, comment, JFIF, colour profile, Photoshop, Adobe.
@@ -40,15 +38,13 @@ def decode_image(
     content: bytes,
     least_side: int | None = None,
     pixel_format: PixelFormat = PLAIN,
-    note_depth: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Bytes of an image file -> (H, W, C) from 0 to 255, three channels as **BGR** as in mmcv.
 
     The content determines the format, not the name. The image is turned upright by its EXIF
     tag, and of an animation the first frame is taken. Without a stated format the result is (H, W,
-    3) uint8: greyscale, palette and CMYK images become colour images, an alpha channel is dropped,
-    and 16-bit images are scaled to 8 bits. The range of a 16-bit image is the smallest of 8, 10,
-    12, 14 and 16 bits that holds its largest value.
+    3) uint8: greyscale, palette and CMYK images become colour images, and an alpha channel is
+    dropped. Values of more than 8 bits need a stated range.
 
     Pillow reads the header and decodes. The pixels of an intact JPEG come from simplejpeg, which is
     faster, gives the same values, and refuses every JPEG that libjpeg warns about; Pillow then
@@ -60,22 +56,18 @@ def decode_image(
         least_side: a JPEG is decoded at a half, a quarter or an eighth of its size, which is
             faster, as long as both sides keep this many pixels.
         pixel_format: channels, range and type of the pixels.
-        note_depth: called with the bits that are taken as the range of a 16-bit image.
 
     Raises:
-        MisfitError: if the image has other channels or values than the format states.
+        MisfitError: if the image has other channels or values than the format states, or values
+            of more than 8 bits whose range it does not state.
         OSError, SyntaxError, ValueError: if the bytes are not one whole image, or the image has
             more than ``MAX_PIXELS``.
     """
     if not content:
         raise ValueError('the file is empty')
-    is_plain = pixel_format.is_plain
-    values, orientation = read_values(content, least_side, pixel_format.channels, is_plain)
-    if is_plain and values.dtype == np.uint16:
-        depth = next(depth for depth in BIT_DEPTHS if values.max() < 1 << depth)
-        values = (values >> (depth - 8)).astype(np.uint8)
-        if note_depth is not None:
-            note_depth(depth)
+    values, orientation = read_values(
+        content, least_side, pixel_format.channels, pixel_format.is_plain
+    )
     if orientation in UPRIGHT:
         values = UPRIGHT[orientation](values)
     return np.ascontiguousarray(pixel_format.scale(values))
@@ -143,7 +135,7 @@ def _check_size(height: int, width: int) -> None:
 def _read_pixels(
     image: Image.Image, content: bytes, least_side: int | None, channels: int | None
 ) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 of an opened image, upright or not; BGR if C is 3."""
+    """(H, W, C) values of an opened image, upright or not; BGR if C is 3."""
     if channels is None:
         is_grey = image.mode in ('1', 'L') or image.mode.startswith('I')
         channels = 1 if is_grey else len(image.getbands()) if image.mode in ('LA', 'RGBA') else 3
@@ -159,20 +151,20 @@ def _read_pixels(
     is_deep = ';16' in str(image.tile)  # which loading clears
     image.load()
     if image.mode == 'F':
-        raise ValueError('a floating-point image has no 8-bit range')
+        return _arrange(np.asarray(image), channels)
     if image.mode.startswith('I'):  # 'I;16' and its variants; 'I' is a 16-bit PNG in old Pillows
         values = np.asarray(image)
-        if values.max() > 0xFFFF or values.min() < 0:
-            raise ValueError('a 32-bit image has no 8-bit range')
-        return _arrange(values.astype(np.uint16), channels)
+        is_short = values.min() >= 0 and values.max() <= 0xFFFF
+        return _arrange(values.astype(np.uint16) if is_short else values, channels)
     if is_deep:  # of 16-bit colours Pillow keeps the upper 8 bits, which may hold nothing
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
         flags = flags if channels == 3 else cv2.IMREAD_UNCHANGED
         values = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        if values is not None and values.dtype == np.uint16:
-            if channels == 3:
-                return values
-            return _arrange(values[..., [2, 1, 0, 3][: values.shape[-1]]], channels)  # from BGR
+        if values is None or values.dtype != np.uint16:
+            raise ValueError(f'16-bit colours of a {image.format} cannot be decoded')
+        if channels == 3:
+            return values
+        return _arrange(values[..., [2, 1, 0, 3][: values.shape[-1]]], channels)  # from BGR
     if channels == 3:
         # A palette with transparency becomes RGB only by way of RGBA.
         image = image.convert('RGBA') if image.mode == 'P' else image

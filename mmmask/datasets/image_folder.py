@@ -187,7 +187,6 @@ class ImageFolder(BaseDataset):
         for index, sample in enumerate(samples):
             sample['file_index'] = index
         self._state = torch.full((len(samples),), UNSEEN, dtype=torch.uint8).share_memory_()
-        self._depths = torch.zeros(17, dtype=torch.uint8).share_memory_()
         if self.cache_side:
             self._cache = self._make_cache([sample['name'] for sample in samples])
         return samples
@@ -397,27 +396,12 @@ class ImageFolder(BaseDataset):
         """
         content = read_file(*self.place, name)
         try:
-            return decode_image(content, least_side, self.pixel_format, self._note_depth)
+            return decode_image(content, least_side, self.pixel_format)
         except MisfitError as error:
             others_fit = self.cache_side or bool((self._state == READABLE).any())
             if self.pixel_format.is_plain and others_fit:
                 raise ValueError(str(error)) from error  # one odd file among ordinary ones
             raise MisfitError(f'{printable(self._path(name))}: {error}.') from error
-
-    def _note_depth(self, depth: int) -> None:
-        """Warn once, and in one process, if 16-bit images seem to have different ranges."""
-        known = self._depths.nonzero().flatten().tolist()
-        self._depths[depth] = 1
-        if len(known) == 1 and known != [depth]:
-            shallow, deep = sorted([*known, depth])
-            print_log(
-                f'{printable(self._path())}: some 16-bit images use {shallow} bits, others '
-                f'{deep}, and each is scaled by the bits that it uses. If the former are only '
-                'darker, set '
-                f'value_range=(0, {(1 << deep) - 1}), which scales all images alike.',
-                logger='current',
-                level=logging.WARNING,
-            )
 
     def _report(self, path: str, error: Exception) -> None:
         tried = int((self._state != UNSEEN).sum())

@@ -62,8 +62,9 @@ class PixelFormat(NamedTuple):
         """
         if self.value_range is None and values.dtype != np.uint8:
             raise MisfitError(
-                f'the file holds {values.dtype}, and its range is not stated: set '
-                'value_range=(lowest, highest), which tools/image_statistics.py measures'
+                f'the file holds {values.dtype}, and the range of the images is not stated: '
+                'measure it by tools/image_statistics.py FOLDER and set value_range=(lowest, '
+                'highest) of the data set, or convert the file to 8 bits'
             )
         if self.value_range is None:
             return values.astype(self.dtype, copy=False)

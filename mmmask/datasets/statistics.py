@@ -10,12 +10,13 @@ import numpy as np
 from mmengine.config import Config
 
 from .cache import explain, in_threads
-from .decoding import BIT_DEPTHS, read_values
+from .decoding import read_values
 from .image_folder import ARRAYS, EXTENSIONS, ImageFolder, printable
 from .listing import read_file
 from .pixel_format import PixelFormat
 
 FOLDER = 'mmmask.ImageFolder'
+BIT_DEPTHS = 8, 10, 12, 14, 16  # of cameras, scanners and microscopes that write 16-bit files
 DATASETS = (  # of a config
     *((f'{split}_dataloader', 'dataset') for split in ('train', 'val', 'test')),
     ('test_cfg', 'bank'),

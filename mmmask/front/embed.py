@@ -59,7 +59,8 @@ def embed(
     """Write the features of M images, (M, D) fp32, and their names.
 
     The short side of images is resized and their centre is cropped to the image size of the
-    pre-training. Unreadable files are left out, with a warning for each.
+    pre-training. Files are read in the channels and the range of values that the pre-training
+    states. Unreadable files are left out, with a warning for each.
 
     Args:
         checkpoint: checkpoint of a backbone, or folder of a training.
@@ -126,6 +127,7 @@ def _images_and_model(checkpoint: str, data):
     import torch
     from mmengine.registry import init_default_scope
 
+    from mmmask.apis.image_format import fit_pipeline, stated_format
     from mmmask.apis.own_data import name_data
     from mmmask.apis.own_network import read_backbone
     from mmmask.apis.validate import read_config
@@ -143,7 +145,13 @@ def _images_and_model(checkpoint: str, data):
     load_backbone(model.backbone, checkpoint)
     side = read_backbone(checkpoint).get('img_size', 224)
     size = tuple(side) if isinstance(side, list | tuple) else (side, side)
-    images = ImageFolder(os.fspath(data), pipeline=plain_pipeline(size), max_unreadable=1.0)
+    pixel_format = stated_format(cfg.test_dataloader.dataset)
+    images = ImageFolder(
+        os.fspath(data),
+        pipeline=fit_pipeline(plain_pipeline(size), pixel_format),
+        max_unreadable=1.0,
+        **pixel_format._asdict(),
+    )
     return images, model.eval().to('cuda' if torch.cuda.is_available() else 'cpu')
 
 

@@ -1,6 +1,8 @@
 """From files with other channels and ranges to a trained network and its pictures."""
 
 import itertools
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
 
+import mmmask
 from mmmask.apis.rehearsal import RehearsalError, Split, compare_channels
 from mmmask.apis.train import load_config, rehearse, train
 from mmmask.apis.visualize import visualize
-from mmmask.datasets import config_text, measure_images
+from mmmask.datasets import PixelFormat, config_text, measure_images
+from mmmask.front.embed import _images_and_model
 from mmmask.models import DataPreprocessor, MaskedVisionTransformer
 from mmmask.registry import MODELS
 
@@ -164,3 +168,76 @@ def test_recipe_with_another_number_of_bands(monkeypatch, channels):
     assert torch.equal(data['inputs'], (images - 64) / 64)
     losses = model(data['inputs'], mode='loss')
     assert all(loss.isfinite() for loss in losses.values())
+
+
+@pytest.fixture(scope='module')
+def scans(tmp_path_factory):
+    """12-bit scans of two classes, six each, and the checkpoint of a training in their range."""
+    folder = tmp_path_factory.mktemp('scans')
+    for number, image in enumerate(blocks(12, 8, 9, high=4095)):
+        path = folder / 'images' / 'ab'[number % 2] / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    arch = dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64)
+    options = {
+        'model.backbone.arch': arch,
+        'model.backbone.out_indices': [0, 1, 2, 3],
+        'train_dataloader.dataset.value_range': [0, 4095],
+    }
+    checkpoint = mmmask.pretrain(
+        folder / 'images', folder / 'run', epochs=1, batch_size=5, workers=0, cfg_options=options,
+        model='vit-tiny-p8',
+    )  # fmt: skip
+    return folder, checkpoint
+
+
+def test_a_declared_range_reaches_all_data_sets_of_a_run(scans):
+    cfg = load_config(scans[0] / 'run' / 'config.py')
+    (knn,) = [hook for hook in cfg.custom_hooks if 'bank' in hook]
+    for dataset in (cfg.train_dataloader.dataset, knn.bank, knn.query):
+        assert list(dataset.value_range) == [0, 4095]
+
+
+def test_the_range_of_a_training_holds_for_all_that_uses_its_checkpoint(scans, tmp_path):
+    folder, checkpoint = scans
+    images, _ = _images_and_model(str(checkpoint), folder / 'images' / 'a')
+    assert images.pixel_format == PixelFormat(value_range=[0, 4095])
+    values = np.asarray(Image.open(folder / 'images/a/0.png'))
+    expected = np.rint(values * (255 / 4095)).max()
+    assert images.read_image('0.png').max() == expected
+    cfg = load_config(
+        ROOT / 'configs/downstream/folder/probe.py', data=[str(folder / 'images')],
+        pretrained=str(checkpoint), work_dir=str(tmp_path), test_only=True,
+    )  # fmt: skip
+    for dataset in (cfg.test_dataloader.dataset, cfg.test_cfg.bank):
+        assert list(dataset.value_range) == [0, 4095]
+    run = Config.fromfile(folder / 'run' / 'config.py')
+    assert cfg.model.data_preprocessor.mean == run.model.data_preprocessor.mean
+    assert cfg.model.data_preprocessor.to_rgb
+    mmmask.visualize(folder / 'run', tmp_path / 'a.png', images=folder / 'images', num_images=2)
+    mmmask.embed(folder / 'run', folder / 'images', tmp_path / 'features.npy', workers=0)
+    assert len(np.load(tmp_path / 'features.npy')) == 12
+
+
+def test_a_backbone_for_bands_is_measured_and_embedded_on_bands(bands, tmp_path):
+    """Its mean and standard deviation come with its range."""
+    cfg = own_config(bands, BANDS, tmp_path, SMALL_BANDS, value_range=(0, 9000))
+    train(cfg)
+    mmmask.embed(tmp_path / 'work/epoch_1.pth', bands, tmp_path / 'features.npy', workers=0)
+    assert np.load(tmp_path / 'features.npy').shape == (6, 24)
+
+
+def test_files_whose_range_is_not_stated_end_in_a_sentence(scans, tmp_path, monkeypatch, capsys):
+    """By exit code 2, and nothing is scaled by its type or by its own values."""
+    config = ROOT / 'configs/demo/mae_vit-tiny_digits.py'
+    words = [str(config), '--dry-run', '--data', str(scans[0] / 'images' / 'a')]
+    words += ['--cfg-options', 'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0']
+    monkeypatch.setattr(sys, 'argv', ['train.py', *words])
+    with pytest.raises(SystemExit) as leave:
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    assert leave.value.code == 2
+    assert (
+        '/a/0.png: the file holds uint16, and the range of the images is not stated: measure it '
+        'by tools/image_statistics.py FOLDER and set value_range=(lowest, highest) of the data '
+        'set, or convert the file to 8 bits.'
+    ) in capsys.readouterr().err

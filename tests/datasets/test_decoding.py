@@ -69,12 +69,6 @@ class TestDecodeImage:
         grey = np.arange(48, dtype=np.uint8).reshape(8, 6)
         np.testing.assert_array_equal(decode_image(encode(grey)), np.stack([grey] * 3, axis=-1))
 
-    def test_16_bit_greyscale_is_scaled_not_clipped(self):
-        grey = (np.arange(48, dtype=np.uint16) * 1000).reshape(8, 6)
-        buffer = io.BytesIO()
-        Image.fromarray(grey).save(buffer, 'PNG')
-        np.testing.assert_array_equal(decode_image(buffer.getvalue())[..., 1], grey >> 8)
-
     def test_cmyk_jpeg(self):
         image = decode_image(flat(RED, mode='CMYK', format='JPEG', quality=95))
         assert np.abs(image.astype(int) - RED[::-1]).max() <= 4
@@ -188,27 +182,38 @@ class TestJpeg:
 
 
 class TestDepth:
-    """The range of a 16-bit file is that of its values, not that of its type."""
+    """The range of a 16-bit file is that of its data set, not that of its type or of the file."""
 
     GREY = np.arange(4096).reshape(64, 64) % 256
 
-    @pytest.mark.parametrize('bits', [8, 10, 12, 14, 16])
-    def test_grey(self, bits):
-        values = (self.GREY * (2**bits - 1) // 255).astype(np.uint16)
-        decoded = decode_image(encode(values))
-        np.testing.assert_array_equal(decoded, np.repeat(values[..., None] >> (bits - 8), 3, -1))
-        assert decoded.max() == 255
-
     @pytest.mark.parametrize('bits', [8, 12, 16])
-    def test_colour(self, bits):
-        values = np.stack([self.GREY, self.GREY.T, self.GREY // 2], axis=-1)
-        values = (values * (2**bits - 1) // 255).astype(np.uint16)
-        expected = (values >> (bits - 8))[..., ::-1]
-        np.testing.assert_array_equal(decode_image(deep_png(values)), expected)
+    @pytest.mark.parametrize('colours', [False, True], ids=['grey', 'colours'])
+    def test_files_are_scaled_alike_or_refused(self, bits, colours):
+        values = (self.GREY * (2**bits - 1) // 255).astype(np.uint16)
+        if colours:
+            values = np.stack([values, values.T, values // 2], axis=-1)
+        content = deep_png(values) if colours else encode(values)
+        with pytest.raises(MisfitError, match='holds uint16, and the range of the images is not'):
+            decode_image(content)
+        decoded = decode_image(content, pixel_format=PixelFormat(value_range=(0, 65535)))
+        expected = np.rint(np.atleast_3d(values) * (255 / 65535))[..., ::-1]
+        np.testing.assert_array_equal(decoded, np.broadcast_to(expected, decoded.shape))
 
-    def test_tiff_of_32_bits(self):
-        content = encode(Image.fromarray(np.full((6, 8), 200, np.int32)), format='TIFF')
-        assert (decode_image(content) == 200).all()
+    @pytest.mark.parametrize(
+        'image',
+        [
+            Image.fromarray(np.full((6, 8), 200_000, np.int32)),
+            Image.fromarray(np.full((6, 8), 0.5, np.float32)),
+            Image.frombytes('I;16B', (8, 6), b'\x4d\x05' * 48),
+        ],
+        ids=['32 bits', 'fractions', 'big-endian'],
+    )
+    def test_tiffs(self, image):
+        content = encode(image, format='TIFF')
+        with pytest.raises(MisfitError, match='the range of the images is not stated: measure it'):
+            decode_image(content)
+        high = 2 * float(np.asarray(image).max())
+        assert (decode_image(content, pixel_format=PixelFormat(value_range=(0, high))) == 128).all()
 
     def test_a_stated_range_holds(self):
         dark, ten_bits = encode(self.GREY.astype(np.uint16)), PixelFormat(value_range=(0, 1023))

@@ -42,19 +42,6 @@ def rotated() -> bytes:
     return encode(image, 'PNG', exif=exif)
 
 
-def deep_color() -> bytes:
-    """A PNG with 16 bits for each of red, green and blue, which Pillow cannot write."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        body = name + data
-        return struct.pack('>I', len(data)) + body + struct.pack('>I', zlib.crc32(body))
-
-    row = b'\0' + struct.pack('>3H', *(256 * value + 77 for value in RED)) * 6
-    header = struct.pack('>IIBBBBB', 6, 8, 16, 2, 0, 0, 0)
-    chunks = chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(row * 8)) + chunk(b'IEND', b'')
-    return b'\x89PNG\r\n\x1a\n' + chunks
-
-
 def frames(format: str) -> bytes:
     """An image that another one follows: a page of a TIFF or a frame of an animation."""
     blue = flat(color=(0, 0, 255))
@@ -88,8 +75,6 @@ def bomb(width=30_000, height=30_000) -> bytes:
 PHOTOGRAPH = encode(Image.fromarray(skimage.data.chelsea()), 'JPEG')
 DECODED = {
     'CMYK': (encode(flat('CMYK'), 'JPEG', quality=95), 4),
-    '16-bit grey': (encode(Image.fromarray(np.full((8, 6), 77 * 256 + 5, np.uint16)), 'PNG'), 77),
-    '16-bit color': (deep_color(), 0),
     'palette': (encode(palette(), 'PNG'), 0),
     'transparent palette': (encode(palette(), 'PNG', transparency=0), 0),
     'RGBA': (encode(flat('RGBA'), 'PNG'), 0),
@@ -99,7 +84,6 @@ DECODED = {
     'pages': (frames('TIFF'), 0),
     'CMYK TIFF': (encode(flat('CMYK'), 'TIFF'), 0),
     'YCbCr TIFF': (encode(flat('YCbCr'), 'TIFF'), 2),
-    'big-endian': (encode(Image.frombytes('I;16B', (6, 8), b'\x4d\x05' * 48), 'TIFF'), 77),
     'no colour profile': (encode(flat(), 'PNG', icc_profile=b'garbage' * 10), 0),
     'no orientation': (strange_orientation(), 0),
     'no end': (encode(flat(), 'PNG')[:-12], 0),
@@ -116,8 +100,6 @@ SKIPPED = {
     'large': (bomb(9500, 9500), '9500 x 9500 pixels, more than 89,478,485'),
     'a wrong checksum': (wrong_checksum(), ''),
     'drawing': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'not an image of a known format'),
-    '32-bit': (encode(Image.fromarray(np.full((8, 6), 200_000, np.int32)), 'TIFF'), 'no 8-bit ran'),
-    'floating point': (encode(Image.new('F', (6, 8), 0.5), 'TIFF'), 'no 8-bit range'),
 }
 
 
@@ -139,10 +121,7 @@ def test_decoded(folder, tmp_path, kind):
     report = tmp_path / 'report.txt'
     image = ImageFolder(folder, report_file=str(report))[0]['img']
     assert image.dtype == np.uint8 and image.shape[2] == 3
-    if kind in ('16-bit grey', 'big-endian'):
-        assert (image == tolerance).all()
-    else:
-        assert np.abs(image.astype(int) - RED[::-1]).max() <= tolerance
+    assert np.abs(image.astype(int) - RED[::-1]).max() <= tolerance
     assert not report.exists()
 
 

@@ -20,7 +20,6 @@ from mmmask.datasets import (
     RandomResizedCrop,
     config_text,
     decode_image,
-    image_folder,
     measure_images,
     resize_image,
 )
@@ -163,8 +162,8 @@ class TestMisfits:
             (png(np.zeros((4, 4, 3), np.uint8)), (1,), 'has 3 channels, but channels=1'),
             (png(np.zeros((4, 4, 4), np.uint8)), (5,), 'has 4 channels, but channels=5'),
             (png(GREY), (4,), 'has 1 channel, but channels=4'),
-            (png(GREY), (1,), 'holds uint16, and its range is not stated: set value_range='),
-            (npy(GREY / 2), (1, 'float32'), 'holds float64, and its range is not stated'),
+            (png(GREY), (1,), 'holds uint16, and the range of the images is not stated'),
+            (npy(GREY / 2), (1, 'float32'), 'holds float64, and the range of the images is not'),
             (png(GREY), (1, 'uint8', (0, 255)), r'not all in value_range=\(0, 255\): widen it, or'),
             (
                 png((GREY >> 4).astype(np.uint8)),
@@ -235,20 +234,33 @@ class TestMisfits:
             decode(tiff(BANDS), 13, 'float32', (0, 4095))
 
 
-def test_different_depths_of_16_bit_images_are_announced_once(tmp_path, monkeypatch):
-    """Each is scaled by its own, which is wrong for dark images."""
-    y = np.arange(4096).reshape(64, 64) % 256
-    depths = {'b_png': y, 'c_png': y * 16, 'd_png': y * 257}
-    write(tmp_path, **{name: png(values.astype(np.uint16)) for name, values in depths.items()})
-    log = []
-    monkeypatch.setattr(image_folder, 'print_log', lambda message, **_: log.append(message))
-    dataset = ImageFolder(tmp_path)
-    for index in range(3):
-        image = dataset[index]['img']
-        assert image.max() == 255 and len(np.unique(image)) == 256
-    (message,) = log
-    assert 'some 16-bit images use 8 bits, others 12' in message
-    assert 'value_range=(0, 4095)' in message
+class TestRange:
+    """16-bit files are scaled alike, by the range that the data set states, or not read."""
+
+    Y = np.arange(4096).reshape(64, 64) % 256
+
+    def test_all_files_are_scaled_alike(self, tmp_path):
+        for name, factor in dict(b=1, c=16, d=257).items():
+            write(tmp_path, **{f'{name}_png': png((self.Y * factor).astype(np.uint16))})
+        with pytest.raises(
+            MisfitError, match=r'b.png: the file holds uint16, and the range.*image_statistics'
+        ):
+            ImageFolder(tmp_path)[0]
+        dataset = ImageFolder(
+            tmp_path, value_range=measure_images(tmp_path).pixel_format.value_range
+        )
+        assert [dataset[index]['img'].max() for index in range(3)] == [1, 16, 255]
+        dataset = ImageFolder(tmp_path, value_range=(0, 4080), clip=True)
+        assert [dataset[index]['img'].max() for index in range(3)] == [16, 255, 255]
+
+    def test_a_few_among_photographs_are_listed_with_the_remedy(self, tmp_path):
+        photograph, report = png(np.full((8, 8, 3), 77, np.uint8)), tmp_path / 'report.txt'
+        write(tmp_path / 'images', a_png=photograph, b_png=png(GREY), c_png=photograph)
+        dataset = ImageFolder(tmp_path / 'images', report_file=str(report))
+        assert [dataset[index]['img'].max() for index in range(3)] == [77] * 3
+        (line,) = report.read_text().splitlines()
+        assert line.startswith(f'{tmp_path}/images/b.png\tValueError: the file holds uint16')
+        assert line.endswith('or convert the file to 8 bits')
 
 
 def test_cache_of_floats(tmp_path, monkeypatch):

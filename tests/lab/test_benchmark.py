@@ -12,9 +12,11 @@ from conftest import ROOT
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
+from mmmask.apis.validate import validate_config
 from mmmask.lab import benchmark
 from mmmask.lab.benchmark import components, hog, measuring, steps
 from mmmask.registry import DATASETS, MODELS
@@ -40,6 +42,7 @@ class OneLinear(BaseModel):
 
     def __init__(self, backbone):
         super().__init__()
+        self.backbone = nn.Identity()
         self.linear = nn.Linear(3 * backbone['img_size'] ** 2, 10, bias=False)
 
     def init_weights(self):
@@ -83,6 +86,7 @@ def config(tmp_path, monkeypatch):
     path.write_text(
         "model = dict(type='mmmask.OneLinear', backbone=dict(img_size=8))\n"
         "optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.5))\n"
+        "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)\n"
         'train_dataloader = dict(batch_size=99, num_workers=0,\n'
         "    dataset=dict(type='mmmask.SlowImages'),\n"
         "    sampler=dict(type='DefaultSampler', shuffle=False))\n"
@@ -170,7 +174,8 @@ def test_fraction_of_time_spent_waiting_for_a_real_loader(config):
         plain(batch)
 
     step.on_raw_batch = slow_step
-    fraction = steps.measure_waiting(cfg, step, batch_size=2, iters=8, warmup=1)
+    loader = steps.build_loader(cfg, step.model, batch_size=2)
+    fraction = steps.measure_waiting(loader, step, iters=8, warmup=1)
     assert shapes == [(2, 3, 8, 8)] * 9
     assert fraction == pytest.approx(0.5, abs=0.15)  # two images of 50 ms each, a step of 100 ms
 
@@ -211,6 +216,12 @@ def test_a_training_step_in_mixed_precision(config):
 def test_fp16_on_a_cpu_is_refused(config):
     with pytest.raises(ValueError, match="amp='fp16' needs a GPU: choose 'bf16' or 'off'"):
         benchmark.benchmark_configs([config], amp='fp16', device='cpu')
+
+
+def test_images_have_the_channels_of_the_network():
+    recipe = 'localmim_vit-small-p16-hog_1xb128-amp-coslr-300e_multispectral.py'
+    cfg = steps.read_config(str(ROOT / 'configs/channels' / recipe))
+    assert steps.synthetic_images(cfg, 2, CPU).shape == (2, 13, 224, 224)
 
 
 def test_the_report_of_two_configs(config):
@@ -265,6 +276,66 @@ def test_a_file_of_somebody_else_is_kept(config, tmp_path, monkeypatch):
 def run_command(arguments, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *arguments.split()])
     runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'), run_name='__main__')
+
+
+CLASSIFIER = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=2),
+    backbone=dict(
+        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_type='cls_token',
+        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
+    ),
+    neck=None,
+    head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=32, topk=(1,)),
+)
+train_dataloader = dict(
+    batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='mmmask.ImageFolder', source='data', with_label=True,
+        pipeline=[dict(type='mmpretrain.PackInputs')],
+    ),
+)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+"""
+
+
+def refusal(text, folder, options, monkeypatch, capsys) -> str:
+    """What a benchmark of a config says before it ends with exit code 2."""
+    path = folder / 'own.py'
+    path.write_text(text.replace("source='data'", f"source='{folder / 'data'}'"))
+    with pytest.raises(SystemExit) as leave:
+        run_command(f'{path} --batch-size 2 --iters 1 --device cpu {options}', monkeypatch)
+    assert leave.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_data_that_contradict_the_network_end_as_before_a_training(tmp_path, monkeypatch, capsys):
+    for name in 'abc':
+        (tmp_path / 'data' / name).mkdir(parents=True)
+        Image.new('RGB', (32, 32)).save(tmp_path / 'data' / name / '0.png')
+    message = refusal(CLASSIFIER, tmp_path, '--data', monkeypatch, capsys)
+    assert (
+        'model.head.num_classes=2, but train_dataloader has 3 classes (a, b, c). Set it to 3.'
+    ) in message
+    text = CLASSIFIER.replace('num_classes=2', 'num_classes=3')
+    text = text.replace('[127.0] * 3', '[127.0] * 4').replace('[64.0] * 3', '[64.0] * 4')
+    message = refusal(text, tmp_path, '--data', monkeypatch, capsys)
+    assert 'images have 3 channels, but model.data_preprocessor.mean has 4 values' in message
+
+
+def test_parts_that_contradict_each_other_end_as_before_a_training(tmp_path, monkeypatch, capsys):
+    """Images are needed with --data only."""
+    text = CLASSIFIER.replace('img_size=32', 'img_size=33')
+    message = refusal(text, tmp_path, '', monkeypatch, capsys)
+    with pytest.raises(ValueError) as error:
+        validate_config(Config.fromfile(tmp_path / 'own.py'), reads_images=False)
+    assert str(error.value) in message and 'img_size' in message
+    message = refusal(CLASSIFIER, tmp_path, '--data', monkeypatch, capsys)
+    assert 'does not exist' in message and 'give a folder or a .zip of images' in message
+    run_command(f'{tmp_path / "own.py"} --batch-size 2 --iters 1 --device cpu', monkeypatch)
 
 
 @pytest.mark.parametrize(

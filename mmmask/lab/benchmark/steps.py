@@ -9,17 +9,22 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from rich.progress import track
 from torch import Tensor
 from torch.profiler import record_function
+from torch.utils.data import DataLoader
 
 import mmmask.models  # noqa: F401  registers them, and before any memory is measured
 from mmmask.apis import validate
+from mmmask.apis.classes import share_classes
 from mmmask.apis.config_checks import image_sizes
 from mmmask.apis.config_nodes import find_nodes
+from mmmask.apis.data_checks import check_data
+from mmmask.apis.rehearsal import RehearsalError, compare, in_words, take_samples, unchanged
 from mmmask.apis.train import set_defaults, set_precision
 from mmmask.checkpoints import read_checkpoints_as_data
 from mmmask.command_line import MMPRETRAIN_MAE
@@ -145,7 +150,9 @@ def benchmark_configs(
         compiled: also measure each with compiled transformer blocks.
 
     Raises:
-        ValueError: for fp16 on a CPU, or if there is nothing to compile.
+        ValueError: for fp16 on a CPU, if there is nothing to compile, or if the parts of a config
+            contradict each other.
+        RehearsalError: before anything is measured, if data that are read contradict the network.
     """
     device = resolve_device(device)
     if amp == 'fp16' and device.type == 'cpu':
@@ -153,12 +160,12 @@ def benchmark_configs(
     init_default_scope('mmmask')
     MMLogger.get_current_instance().setLevel('WARNING')  # no list of initialized tensors
     names, flags = zip(*product(configs, (False, True) if compiled else (False,)), strict=True)
-    read = [read_config(name, img_size) for name in names]
+    read = [read_config(name, img_size, data) for name in names]
     # Libraries that load on first use must not count as memory of the first candidate.
-    TrainingStep(read[0], torch.randn(2, 3, *image_size(read[0]), device=device), amp)()
+    TrainingStep(read[0], synthetic_images(read[0], 2, device), amp)()
     steps, memory = [], []
     for cfg, flag in track([*zip(read, flags, strict=True)], 'building and first steps'):
-        images = torch.randn(batch_size, 3, *image_size(cfg), device=device)
+        images = synthetic_images(cfg, batch_size, device)
 
         def build(cfg=cfg, images=images, flag=flag) -> None:
             steps.append(TrainingStep(cfg, images, amp, flag))
@@ -166,6 +173,10 @@ def benchmark_configs(
                 steps[-1]()
 
         memory.append(peak_memory(build, device))
+    loaders = [
+        build_loader(cfg, step.model, batch_size) if data else None
+        for cfg, step in zip(read, steps, strict=True)
+    ]
     flops = [step.count_flops() for step in steps]
 
     multiply, multiply_flops = matrix_multiplication(device, PRECISIONS[amp])
@@ -179,7 +190,7 @@ def benchmark_configs(
             memory[index],
             flops[index],
             utilization(flops[index], timing.seconds, ceiling),
-            measure_waiting(read[index], steps[index], batch_size, iters, warmup) if data else None,
+            loaders[index] and measure_waiting(loaders[index], steps[index], iters, warmup),
             profile_call(steps[index], device) if profiled else None,
         )
         for index, (name, timing) in enumerate(zip(names, timings, strict=True))
@@ -188,9 +199,18 @@ def benchmark_configs(
     return Report(results, describe_machine(device) | settings, ceiling)
 
 
-def read_config(name: str, img_size: int | None = None) -> Config:
-    """A config file, or mmpretrain's masked autoencoder, for images of another size if given."""
-    cfg = mmpretrain_mae() if name == MMPRETRAIN_MAE else validate.read_config(name)
+def read_config(name: str, img_size: int | None = None, reads_images: bool = False) -> Config:
+    """A config file, or mmpretrain's masked autoencoder, for images of another size if given.
+
+    Raises:
+        ConfigError: if the parts of the config contradict each other, or if images are read and
+            missing.
+    """
+    if name == MMPRETRAIN_MAE:
+        cfg = mmpretrain_mae()
+    else:
+        cfg = validate.read_config(name)
+        validate.validate_config(cfg, reads_images)
     if img_size:
         owner = cfg.model.backbone if 'img_size' in cfg.model.backbone else cfg
         owner.img_size = img_size
@@ -220,16 +240,36 @@ def image_size(cfg: Config) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def measure_waiting(
-    cfg: Config, step: TrainingStep, batch_size: int, iters: int, warmup: int
-) -> float | None:
-    """Fraction of the time of real training spent waiting for the config's own data loader."""
+def synthetic_images(cfg: Config, batch_size: int, device: torch.device) -> Tensor:
+    """(B, C, H, W) noise of the size and channels that the backbone of a config is built for."""
+    channels = cfg.model.backbone.get('in_channels', 3)
+    return torch.randn(batch_size, channels, *image_size(cfg), device=device)
+
+
+def build_loader(cfg: Config, model: BaseModel, batch_size: int) -> DataLoader | None:
+    """The data loader of a config's training, compared with its network as before a training.
+
+    Raises:
+        ValueError: if its files do not fit the config.
+        RehearsalError: if its images or labels do not fit the network.
+    """
     if 'train_dataloader' not in cfg:
         return None
     set_defaults(cfg)
     cfg.train_dataloader.batch_size = batch_size
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmmask'):
+        share_classes(cfg)
+        check_data(cfg)
         loader = Runner.build_dataloader(cfg.train_dataloader)
+    with unchanged(model):
+        problems = [*compare(model, take_samples(dict(train_dataloader=loader)))]
+    if problems:
+        raise RehearsalError(in_words(problems))
+    return loader
+
+
+def measure_waiting(loader: DataLoader, step: TrainingStep, iters: int, warmup: int) -> float:
+    """Fraction of the time of real training spent waiting for a data loader."""
     # Batches that were prefetched during the start of the workers do not show their speed.
     prefetched = loader.num_workers * (loader.prefetch_factor or 0)
     device = step.device
