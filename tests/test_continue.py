@@ -35,6 +35,8 @@ def small(cfg):
         model.backbone.update(arch=VIT, img_size=4 * model.backbone.patch_size)
         if model.type == 'mmmask.LocalMIM':
             model.backbone.update(arch=dict(VIT, num_layers=12))
+    if model.type == 'mmmask.SimMIM':
+        model.backbone.arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 2, 2, 4])
     torch.manual_seed(0)
     built = MODELS.build(model)
     built.init_weights()
@@ -45,11 +47,12 @@ def public_encoder(name, cfg):
     """A file as its project publishes it, with random weights."""
     side = cfg.model.backbone.get('img_size', 224)
     if 'hf-hub' in name:
-        config = transformers.ViTMAEConfig(
+        kind = 'IJepa' if 'ijepa' in name else 'ViTMAE'
+        config = getattr(transformers, f'{kind}Config')(
             hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=2, image_size=side,
-            patch_size=16, intermediate_size=64,
+            patch_size=cfg.model.backbone.patch_size, intermediate_size=64,
         )  # fmt: skip
-        return transformers.ViTMAEModel(config).state_dict()
+        return getattr(transformers, f'{kind}Model')(config).state_dict()
     if 'dino' in name:
         return timm.models.VisionTransformer(
             img_size=side, patch_size=cfg.model.backbone.patch_size, embed_dim=WIDTH, depth=DEPTH,
@@ -71,7 +74,7 @@ def test_a_command_is_valid(command):
 
 @pytest.mark.parametrize(
     'command',
-    [command for command in COMMANDS if 'swin' not in command[0]],
+    [command for command in COMMANDS if 'localmim_swin' not in command[0]],
     ids=lambda command: read(command)[1],
 )
 def test_weights_arrive(command, tmp_path):
@@ -86,7 +89,7 @@ def test_weights_arrive(command, tmp_path):
         assert changed == {'backbone'}
         return
     target = 'mmmask' if 'work_dirs' in name else model.__class__.__name__.lower()
-    target = dict(localmim='localmim-vit').get(target, target)
+    target = dict(localmim='localmim-vit', simmim='simmim-swin').get(target, target)
     target = 'huggingface-mae' if 'vit-mae' in name else target
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'a.pth')
     if target != 'mmmask':
