@@ -22,6 +22,7 @@ include_patterns = [
     'docs/campaign/*/*.md',
     'configs/*/README.md',
     'demo/README.md',
+    'demo/*/README.md',
     'notebooks/README.md',
     'README.md',
     'CHANGELOG.md',
