@@ -6,6 +6,7 @@ once.
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -73,6 +74,12 @@ class ConfigOptions(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         from mmengine.config import DictAction
 
+        for word in values:
+            key, _, value = word.partition('=')
+            if re.search(r'\{\s*[\'"}]', value):  # which mmengine reads as text
+                raise argparse.ArgumentError(
+                    self, f'{word!r} contains a dictionary: write {key}.NAME=VALUE for each name.'
+                )
         try:
             DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
         except (AssertionError, ValueError):

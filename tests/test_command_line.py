@@ -112,6 +112,12 @@ def test_options_of_a_config(capsys):
             parser.parse_args(['--cfg-options', wrong])
         assert leave.value.code == 2
         assert f"'{wrong}' must be KEY=VALUE" in capsys.readouterr().err
+    for wrong in ("a.b={'x': 1}", "a.b={'x':1,'y':2}", 'a.b=[{"x":1}]', 'a.b={}'):
+        with pytest.raises(SystemExit):
+            parser.parse_args(['--cfg-options', wrong])
+        assert 'write a.b.NAME=VALUE for each name' in capsys.readouterr().err
+    shards = parser.parse_args(['--cfg-options', 'a=shard-{000..009}.tar']).cfg_options
+    assert shards == dict(a='shard-{000..009}.tar')
 
 
 def test_home_folders_in_options(monkeypatch):
