@@ -98,9 +98,6 @@ class ContrastiveCrop(RandomResizedCrop):
         crop = min(height, round(width / shortest)), min(width, round(height * longest))
         return (height - crop[0]) // 2, (width - crop[1]) // 2, *crop
 
-    def __repr__(self) -> str:
-        return f'{super().__repr__()[:-1]}, alpha={self.alpha}, box={self.box})'
-
 
 def _is_box(box: Sequence[float]) -> bool:
     return len(box) == 4 and 0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1

@@ -43,6 +43,3 @@ class IntensityJitter(BaseTransform):
         pixels = pixels.round() if image.dtype == np.uint8 else pixels
         results['img'] = pixels.astype(image.dtype)
         return results
-
-    def __repr__(self) -> str:
-        return f'IntensityJitter(brightness={self.strengths[0]}, contrast={self.strengths[1]})'

@@ -91,10 +91,3 @@ class RandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
         direction = 'horizontal' if flip else None
         results.update(img=image, img_shape=image.shape[:2], flip=flip, flip_direction=direction)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'RandomResizedCrop(scale={self.scale}, crop_ratio_range={self.crop_ratio_range}, '
-            f'aspect_ratio_range={self.aspect_ratio_range}, flip_prob={self.flip_prob}, '
-            f'interpolation={self.interpolation})'
-        )
