@@ -8,7 +8,8 @@ With --pictures, also draw masks, losses and features of the last checkpoint of 
 """
 
 from mmmask.command_line import Parser, user_errors
-from mmmask.front.report import add_options, report
+from mmmask.front.options import add_options
+from mmmask.front.report import report
 
 EXAMPLES = """
 examples:
@@ -19,7 +20,7 @@ examples:
 
 def main() -> None:
     parser = Parser(description=__doc__, epilog=EXAMPLES)
-    add_options(parser)
+    add_options(parser, report)
     arguments = vars(parser.parse_args())
     with user_errors(arguments.pop('debug')):
         report(**arguments)

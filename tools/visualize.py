@@ -3,12 +3,13 @@
 
 from mmmask.command_line import Parser, user_errors
 from mmmask.front import command
+from mmmask.front.options import add_options
 
 
 def parse_arguments():
     module = command('visualize')
     parser = Parser(description=module.__doc__, epilog=module.EXAMPLES)
-    module.add_options(parser)
+    add_options(parser, module.visualize)
     return parser.parse_args()
 
 

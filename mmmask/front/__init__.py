@@ -1,7 +1,7 @@
 """The commands ``mmmask COMMAND``, which are also functions of the package ``mmmask``.
 
-A command is a module of its name with a function of its name and ``add_options(parser)``; the
-options are the parameters of the function. Importing one needs the standard library only.
+A command is a module of its name with a function of its name, whose parameters are the options.
+Importing one needs the standard library only.
 """
 
 from importlib import import_module

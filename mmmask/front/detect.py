@@ -16,16 +16,6 @@ example:
 """
 
 
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`detect`."""
-    downstream.add_options(
-        parser,
-        'folder of images, and COCO JSON; without masks in it, the detector is a Faster R-CNN',
-        2,
-        24,
-    )
-
-
 def detect(
     data: Sequence[str | os.PathLike],
     out: str | os.PathLike,
@@ -48,7 +38,8 @@ def detect(
     Args:
         data: folder of images, and COCO JSON.
         epochs: length, 24 by default; the schedule follows.
-        out, pretrained, ...: as in :func:`mmmask.finetune`.
+        out, pretrained, val_data, batch_size, lr, workers, devices, seed, resume, dry_run,
+            cfg_options: as in :func:`mmmask.finetune`.
 
     Returns:
         The last checkpoint; None after a dry run.

@@ -6,22 +6,16 @@ import sys
 from mmmask.doctor import ROOT, main
 
 
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`doctor`."""
-    parser.add_argument(
-        '--compile-operators',
-        action='store_true',
-        help="compile and install mmcv's operators, which detection needs, and keep them for "
-        'other environments',
-    )
-
-
 def doctor(compile_operators: bool = False) -> int:
-    """Print the report of :mod:`mmmask.doctor`; 0 if pre-training can start and 1 if not.
+    """Print the report of :mod:`mmmask.doctor`.
 
     Args:
-        compile_operators: instead, compile mmcv's operators for the PyTorch of this environment,
-            or take those that were compiled before; 0 if they are installed afterwards.
+        compile_operators: instead of the report, compile and install mmcv's operators, which
+            detection needs, for the PyTorch of this environment, or install those that were
+            compiled before.
+
+    Returns:
+        0 if pre-training can start, or if the operators are installed; another number if not.
     """
     if compile_operators:
         command = [sys.executable, ROOT / 'tools' / 'setup_environment.py', 'operators']

@@ -4,37 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmmask.command_line import user_path
-
 from . import running
 from .running import AUTOMATIC, GIVEN, Value
 
 FOLDER = 'downstream/folder'
-
-
-def add_options(parser, data: str, number: str | int | None, epochs: int) -> None:
-    """Give a parser the options of a training on own data.
-
-    Args:
-        data: help of ``--data``.
-        number: ``nargs`` of ``--data``.
-        epochs: length of the recipe.
-    """
-    several = {} if number is None else dict(nargs=number, metavar='PATH')
-    parser.add_argument('--data', type=user_path, required=True, help=data, **several)
-    parser.add_argument(
-        '--val-data',
-        type=user_path,
-        help='data to validate with, in the same form (default: a fifth is held out by name)',
-        **several,
-    )
-    parser.add_argument(
-        '--pretrained',
-        type=user_path,
-        help='checkpoint of a backbone, or folder of a training (default: a ResNet-50 with random '
-        'weights)',
-    )
-    running.add_run_options(parser, epochs, "the recipe's")
 
 
 def train(

@@ -7,45 +7,15 @@ The ending of OUT chooses the format: .npy, with the names beside it in <OUT>.na
 import os
 from pathlib import Path
 
-from mmmask.command_line import user_path
-
 from . import running
 from .running import AUTOMATIC, Value
 
-POOLINGS = ('mean', 'cls', '2x2', '4x4', 'all')
 FORMATS = ('.npy', '.csv', '.parquet')
 EXAMPLES = """
 examples:
   mmmask embed runs/a --data images/ --out features.npy
   mmmask embed runs/a --data images/ --out features.csv --pooling 2x2
 """
-
-
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`embed`."""
-    parser.add_argument(
-        'checkpoint', type=user_path, help='checkpoint of a backbone, or folder of a training'
-    )
-    parser.add_argument(
-        '--data',
-        type=user_path,
-        required=True,
-        help='folder, with all its sub-folders, or .zip file of images',
-    )
-    parser.add_argument(
-        '--out', type=user_path, required=True, help='new file: .npy, .csv or .parquet'
-    )
-    parser.add_argument(
-        '--pooling',
-        choices=POOLINGS,
-        default='mean',
-        help='mean of the patches, class token, means of 2x2 or 4x4 parts, or all patches '
-        '(default: mean)',
-    )
-    parser.add_argument(
-        '--batch-size', type=int, default=64, help='images per step (default: %(default)s)'
-    )
-    parser.add_argument('--workers', type=int, help='(default: automatic)')
 
 
 def embed(

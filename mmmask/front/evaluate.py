@@ -6,8 +6,6 @@ The config of the test is written to OUT/config.py, and the results to OUT/<time
 import os
 from pathlib import Path
 
-from mmmask.command_line import user_path
-
 from . import running
 from .running import AUTOMATIC, GIVEN, Value
 
@@ -21,25 +19,6 @@ examples:
   mmmask evaluate runs/a --data flowers/ --out runs/a-knn
   mmmask evaluate runs/a --data flowers/ --protocol probe --out runs/a-probe
 """
-
-
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`evaluate`."""
-    parser.add_argument(
-        'checkpoint', type=user_path, help='checkpoint of a backbone, or folder of a training'
-    )
-    parser.add_argument(
-        '--data',
-        type=user_path,
-        required=True,
-        help='folder or .zip file: of class folders, or for retrieval of any images',
-    )
-    parser.add_argument('--out', type=user_path, required=True, help='folder of config and results')
-    parser.add_argument(
-        '--protocol', default='knn', help=f'{", ".join(PROTOCOLS)} (default: %(default)s)'
-    )
-    parser.add_argument('--batch-size', type=int, help="(default: the recipe's)")
-    parser.add_argument('--workers', type=int, help='(default: automatic)')
 
 
 def evaluate(

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-from mmmask.command_line import user_path
-
 from . import running
 
 EXAMPLES = """
@@ -12,28 +10,6 @@ examples:
   mmmask export runs/a --to timm --out backbone.safetensors
   mmmask export runs/a --to onnx --out backbone.onnx
 """
-
-
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`export`."""
-    parser.add_argument(
-        'checkpoint', type=user_path, help='checkpoint of a pre-training, or folder of one'
-    )
-    parser.add_argument(
-        '--to', required=True, help='mmpretrain, mmdet, mmseg, timm, huggingface, torch or onnx'
-    )
-    parser.add_argument(
-        '--out',
-        type=user_path,
-        required=True,
-        help='file to write: .pth; for timm and huggingface also .safetensors, or a folder; '
-        '.pt2 for torch; .onnx for onnx',
-    )
-    parser.add_argument(
-        '--push',
-        metavar='OWNER/NAME',
-        help='upload the folder to this repository of the Hugging Face hub; a new one is private',
-    )
 
 
 def export(
@@ -45,7 +21,8 @@ def export(
         checkpoint: checkpoint of a pre-training, or the folder of one.
         to: ``'mmpretrain'``, ``'mmdet'``, ``'mmseg'``, ``'timm'``, ``'huggingface'``, ``'torch'``
             for torch.export, or ``'onnx'``.
-        out: file or folder to write.
+        out: file to write: ``.pth``; for timm and Hugging Face also ``.safetensors``, or a folder;
+            ``.pt2`` for torch.export; ``.onnx`` for ONNX.
         push: repository of the Hugging Face hub, ``OWNER/NAME``, to which the folder is uploaded.
 
     Returns:

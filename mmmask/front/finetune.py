@@ -15,16 +15,6 @@ example:
 """
 
 
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`finetune`."""
-    downstream.add_options(
-        parser,
-        'folder or .zip file: FOLDER/<class>/*, or FOLDER/train/<class>/* and FOLDER/val/<class>/*',
-        None,
-        24,
-    )
-
-
 def finetune(
     data: str | os.PathLike,
     out: str | os.PathLike,
@@ -51,9 +41,9 @@ def finetune(
             starts from random weights.
         val_data: data to validate with; by default a fifth of ``data`` is held out by name.
         epochs: length, 24 by default; the schedule follows.
-        batch_size, lr, workers, devices, seed, resume, dry_run, cfg_options: as in
-            :func:`mmmask.pretrain`; the default batch size is that of the recipe, and rates do not
-            depend on it.
+        batch_size: images per step on each device, by default the recipe's.
+        lr: peak learning rate, by default the recipe's; it does not depend on the batch size.
+        workers, devices, seed, resume, dry_run, cfg_options: as in :func:`mmmask.pretrain`.
 
     Returns:
         The last checkpoint; None after a dry run.

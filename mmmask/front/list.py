@@ -3,10 +3,6 @@
 from . import recipes
 
 
-def add_options(parser) -> None:
-    """The command takes no options."""
-
-
 def list() -> None:
     """Print the methods and the models, one per line."""
     print('methods: what is predicted')

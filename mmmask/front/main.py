@@ -8,6 +8,7 @@ from mmmask import __version__
 from mmmask.command_line import Parser, user_errors
 
 from . import COMMANDS, command, function
+from .options import add_options
 
 LESSON = """
 To begin, with a folder of images:
@@ -37,7 +38,7 @@ def make_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPars
         one = commands.add_parser(
             name, help=text, description=module.__doc__, epilog=getattr(module, 'EXAMPLES', None)
         )
-        module.add_options(one)
+        add_options(one, function(name))
     return parser
 
 

@@ -7,8 +7,6 @@ run from it.
 import os
 from pathlib import Path
 
-from mmmask.command_line import user_path
-
 from . import recipes, running
 from .running import AUTOMATIC, GIVEN, Value
 
@@ -19,32 +17,6 @@ examples:
   mmmask pretrain --data images/ --out runs/a
   mmmask pretrain --data images/ --method mae --model vit-base-p16 --epochs 300 --out runs/b
 """
-
-
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`pretrain`."""
-    parser.add_argument(
-        '--data',
-        type=user_path,
-        required=True,
-        help='folder, with all its sub-folders, or .zip file of images',
-    )
-    parser.add_argument(
-        '--val-data', type=user_path, help='images for k-NN and pictures (default: a fifth)'
-    )
-    parser.add_argument(
-        '--method', default='localmim', help='see mmmask list (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--model', help='see mmmask list (default: vit-small-p16 on a GPU, else vit-tiny-p8)'
-    )
-    parser.add_argument('--img-size', type=int, help="pixels (default: the model's)")
-    parser.add_argument(
-        '--pretrained',
-        type=user_path,
-        help='start from the backbone of this checkpoint or training folder',
-    )
-    running.add_run_options(parser, EPOCHS, 'automatic')
 
 
 def pretrain(
@@ -72,8 +44,9 @@ def pretrain(
             more folders, these are classes: a fifth of the images is held out, and k-NN measures
             the features during the training.
         out: folder of config, logs, pictures and checkpoints.
-        method, model: names that ``mmmask list`` prints. The default model is ``vit-small-p16`` on
-            a GPU and ``vit-tiny-p8`` without one.
+        method: a name that ``mmmask list`` prints.
+        model: a name that ``mmmask list`` prints; by default ``vit-small-p16`` on a GPU and
+            ``vit-tiny-p8`` without one.
         epochs: length; the schedule follows. 100 by default.
         img_size: side of the images in pixels, by default the model's.
         batch_size: images per step on each device; by default as many as fit into the memory.
@@ -81,9 +54,9 @@ def pretrain(
         workers: processes that load images, for each device; by default one for each core, at
             most 8.
         devices: GPUs, or processes on a machine without; by default all GPUs or one process.
-        val_data: images for k-NN and pictures.
+        val_data: images for k-NN and pictures; by default a fifth of ``data``.
         pretrained: checkpoint, or folder of a training, to start from.
-        seed: of weights, order, crops and masks.
+        seed: seed of weights, order, crops and masks.
         resume: continue the training in ``out``.
         dry_run: print all values, check data and config, try a step, and write nothing.
         cfg_options: dotted keys and values that override the config's.

@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from mmmask.command_line import add_config_options, user_path
 from mmmask.doctor import ROOT
 
 CONFIG = 'config.py'
@@ -26,42 +25,6 @@ class Value(NamedTuple):
 
     value: object
     source: str = GIVEN
-
-
-def add_run_options(parser, epochs: int, batch_size: str) -> None:
-    """The options that all trainings have; the others are the defaults that are printed."""
-    parser.add_argument(
-        '--out', type=user_path, required=True, help='folder of config, logs and checkpoints'
-    )
-    parser.add_argument('--epochs', type=int, help=f'length of the training (default: {epochs})')
-    parser.add_argument(
-        '--batch-size',
-        type=int,
-        help=f'images per step on each device (default: {batch_size})',
-    )
-    parser.add_argument(
-        '--lr',
-        type=float,
-        help="peak learning rate (default: the recipe's; for pre-training, scaled to the batch)",
-    )
-    parser.add_argument(
-        '--workers',
-        type=int,
-        help='processes that load images, for each device (default: automatic)',
-    )
-    parser.add_argument(
-        '--devices',
-        type=int,
-        help='GPUs, or processes on a machine without GPU (default: all GPUs, or 1 process)',
-    )
-    parser.add_argument('--seed', type=int, default=0, help='(default: %(default)s)')
-    parser.add_argument('--resume', action='store_true', help='continue the training in --out')
-    parser.add_argument(
-        '--dry-run',
-        action='store_true',
-        help='print all values, check data and config, try a step, and write nothing',
-    )
-    add_config_options(parser)
 
 
 def checkpoint_of(path: str | os.PathLike) -> str:

@@ -16,16 +16,6 @@ example:
 """
 
 
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`segment`."""
-    downstream.add_options(
-        parser,
-        'folder of images, folder of label maps, and optionally a table of their values',
-        '+',
-        40,
-    )
-
-
 def segment(
     data: Sequence[str | os.PathLike],
     out: str | os.PathLike,
@@ -49,7 +39,8 @@ def segment(
         data: folder of images, folder of label maps, and optionally the table of their values
             that docs/own_data.md describes.
         epochs: length, 40 by default; the schedule follows.
-        out, pretrained, ...: as in :func:`mmmask.finetune`.
+        out, pretrained, val_data, batch_size, lr, workers, devices, seed, resume, dry_run,
+            cfg_options: as in :func:`mmmask.finetune`.
 
     Returns:
         The last checkpoint; None after a dry run.

@@ -23,8 +23,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmmask.command_line import FEATURE_PICTURES, add_config_options, user_path
-
 from . import running
 
 EXAMPLES = """
@@ -40,56 +38,6 @@ examples:
   mmmask visualize configs/demo/cmae-mao_vit-tiny_digits.py work_dirs/demo/epoch_*.pth --boxes \\
       --cfg-options custom_hooks.0.heat_map=feat_norm custom_hooks.0.threshold=0.5
 """
-
-
-def add_options(parser) -> None:
-    """Give a parser the options of :func:`visualize`."""
-    parser.add_argument('run', type=user_path, help='folder of a training, or config file of one')
-    parser.add_argument(
-        'checkpoints',
-        nargs='*',
-        default=(),
-        type=user_path,
-        metavar='checkpoint',
-        help='checkpoint of that training; several with --evolution or --boxes (default: the '
-        'newest of the folder, and all with --evolution or --boxes)',
-    )
-    parser.add_argument('--masks', action='store_true', help='draw masks; needs no checkpoint')
-    parser.add_argument(
-        '--evolution', action='store_true', help='draw parts and masks over the training'
-    )
-    parser.add_argument(
-        '--boxes', action='store_true', help='draw the boxes of ContrastiveCrop over the training'
-    )
-    parser.add_argument(
-        '--features', choices=FEATURE_PICTURES, help='draw what the backbone has learned'
-    )
-    parser.add_argument(
-        '--pretrained',
-        type=user_path,
-        metavar='WEIGHTS',
-        help='weights of the backbone for --features, in place of a checkpoint: a file or a name',
-    )
-    parser.add_argument(
-        '--images',
-        nargs='+',
-        type=user_path,
-        metavar='PATH',
-        help='a folder, a .zip file, or image files (default: the training images, or for a '
-        'detector the validation images)',
-    )
-    parser.add_argument(
-        '--out',
-        type=user_path,
-        help='picture to write (by default, named after what it shows, such as masks.png)',
-    )
-    parser.add_argument(
-        '--num-images', type=int, default=8, help='images to draw (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--seed', type=int, default=0, help='seed of the masks (default: %(default)s)'
-    )
-    add_config_options(parser)
 
 
 def visualize(
@@ -111,18 +59,19 @@ def visualize(
     Args:
         run: folder of a pre-training or of the training of a detector, or config file of one.
         out: picture to write; by default named after what it shows.
-        checkpoints: of that training; by default the newest of the folder, and all of it for
-            ``evolution`` and ``boxes``.
+        checkpoints: checkpoints of that training; by default the newest of the folder, and all of
+            them for ``evolution`` and ``boxes``.
         masks: draw masks; needs no checkpoint.
         evolution: draw parts and masks over the training.
         boxes: draw the boxes of ContrastiveCrop over the training.
-        features: draw what the backbone has learned; see
-            :func:`mmmask.apis.visualize_features.visualize_features` for the kinds.
+        features: draw what the backbone has learned: ``'pca'``, ``'attention'``, ``'neighbours'``,
+            ``'tsne'``, ``'loss'`` or ``'duplicates'``, see
+            :func:`mmmask.apis.visualize_features.visualize_features`.
         pretrained: weights of the backbone for ``features``, in place of a checkpoint.
         images: one folder or ``.zip`` file, or image files; by default the training images, and
             for detectors the validation images.
         num_images: images to draw.
-        seed: of the masks.
+        seed: seed of the masks.
         cfg_options: dotted keys and values that override the config's.
 
     Returns:

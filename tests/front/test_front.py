@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from mmmask.apis.train import load_config, train
 from mmmask.apis.visualize import visualize_masks
 from mmmask.apis.visualize_features import visualize_features
 from mmmask.checkpoints import find_tensors, open_checkpoint
-from mmmask.evaluation import features
+from mmmask.command_line import Parser
 from mmmask.front import (
     COMMANDS,
     doctor,
@@ -34,6 +35,7 @@ from mmmask.front import (
     visualize,
 )
 from mmmask.front.main import make_parser
+from mmmask.front.options import add_options
 
 SMALL = {
     'model.backbone.arch': dict(embed_dims=32, num_layers=4, num_heads=2, feedforward_channels=64),
@@ -92,10 +94,6 @@ def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, t
     initial = load_config(config).model.backbone.arch
     assert initial.embed_dims == 32
     assert any(name.startswith('backbone.') for name in first)
-
-
-def test_embed_offers_every_pooling():
-    assert embed.POOLINGS == features.POOLINGS  # stated twice, because --help imports no PyTorch
 
 
 def test_a_second_training_in_a_folder_is_refused_or_continues(trained, images):
@@ -224,6 +222,53 @@ def test_python_and_the_command_line_take_the_same_names():
             required = parameter.default is inspect.Parameter.empty
             assert options[key].required == required, (name, key)
             assert required or options[key].default in (parameter.default, None), (name, key)
+
+
+def test_options_follow_from_the_signature_and_the_docstring():
+    def command(
+        run: str | os.PathLike,
+        data: Sequence[str | os.PathLike],
+        images: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        rate: float | None = None,
+        num_images: int = 8,
+        seed: int = 0,
+        dry_run: bool = False,
+        lr: float | None = None,
+    ):
+        """Do it.
+
+        Args:
+            run: folder of a training.
+            data: two ``.zip`` files, of which 50 % are
+                read by :func:`some.thing`.
+            images, rate: both of these.
+            num_images: how many.
+            seed: of all.
+            dry_run: write nothing.
+            lr: as in :func:`mmmask.pretrain`.
+
+        Raises:
+            ValueError: lr: no parameter.
+        """
+
+    parser = Parser()
+    add_options(parser, command)
+    home = os.path.expanduser('~')
+    words = ['~/a', '--data', '~/b', 'c', '--rate', '0.5', '--dry-run', '--num-images', '3']
+    assert vars(parser.parse_args(words)) == dict(
+        run=f'{home}/a', data=[f'{home}/b', 'c'], images=None, rate=0.5, num_images=3, seed=0,
+        dry_run=True, lr=None, debug=False,
+    )  # fmt: skip
+    for missing in (['--data', 'b'], ['a']):
+        with pytest.raises(SystemExit):
+            parser.parse_args(missing)
+    helps = {one.dest: one.help for one in parser._actions}
+    assert helps['data'] == 'two .zip files, of which 50 %% are read by some.thing'
+    assert helps['images'] == helps['rate'] == 'both of these'
+    assert helps['num_images'] == 'how many (default: %(default)s)'
+    assert helps['seed'] == 'of all (default: %(default)s)'
+    assert helps['lr'] == "peak learning rate, by default the recipe's, scaled to the batch"
+    assert 'two .zip files, of which 50 % are read' in ' '.join(parser.format_help().split())
 
 
 def test_the_commands_answer_without_heavy_imports(tmp_path):
