@@ -219,7 +219,7 @@ def _with_score(text: str, score: float | None) -> str:
 
 
 def _resized(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map of numbers in another size (W, H), without mixing numbers."""
+    """Resize a map of labels to (W, H) by nearest neighbours."""
     return np.asarray(
         Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
     )

@@ -51,7 +51,7 @@ def read_objects(path: str | os.PathLike) -> tuple[dict, bool]:
 
 
 def check_objects(path: str | os.PathLike, content: dict) -> None:
-    """Refuse a content of boxes that mmdet's ``CocoDataset`` fails on or drops objects of.
+    """Refuse boxes with which mmdet's ``CocoDataset`` would fail, or of which it would drop some.
 
     Masks are not looked at: mmdet ignores those that are no polygons.
 

@@ -22,7 +22,7 @@ EXTENSIONS = (
 SHARDS = '.tar', '.arrow', '.parquet'
 RANGE = re.compile(r'\{(\d+)\.\.(\d+)\}')
 PARQUET_SIGNATURE, ARROW_SIGNATURES = b'PAR1', (b'\xff\xff\xff\xff', b'ARROW1')
-END_OF_STREAM = b'\xff\xff\xff\xff\0\0\0\0'  # of Arrow, which its reader does not insist on
+END_OF_STREAM = b'\xff\xff\xff\xff\0\0\0\0'  # of Arrow; its reader also accepts files without it
 SAVE = 'write it by save_to_disk of the package datasets'
 
 

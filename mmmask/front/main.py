@@ -22,7 +22,7 @@ In Python, mmmask.pretrain(data='images/', out='runs/a') and so on take the same
 """
 
 
-def make_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+def make_parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of these commands; making that of one command imports one module."""
     parser = argparse.ArgumentParser(
         prog='mmmask',
@@ -34,9 +34,12 @@ def make_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPars
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', parser_class=Parser)
     for name in names:
         module = command(name)
-        text = COMMANDS[name]
+        text = module.__doc__.partition('.')[0]
         one = commands.add_parser(
-            name, help=text, description=module.__doc__, epilog=getattr(module, 'EXAMPLES', None)
+            name,
+            help=text[0].lower() + text[1:],
+            description=module.__doc__,
+            epilog=getattr(module, 'EXAMPLES', None),
         )
         add_options(one, function(name))
     return parser
@@ -46,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int | None:
     """Run a command line; without arguments, print the help."""
     words = sys.argv[1:] if words is None else list(words)
     chosen = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS
-    parser = make_parser(tuple(chosen))
+    parser = make_parser(chosen)
     if not words:
         parser.print_help()
         return None

@@ -90,7 +90,7 @@ def number_of_workers(workers: int | None, devices: int) -> Value:
 
 
 def set_rate(cfg, lr: float | None) -> None:
-    """A given peak learning rate is absolute.
+    """Set a peak learning rate, which then is not scaled to the batch.
 
     Raises:
         ValueError: if it is not positive.
@@ -113,7 +113,7 @@ def peak_rate(cfg, devices: int) -> str:
 
 
 def set_loaders(cfg, workers: int, batch_size: int | None = None) -> None:
-    """Workers of all loaders, and images of a training step.
+    """Set the workers of all loaders, and the batch size of the training.
 
     Raises:
         ValueError: if there is no image in a step.
@@ -179,7 +179,7 @@ def run(config: Path, devices: int, resume: bool, workers: Value) -> Path:
     from mmmask.apis.validate import read_config
 
     options = {}
-    if workers.source == GIVEN:  # otherwise not more than cores, whoever runs the file
+    if workers.source == GIVEN:  # otherwise at most the cores of the machine that runs the file
         cfg = read_config(config)
         loaders = [f'{split}_dataloader' for split in ('train', 'val', 'test')]
         options = {f'{one}.num_workers': workers.value for one in loaders if cfg.get(one)}

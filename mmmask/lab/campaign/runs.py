@@ -63,7 +63,7 @@ class Run(NamedTuple):
         return Run(method.fork, self.seed) if method and method.fork else None
 
     def declared(self, campaign: Campaign) -> dict:
-        """All that its result depends on, as JSON has it."""
+        """All that its result depends on, as it is written to JSON."""
         parts = dict(data=campaign.data, reading=campaign.reading)
         if self.method == COSTS:
             parts = dict(data=campaign.data, methods=campaign.methods)
@@ -79,7 +79,7 @@ class Run(NamedTuple):
 
 
 def list_runs(campaign: Campaign) -> list[Run]:
-    """All runs, in an order in which each finds what it starts from, and seeds finish in turn."""
+    """All runs, each after the one that it starts from, and seed by seed."""
     runs = [Run(BASELINES), Run(COSTS)]
     runs += [Run(method, seed) for seed, method in product(campaign.seeds, campaign.methods)]
     tuning = campaign.tuning or Tuning(labels=[], epochs=0)
