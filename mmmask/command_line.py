@@ -24,7 +24,6 @@ COMPONENTS = (
     *('augmentation', 'checkpoint', 'hierarchy', 'hog', 'lars', 'loader', 'maskdeep'),
     *('startup', 'step', 'swin'),
 )
-FEATURE_PICTURES = ('pca', 'attention', 'neighbours', 'tsne', 'loss', 'duplicates')
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'  # a name for mmpretrain's own masked autoencoder
 USER_ERRORS = (ImportError, OSError, SyntaxError, ValueError)
 

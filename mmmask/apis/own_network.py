@@ -107,7 +107,7 @@ def build_around(cfg: Config, backbone: Mapping, task: str, longest: int) -> Non
 
 
 def set_sizes(cfg: Config, side: int, crop: int) -> None:
-    """Resize all images to fit into ``side`` x ``side`` pixels, and set crops to ``crop`` pixels."""
+    """Fit all images into squares of ``side`` pixels, and set crops to ``crop`` pixels."""
     for split in SPLITS:
         for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
             if 'scale' in transform:

@@ -11,7 +11,6 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset, Subset
 
 from mmmask.checkpoints import find_pretrained, load_backbone
-from mmmask.command_line import FEATURE_PICTURES
 from mmmask.datasets import ImageFolder
 from mmmask.evaluation import find_duplicates
 from mmmask.feature_pictures import (
@@ -40,6 +39,7 @@ from .visualize import (
     write_picture,
 )
 
+KINDS = ('pca', 'attention', 'neighbours', 'tsne', 'loss', 'duplicates')
 MAX_IMAGES = 2000  # of t-SNE and nearest neighbours
 DUPLICATE = 0.99  # least similarity of a pair that is listed
 
@@ -76,8 +76,8 @@ def visualize_features(
         ValueError: if the model or the images do not have what the picture shows.
         FileExistsError: if there is a picture or list of this name that mmmask did not write.
     """
-    if kind not in FEATURE_PICTURES:
-        raise ValueError(f'features={kind!r} is not one of {FEATURE_PICTURES}.')
+    if kind not in KINDS:
+        raise ValueError(f'features={kind!r} is not one of {KINDS}.')
     if kind == 'loss' and pretrained:
         raise ValueError(
             '--features loss needs the decoder too: give a checkpoint of the pre-training instead '
