@@ -1,6 +1,7 @@
 """The batch size that fits into the memory, from the tensors that a training step keeps."""
 
 import os
+from pathlib import Path
 
 BYTES_KEPT_FREE = 0.2  # of the memory: workspaces, fragments, other processes
 LARGEST = {'cuda': 256, 'cpu': 64}
@@ -71,13 +72,13 @@ def measure(cfg) -> tuple[float, float]:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that are free on the GPU, or in the machine within the limit of its container."""
+    """Bytes that are free on the GPU, or in the machine. Limits of containers are not read."""
     import torch
 
     if device == 'cuda':
         return torch.cuda.mem_get_info()[0]
-    with open('/proc/meminfo') if os.path.exists('/proc/meminfo') else open(os.devnull) as file:
-        lines = dict(line.split(':', 1) for line in file)
-    if 'MemAvailable' in lines:
+    table = Path('/proc/meminfo')
+    if table.exists():
+        lines = dict(line.split(':', 1) for line in table.read_text().splitlines())
         return int(lines['MemAvailable'].split()[0]) * 1024
     return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
