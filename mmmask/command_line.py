@@ -135,6 +135,8 @@ def user_errors(
 def describe(error: BaseException) -> str:
     """The message of an error, and the place where another package than mmmask raised it."""
     text = str(error).strip() or type(error).__name__
+    if text.startswith('Caught ') and 'Original Traceback' in text:  # in a worker of a data loader
+        return re.split(rf'^(?:[\w.]+\.)?{type(error).__name__}: ', text, flags=re.M)[-1]
     if isinstance(error, OSError) and error.filename is not None:
         text = f'{error.filename}: {error.strerror}.'
     elif isinstance(error, ModuleNotFoundError) and text.startswith('No module named'):

@@ -211,6 +211,12 @@ def _values(node: Node, paths: list[Path]) -> Iterator[str]:
             )
             return
         values |= set(np.unique(codes).tolist())
+    if max(values) > 255:
+        yield (
+            f'{node.path}.data_prefix.seg_map_path: label maps such as {paths[0]} contain '
+            f'{max(values)}, and mmseg keeps the lower 8 bits: write numbers of classes, or give '
+            'the files that hold them in seg_map_suffix.'
+        )
     classes = _classes(node)
     if values == {0, 255} and classes and len(classes) > 1:
         yield (

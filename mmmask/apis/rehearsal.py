@@ -27,6 +27,8 @@ from mmmask.engine.frozen_evaluation import DISTRACTORS, WHITENING
 from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
+from .label_values import check_loading
+
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
 # Images of the step on a CPU, where memory is not scarce but a whole batch may take minutes.
 CPU_BATCH = 8
@@ -88,9 +90,10 @@ class RehearsalHook(Hook):
         if runner.val_loop is not None:
             loaders['val_dataloader'] = runner.val_loop.dataloader
         with unchanged(runner.model):
+            maps = [*check_label_maps(runner.model, loaders)]
             splits = take_samples(loaders)
             problems = [*compare(runner.model, splits)]
-            rows = describe_splits(splits)
+            rows = describe_splits(splits) + maps
             measured = measured_features(runner.hooks)
             for _, others in measured:
                 problems += compare(runner.model, others)
@@ -109,15 +112,16 @@ class RehearsalHook(Hook):
         start, loop = time.perf_counter(), runner.test_loop
         with unchanged(runner.model):
             measured = measured_features([loop])
-            splits = (
-                measured[0][1] if measured else take_samples(dict(test_dataloader=loop.dataloader))
-            )
+            loaders, maps = dict(test_dataloader=loop.dataloader), []
+            if not measured:
+                maps = [*check_label_maps(runner.model, loaders)]
+            splits = measured[0][1] if measured else take_samples(loaders)
             problems = [*compare(runner.model, splits)]
             if not problems:
                 try_features(runner, measured)
                 if getattr(loop, 'evaluator', None) is not None:
                     try_evaluation(runner, loop, splits[0])
-        self._finish(runner, problems, describe_splits(splits), start)
+        self._finish(runner, problems, describe_splits(splits) + maps, start)
 
     def _length(self, runner: Runner) -> Iterator[tuple[str, str]]:
         loop = runner.train_loop
@@ -322,7 +326,7 @@ def compare_labels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     if not counts:
         return
     path, count = min(counts.items(), key=lambda item: item[1])
-    ignored = {getattr(m, 'ignore_index', None) for m in model.modules()} - {None}
+    ignored = ignored_labels(model)
     for split in splits:
         unknown = set()
         for sample in split.samples:
@@ -333,6 +337,32 @@ def compare_labels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
                 f'{path} (0 to {count - 1}), and are not ignored. Correct the labels, set '
                 'num_classes, or name the value in ignore_index.'
             )
+
+
+def check_label_maps(model: nn.Module, loaders: dict) -> Iterator[tuple[str, str]]:
+    """Check the label maps that mmseg loads, some now and all when they are loaded; yield rows.
+
+    Raises:
+        RehearsalError: if a map has a value that is neither a class nor ignored.
+    """
+    model = unwrap(model)
+    counts = num_classes_of(model)
+    if not counts:
+        return
+    path, count = min(counts.items(), key=lambda item: item[1])
+    for name, loader in loaders.items():
+        try:
+            checked = [*check_loading(loader.dataset, count, ignored_labels(model), path)]
+        except ValueError as error:
+            raise RehearsalError(in_words([f'{name}: {error}'])) from error
+        for read, total in checked:
+            rest = '' if read == total else ', the others when they are loaded'
+            yield f'label maps of {name}', f'{read:,} of {total:,} checked{rest}'
+
+
+def ignored_labels(model: nn.Module) -> set[int]:
+    """The labels that heads and losses of a model ignore."""
+    return {getattr(module, 'ignore_index', None) for module in model.modules()} - {None}
 
 
 def labels_of(sample) -> list[int]:
