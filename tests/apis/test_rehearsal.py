@@ -22,6 +22,7 @@ from mmmask.apis.rehearsal import (
     RehearsalError,
     RehearsalHook,
     Split,
+    compare_classes,
     compare_labels,
     smallest_batch,
 )
@@ -196,6 +197,22 @@ def test_classes_of_wrapped_folders(wrapper, tmp_path):
         assert sorted(labels) == [0] * 8 + [1] * 8 + [2] * 8
 
 
+def test_accuracies_where_validation_lacks_a_class(tmp_path):
+    """Classes are flat colours, so k-NN and a classifier find all of them."""
+    make_classes(tmp_path / 'data', val='bc')
+    config = tmp_path / 'frozen.py'
+    config.write_text(FROZEN.replace("source='data'", f"source='{tmp_path / 'data'}'"))
+    cfg = load_config(
+        config, work_dir=str(tmp_path / 'knn'), options=dict(experiment_name=str(next(NUMBERS)))
+    )
+    runner, _ = build_runner(cfg)
+    runner._init_model_weights()
+    assert runner.test() == {'knn3/cls': 100, 'knn3/mean': 100}
+    options = {'train_cfg.max_epochs': 20, 'optim_wrapper.optimizer.lr': 0.05}
+    runner = train(load_config_of(tmp_path / 'data', tmp_path, **options))
+    assert runner.val_loop.run() == {'accuracy/top1': 100}
+
+
 def test_a_class_that_only_validation_has(tmp_path):
     make_classes(tmp_path / 'data', val='abd')
     with pytest.raises(ValueError, match=r"metainfo\['classes'\] lacks \['d'\]"):
@@ -244,6 +261,22 @@ def test_a_head_with_another_number_of_classes(tmp_path):
         'not ignored. Correct the labels, set num_classes, or name the value in ignore_index.',
         'val_dataloader: labels [2] are not among the 2 classes of model.head (0 to 1), and are '
         'not ignored. Correct the labels, set num_classes, or name the value in ignore_index.',
+    ]
+
+
+def test_a_detector_with_another_number_of_classes():
+    """All heads count, apart from the one that finds foreground."""
+    model = nn.Module()
+    model.rpn_head, model.roi_head = nn.Module(), nn.Module()
+    model.roi_head.bbox_head, model.roi_head.mask_head = nn.Module(), nn.Module()
+    for head, count in ((model.rpn_head, 1), *((h, 2) for h in model.roi_head.children())):
+        head.num_classes = count
+    dataset = SimpleNamespace(metainfo=dict(classes=('ant', 'bee', 'cow')))
+    split = Split('train_dataloader', SimpleNamespace(dataset=dataset), [])
+    assert [*compare_classes(model, [split])] == [
+        f'model.roi_head.{head}.num_classes=2, but train_dataloader has 3 classes (ant, bee, cow). '
+        'Set it to 3.'
+        for head in ('bbox_head', 'mask_head')
     ]
 
 

@@ -168,6 +168,23 @@ def test_few_images_from_which_the_recipe_for_a_million_learns_nothing():
     assert majority_warning('new', probe.accuracy, labels[700:]) is None
 
 
+def test_few_images_are_classified_as_well_as_by_a_logistic_regression():
+    """On the average of sets like the one above, within a point."""
+    scores = []
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        labels = torch.from_numpy(random.random(1300) > 0.669).long()
+        features = random.normal(size=(1300, 32))
+        features[:, 0] += 1.5 * labels.numpy()
+        features = torch.from_numpy(features @ random.normal(size=(32, 32))).float()
+        probe = linear_probe(features[:700], labels[:700], features[700:], labels[700:])
+        reference = LogisticRegression(max_iter=1000).fit(features[:700], labels[:700])
+        scores.append((probe.accuracy, 100 * reference.score(features[700:], labels[700:])))
+        assert probe.accuracy > probe.majority + 3
+    accuracy, expected = np.mean(scores, axis=0)
+    assert accuracy >= expected - 1
+
+
 def describe_photographs(checkpoint=None, step=1):
     """(N, 128) features of grey photographs of t-shirts and trousers, and (N,) labels.
 
