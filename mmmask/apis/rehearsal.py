@@ -1,6 +1,7 @@
 """A rehearsal of a run, to find problems that only real data show, within seconds."""
 
 import datetime
+import os
 import resource
 import time
 from collections.abc import Iterable, Iterator
@@ -19,10 +20,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from mmmask.datasets import (
+    ImageFolder,
     ResumableInfiniteSampler,
     ResumableSampler,
     find_repeats,
 )
+from mmmask.datasets.decoding import is_deep
 from mmmask.engine.frozen_evaluation import DISTRACTORS, WHITENING
 from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
@@ -246,6 +249,7 @@ def compare(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     model = unwrap(model)
     for check in (
         compare_channels,
+        compare_depths,
         compare_classes,
         compare_labels,
         compare_batches,
@@ -276,6 +280,30 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
                     f'{split.name}: images have {channels} channels, but the network takes '
                     f'{layer.in_channels}. Set model.backbone.in_channels={channels}.'
                 )
+
+
+def compare_depths(model: nn.Module, splits: list[Split]) -> Iterator[str]:
+    """Check that what mmcv loads has 8 bits: it scales other files by their type."""
+    for split in splits:
+        if is_image_folder(split.loader.dataset):
+            continue
+        samples = [sample.get('data_samples') for sample in split.samples]
+        paths = [one.get('img_path') for one in samples if hasattr(one, 'get')]
+        deep = [path for path in paths if path and os.path.isfile(path) and is_deep(path)]
+        if deep:
+            yield (
+                f'{split.name}: {len(deep)} of {len(paths)} samples, such as {deep[0]}, have more '
+                'than 8 bits per channel, of which mmcv keeps the upper 8, whatever range the '
+                'values have: convert the images of the data set to 8 bits by their common range.'
+            )
+
+
+def is_image_folder(dataset) -> bool:
+    """Whether a data set, or one inside of it, reads files itself and states their range."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    if inner != [None]:
+        return any(map(is_image_folder, inner))
+    return isinstance(dataset, ImageFolder)
 
 
 def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:

@@ -127,6 +127,22 @@ def _read_image(
         return values, image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
+def is_deep(path: str) -> bool:
+    """Whether the header of an image file states more than 8 bits per channel, as Pillow reads it.
+
+    Files that Pillow does not know count as 8-bit.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.mode.startswith(('I', 'F')) or _has_16_bits(image)
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    return ';16' in str(image.tile)  # which loading clears
+
+
 def _check_size(height: int, width: int) -> None:
     if width * height > MAX_PIXELS:
         raise ValueError(f'the image has {width} x {height} pixels, more than {MAX_PIXELS:,}')
@@ -148,7 +164,7 @@ def _read_pixels(
         fraction = _fraction(image.height, image.width, least_side)
         image.draft(None, [side // fraction for side in image.size])
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # some packages let Pillow fill with grey, too
-    is_deep = ';16' in str(image.tile)  # which loading clears
+    has_16_bits = _has_16_bits(image)
     image.load()
     if image.mode == 'F':
         return _arrange(np.asarray(image), channels)
@@ -156,7 +172,7 @@ def _read_pixels(
         values = np.asarray(image)
         is_short = values.min() >= 0 and values.max() <= 0xFFFF
         return _arrange(values.astype(np.uint16) if is_short else values, channels)
-    if is_deep:  # of 16-bit colours Pillow keeps the upper 8 bits, which may hold nothing
+    if has_16_bits:  # of 16-bit colours Pillow keeps the upper 8 bits, which may hold nothing
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
         flags = flags if channels == 3 else cv2.IMREAD_UNCHANGED
         values = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmpretrain.structures import DataSample
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
@@ -23,11 +24,13 @@ from mmmask.apis.rehearsal import (
     RehearsalHook,
     Split,
     compare_classes,
+    compare_depths,
     compare_labels,
     smallest_batch,
 )
 from mmmask.apis.train import build_runner, load_config, rehearse, train
 from mmmask.checkpoints import CheckpointError
+from mmmask.datasets import ImageFolder
 from mmmask.registry import DATASETS
 
 NUMBERS = itertools.count()
@@ -278,6 +281,26 @@ def test_a_detector_with_another_number_of_classes():
         'Set it to 3.'
         for head in ('bbox_head', 'mask_head')
     ]
+
+
+def test_images_of_16_bits_that_mmcv_would_scale_by_their_type(tmp_path):
+    """``ImageFolder`` refuses or scales such files itself, also inside of another data set."""
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(tmp_path / 'a.png')
+    Image.fromarray(values.astype(np.uint8)).save(tmp_path / 'b.png')
+    paths = [str(tmp_path / name) for name in ('a.png', 'b.png', 'c.png')]
+    samples = [dict(data_samples=DataSample(metainfo=dict(img_path=path))) for path in paths]
+
+    def find(dataset):
+        loader = SimpleNamespace(dataset=SimpleNamespace(dataset=dataset))
+        return [*compare_depths(nn.Module(), [Split('train_dataloader', loader, samples)])]
+
+    (found,) = find(SimpleNamespace(metainfo={}))
+    assert found.startswith(
+        f'train_dataloader: 1 of 3 samples, such as {tmp_path}/a.png, have more than 8 bits per '
+        'channel, of which mmcv keeps the upper 8'
+    )
+    assert find(ImageFolder(tmp_path, value_range=(0, 63))) == []
 
 
 def test_channels_of_images_and_network(tmp_path):
