@@ -35,11 +35,14 @@ declare -A configs=(
     [cmae-huang]=cmae/cmae-huang_vit-base-p16_8xb512-amp-coslr-300e_in1k
     [crossmae]=crossmae/crossmae_vit-base-p16_8xb512-amp-coslr-800e_in1k
     [ijepa]=ijepa/ijepa_vit-base-p16_8xb256-amp-coslr-600e_in1k
+    [data2vec2]=data2vec2/data2vec2_vit-base-p16_8xb32-amp-coslr-75e_in1k
+    [simmim]=simmim/simmim_swin-base_16xb128-amp-coslr-100e_in1k-192px
     [spark]=spark/spark_resnet-50_8xb512-amp-coslr-1600e_in1k
     [fcmae]=spark/fcmae_convnext-base_8xb512-amp-coslr-800e_in1k
     [maskdeep]=maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-200e_in1k
 )
-methods=(mae localmim localmim-swin ehm epm cmae-mao cmae-huang crossmae ijepa spark fcmae maskdeep)
+methods=(mae localmim localmim-swin ehm epm cmae-mao cmae-huang crossmae ijepa data2vec2 simmim
+         spark fcmae maskdeep)
 convolutions=' spark fcmae maskdeep '  # without blocks to compile
 steps=(tests "${methods[@]/#/step-}" data train)
 

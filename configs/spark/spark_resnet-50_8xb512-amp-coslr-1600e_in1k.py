@@ -21,11 +21,20 @@ train_dataloader = dict(
     ),
 )
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='mmpretrain.Lamb', lr=2e-4, weight_decay=0.04),
-    clip_grad=dict(max_norm=5.0),
+    optimizer=dict(
+        _delete_=True,
+        type='mmpretrain.Lamb',
+        lr=2e-4,
+        betas=(0.9, 0.95),
+        weight_decay=0.04,
+        max_grad_norm=5.0,
+    )
 )
 param_scheduler = [
-    dict(type='mmmask.WarmupCosineLR', warmup_epochs=40, convert_to_iter_based=True),
+    # The rate ends at a thousandth of its peak.
+    dict(
+        type='mmmask.WarmupCosineLR', warmup_epochs=40, eta_min=3.2e-6, convert_to_iter_based=True
+    ),
     # The weight decay rises to 0.2.
     dict(
         type='CosineAnnealingParamScheduler',

@@ -50,6 +50,7 @@ FAMILIES = {
     'localmim/localmim_swin-base-hog_8xb256-amp-coslr-100e_in1k': FOLDER,
     'mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k': FOLDER,
     'maskdeep/maskdeep_resnet-50_16xb256-amp-coslr-100e_in1k': FOLDER,
+    'simmim/simmim_swin-base_16xb128-amp-coslr-100e_in1k-192px': '24 images, 192 x 192 px, 3 ',
     'spark/fcmae_convnext-base_8xb512-amp-coslr-800e_in1k': FOLDER,
     'spark/spark_resnet-50_8xb512-amp-coslr-1600e_in1k': FOLDER,
     'downstream/ade20k/upernet_swin-base-w7_8xb2-160k_ade20k-512x512': '4 images, 150 classes, ',

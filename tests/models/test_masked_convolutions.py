@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmpretrain.models import ConvNeXt, ResNet
 from mmpretrain.models.utils import GRN
 from torch import nn
@@ -244,3 +247,22 @@ class TestConvDecoder:
     def test_what_does_not_fit_is_refused(self, options, message):
         with pytest.raises(ValueError, match=message):
             ConvDecoder(**options)
+
+
+def test_the_recipes_have_the_constants_of_the_released_code():
+    """SparK's for ResNets, and those of FCMAE's command; both scale their rates by batch / 256."""
+    spark = Config.fromfile(ROOT / 'configs/spark/spark_resnet-50_8xb512-amp-coslr-1600e_in1k.py')
+    fcmae = Config.fromfile(
+        ROOT / 'configs/spark/fcmae_convnext-base_8xb512-amp-coslr-800e_in1k.py'
+    )
+    model = nn.Linear(2, 2)
+    optimizer = build_optim_wrapper(model, spark.optim_wrapper).optimizer
+    assert (optimizer.defaults['lr'], optimizer.defaults['betas']) == (2e-4, (0.9, 0.95))
+    assert optimizer.defaults['max_grad_norm'] == 5
+    rate, decay = spark.param_scheduler
+    assert (rate.warmup_epochs, spark.train_cfg.max_epochs) == (40, 1600)
+    assert rate.eta_min == pytest.approx(1e-3 * 2e-4 * 4096 / 256)
+    assert decay.eta_min_ratio * optimizer.defaults['weight_decay'] == pytest.approx(0.2)
+    optimizer = build_optim_wrapper(model, fcmae.optim_wrapper).optimizer
+    assert (optimizer.defaults['lr'], optimizer.defaults['betas']) == (1.5e-4, (0.9, 0.95))
+    assert (fcmae.param_scheduler.warmup_epochs, optimizer.defaults['weight_decay']) == (40, 0.05)
