@@ -1,5 +1,7 @@
 """ConvNeXt computes the same in timm, Hugging Face, mmpretrain and mmmask."""
 
+import re
+
 import pytest
 import torch
 from conftest import build_model
@@ -48,6 +50,31 @@ def from_huggingface(version):
     return network, normed.movedim(3, 1)
 
 
+OFFICIAL = {
+    r'^stem\.': 'downsample_layers.0.',
+    r'^stages\.(\d)\.downsample\.': r'downsample_layers.\1.',
+    r'\.blocks\.': '.',
+    r'conv_dw': 'dwconv',
+    r'mlp\.grn\.weight': 'grn.gamma',
+    r'mlp\.grn\.bias': 'grn.beta',
+    r'mlp\.fc': 'pwconv',
+    r'head\.norm': 'norm',
+    r'head\.fc': 'head',
+}  # timm's names -> those of ConvNeXt's own code
+
+
+def from_the_authors(version):
+    """Tensors with the names and shapes of the released files; features are timm's."""
+    network, features = from_timm(version, conv_mlp=False)
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        for pattern, replacement in OFFICIAL.items():
+            name = re.sub(pattern, replacement, name)
+        tensors[name] = tensor[None, None, None] if '.grn.' in name else tensor
+    network.state_dict = lambda: tensors
+    return network, features
+
+
 @pytest.mark.parametrize('version', [1, 2])
 @pytest.mark.parametrize(
     'load',
@@ -55,8 +82,9 @@ def from_huggingface(version):
         lambda version: from_timm(version, conv_mlp=False),
         lambda version: from_timm(version, conv_mlp=True),
         from_huggingface,
+        from_the_authors,
     ],
-    ids=['timm', 'timm-convolutions', 'huggingface'],
+    ids=['timm', 'timm-convolutions', 'huggingface', 'authors'],
 )
 def test_weights_of_other_libraries_give_their_features(load, version, tmp_path):
     with torch.no_grad():

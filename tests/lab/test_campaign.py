@@ -352,7 +352,7 @@ def test_results_of_another_declaration_are_not_used(conducted, declare, tmp_pat
         run_campaign(path, tmp_path / 'work')
     for file in (tmp_path / 'signs').glob('*.json'):
         file.unlink()
-    with pytest.raises(ValueError, match='configs/MAE.py belongs to a campaign that was declared'):
+    with pytest.raises(ValueError, match='configs/MAE.py was written for another declaration'):
         run_campaign(path, tmp_path / 'work', only='seed0')
 
 

@@ -1,4 +1,4 @@
-"""ConvNeXt, versions 1 and 2, of timm and Hugging Face."""
+"""ConvNeXt, versions 1 and 2, of timm, of Hugging Face and of their own code."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from .rules import HUGGINGFACE_HEADS, SAME, Change, Layout, Rule, affine
 
 # Layers on positions are linear or, in small networks of timm, 1×1 convolutions.
 LINEAR = Change(lambda parts: parts[0].flatten(1), lambda tensor: (tensor,))
-# Hugging Face keeps the vectors of response norms as (1, 1, 1, C).
+# Hugging Face and ConvNeXt's own code keep the vectors of response norms as (1, 1, 1, C).
 VECTOR = Change(lambda parts: parts[0].flatten(), lambda tensor: (tensor[None, None, None],))
 
 
@@ -17,6 +17,7 @@ def _convnext(
     names: Mapping[str, str],
     norm: str,
     vector=SAME,
+    response: tuple[str, str] = ('weight', 'bias'),
 ) -> tuple[Rule, ...]:
     """Four stages; ``{s}`` is the number of a stage, ``{i}`` that of a block."""
     rules = []
@@ -31,7 +32,7 @@ def _convnext(
         for layer in ('depthwise_conv', 'norm', 'pointwise_conv1', 'pointwise_conv2'):
             weight = LINEAR if 'pointwise' in layer else SAME
             rules += affine(f'{ours}.{layer}', f'{theirs}.{names[layer]}', weight=weight)
-        for own, name in (('gamma', 'weight'), ('beta', 'bias')):
+        for own, name in zip(('gamma', 'beta'), response, strict=True):
             theirs_norm = f'{theirs}.{names["grn"]}.{name}'
             rules.append(Rule(f'{ours}.grn.{own}', (theirs_norm,), 'response norms', vector))
         rules.append(Rule(f'{ours}.gamma', (f'{theirs}.{names["gamma"]}',), 'LayerScale'))
@@ -75,5 +76,25 @@ LAYOUTS = {
             vector=VECTOR,
         ),
         left_out=HUGGINGFACE_HEADS,
+    ),
+    'convnext': Layout(
+        "ConvNeXt's own code, version 1 or 2, encoder only",
+        rules=_convnext(
+            stem=('downsample_layers.0.0', 'downsample_layers.0.1'),
+            merging='downsample_layers.{s}',
+            block='stages.{s}.{i}',
+            names=dict(
+                depthwise_conv='dwconv',
+                norm='norm',
+                pointwise_conv1='pwconv1',
+                pointwise_conv2='pwconv2',
+                grn='grn',
+                gamma='gamma',
+            ),
+            norm='norm',
+            vector=VECTOR,
+            response=('gamma', 'beta'),
+        ),
+        left_out=(r'head\.',),
     ),
 }
