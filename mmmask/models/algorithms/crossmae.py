@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mmmask.masking import predict_part
+from mmmask.masking import Mask, predict_part
 from mmmask.registry import MODELS
 
 from .base import MaskedImageModel
@@ -32,12 +32,21 @@ class CrossMAE(MaskedImageModel):
         super().__init__(**kwargs)
         self.predict_ratio = predict_ratio
 
-    def loss(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, C, H, W) -> loss on a random part of the hidden patches.
+    def draw_mask(self, images: Tensor) -> Mask:
+        """(B, C, H, W) -> Mask of which a random part of the hidden patches is predicted.
 
         Raises:
             ValueError: if fewer patches are hidden than are to be predicted.
         """
-        mask = predict_part(self.draw_mask(images), self.predict_ratio)
+        return predict_part(super().draw_mask(images), self.predict_ratio)
+
+    def reconstruct(self, images: Tensor):
+        """(B, C, H, W) -> mask, and the prediction of all hidden patches."""
+        mask = super().draw_mask(images)
+        return mask, self.neck(self.backbone(images, mask), mask)
+
+    def loss(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, C, H, W) -> loss on the predicted part. Raises as :meth:`draw_mask`."""
+        mask = self.draw_mask(images)
         prediction = self.neck(self.backbone(images, mask), mask)
         return self.head(prediction, self.target_generator(images), mask)
