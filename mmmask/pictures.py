@@ -9,8 +9,10 @@ from mmengine.dataset import default_collate
 from torch import Tensor
 
 from mmmask.evaluation import observing
+from mmmask.masking import Mask
 from mmmask.random_state import preserve_random_state
 from mmmask.visualization import (
+    DrawnMask,
     draw_boxes,
     draw_evolution,
     draw_masks,
@@ -88,24 +90,34 @@ def draw_mask_samples(model, batch: dict, mask_seed: int, schedule: Sequence[flo
             groups = _feature_groups(model.predict(images))
         else:
             evolves = hasattr(masking, 'set_progress')
-            hidden = {}
+            masks = {}
             for stage in schedule if evolves else range(NUM_SAMPLES):
                 if evolves:
                     masking.set_progress(stage)
-                mask = model.draw_mask(images)
                 title = f'progress {stage:.2f}' if evolves else f'sample {stage + 1}'
-                hidden[title] = mask.hidden.unflatten(1, mask.grid)
-            groups = [(type(masking).__name__, hidden)]
+                masks[title] = _drawn(model.draw_mask(images))
+            groups = [(type(masking).__name__, masks)]
         return draw_masks(images, groups, *normalization(model))
 
 
-def _feature_groups(features) -> list[tuple[str, dict[str, Tensor]]]:
+def _drawn(mask: Mask) -> DrawnMask:
+    """A mask with its blocks in place, if not all hidden patches are predicted as one block."""
+    hidden, blocks = mask.hidden.unflatten(1, mask.grid), mask.ids_predict
+    if blocks is not None:
+        places = torch.zeros_like(mask.hidden)[:, None].repeat(1, blocks.shape[1], 1)
+        blocks = places.scatter(2, blocks, True).unflatten(2, mask.grid)
+    return DrawnMask(hidden, blocks)
+
+
+def _feature_groups(features) -> list[tuple[str, dict[str, DrawnMask]]]:
     """The hidden positions of each group by title, at each level of the feature maps."""
     levels = []
     for grid, groups in zip(features.grids, features.groups, strict=True):
         hidden = torch.ones(*groups.shape[:2], grid[0] * grid[1], dtype=torch.bool)
         hidden = hidden.to(groups.device).scatter(2, groups, False).unflatten(2, grid)
-        samples = {f'group {index + 1}': one for index, one in enumerate(hidden.unbind(1))}
+        samples = {
+            f'group {index + 1}': DrawnMask(one) for index, one in enumerate(hidden.unbind(1))
+        }
         levels.append((f'{grid[0]} x {grid[1]} feature map', samples))
     return levels
 

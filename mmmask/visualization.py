@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 PANEL = 256  # minimum length of the longer side of a panel, in pixels of the picture
 MAX_GAIN = 2.0  # maximum factor by which faint predictions are brightened
@@ -12,8 +12,10 @@ MIN_CELL = 5  # minimum size of a HOG cell
 GAP, GROUP_GAP, MARGIN = 6, 26, 24
 INK, PAPER, FAINT = (32, 34, 40), (255, 255, 255), (196, 199, 206)
 HIDDEN_PATCH = (126, 132, 145)
+PREDICTED_PATCH = (255, 190, 92)
+OUTLINES = (32, 34, 40), (0, 92, 200), (200, 0, 90), (0, 120, 60)  # of predicted blocks, in turn
 NIGHT = np.array([14, 16, 22.0])  # background of HOG glyphs
-PREDICTED = np.array([255, 190, 92.0])  # glyphs of hidden cells
+PREDICTED = np.array(PREDICTED_PATCH, float)  # glyphs of hidden cells
 GIVEN = np.array([104, 130, 176.0])  # glyphs of visible cells
 
 
@@ -22,6 +24,16 @@ class Group(NamedTuple):
 
     title: str
     columns: list[tuple[str, np.ndarray]]
+
+
+class DrawnMask(NamedTuple):
+    """(B, h, w) hidden patches, and M blocks (B, M, h, w) of them that are predicted.
+
+    Without blocks, all hidden patches are predicted together.
+    """
+
+    hidden: np.ndarray
+    blocks: np.ndarray | None = None
 
 
 def spread(length: int, number: int) -> list[int]:
@@ -60,6 +72,32 @@ def hide_patches(images: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) uint8 images and (B, h, w) mask -> the images, grey where they are hidden."""
     hidden = _to_grid(hidden, images.shape[1:3])[..., None] > 0
     return np.where(hidden, np.uint8(HIDDEN_PATCH), images)
+
+
+def show_blocks(images: np.ndarray, hidden: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """(B, H, W, 3) uint8 images, (B, h, w) mask and its M predicted blocks (B, M, h, w) -> images.
+
+    They are grey where they are hidden, and orange where they are also predicted. Each of several
+    blocks has an outline. Where the borders of blocks coincide, the lines are side by side.
+    """
+    size = images.shape[1:3]
+    pictures = hide_patches(images, hidden)
+    blocks = [_to_grid(block, size) > 0 for block in blocks.swapaxes(0, 1)]
+    pictures = np.where(np.any(blocks, axis=0)[..., None], np.uint8(PREDICTED_PATCH), pictures)
+    width = max(2, size[1] // 85)
+    for number, block in enumerate(blocks if len(blocks) > 1 else ()):
+        turn = number % len(OUTLINES)
+        for picture, inside in zip(pictures, block, strict=True):
+            line = _shrink(inside, turn * width) & ~_shrink(inside, (turn + 1) * width)
+            picture[line] = OUTLINES[turn]
+    return pictures
+
+
+def _shrink(region: np.ndarray, distance: int) -> np.ndarray:
+    """(H, W) bool -> the pixels of which all pixels up to this distance belong to the region."""
+    padded = Image.fromarray(np.pad(region, distance).astype(np.uint8))
+    inner = np.asarray(padded.filter(ImageFilter.MinFilter(2 * distance + 1)))
+    return inner[distance : distance + len(region), distance : distance + region.shape[1]] > 0
 
 
 def draw_hog(histograms: np.ndarray, cell: int) -> np.ndarray:
@@ -142,23 +180,46 @@ def draw_reconstruction(
 def draw_masks(images, groups, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """B normalised images, and groups of masks -> one labelled (H, W, 3) uint8 picture.
 
-    Each image has a row. Each mask has a column with the image, grey where it is hidden.
+    Each image has a row. Each mask has a column with the image, grey where it is hidden. With
+    blocks, the hidden patches that are predicted are orange instead.
 
     Args:
         images: (B, 3, H, W).
-        groups: pairs of a title, and a dictionary of (B, h, w) hidden patches by title.
+        groups: pairs of a title, and a dictionary of :class:`DrawnMask` by title.
         mean, std: what the images were normalised with, in 0 to 255.
     """
     images = enlarge(to_pixels(images, mean, std))
-    drawn, fractions = [Group('', [('image', images)])], []
+    drawn, grey, orange, most_blocks = [Group('', [('image', images)])], [], [], 0
     for title, masks in groups:
-        masks = {name: _array(hidden) for name, hidden in masks.items()}
-        fractions += [hidden.mean() for hidden in masks.values()]
-        columns = [(name, hide_patches(images, hidden)) for name, hidden in masks.items()]
+        columns = []
+        for name, (hidden, blocks) in masks.items():
+            hidden = _array(hidden)
+            if blocks is None:
+                columns.append((name, hide_patches(images, hidden)))
+            else:
+                blocks = _array(blocks)
+                columns.append((name, show_blocks(images, hidden, blocks)))
+                most_blocks = max(most_blocks, blocks.shape[1])
+                predicted = blocks.any(axis=1)
+                orange.append(predicted.mean())
+                hidden = hidden & ~predicted
+            grey.append(hidden.mean())
         drawn.append(Group(title, columns))
+    caption = f'Grey patches are hidden: {_percentages(grey)}.'
+    if orange:
+        caption = (
+            f'Orange patches are hidden and predicted: {_percentages(orange)}. '
+            f'Grey patches are hidden and not predicted: {_percentages(grey)}.'
+        )
+    if most_blocks > 1:
+        caption += f' Outlines are the {most_blocks} predicted blocks, which may overlap.'
+    return compose(drawn, caption)
+
+
+def _percentages(fractions: Sequence[float]) -> str:
+    """The smallest and largest of the fractions, in percent."""
     low, high = (f'{100 * value:.1f}' for value in (min(fractions), max(fractions)))
-    share = low if low == high else f'{low} to {high}'
-    return compose(drawn, f'Grey patches are hidden: {share} %.')
+    return f'{low} %' if low == high else f'{low} to {high} %'
 
 
 def draw_evolution(images, stages, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

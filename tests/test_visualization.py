@@ -12,10 +12,13 @@ from mmmask.visualization import (
     GAP,
     HIDDEN_PATCH,
     NIGHT,
+    OUTLINES,
+    PREDICTED_PATCH,
     draw_hog,
     draw_reconstruction,
     hide_patches,
     principal_colors,
+    show_blocks,
     to_pixels,
 )
 
@@ -102,6 +105,35 @@ def test_hide_patches():
     expected[:2, :2] = expected[2:, 4:] = True
     np.testing.assert_array_equal(is_grey, expected)
     assert (masked[0][~expected] == 9).all()
+
+
+def test_predicted_patches_and_outlines_of_blocks():
+    """Patches of 20 px; the lines of 2 px of the second block lie inside those of the first."""
+    images = np.full((2, 60, 60, 3), 9, dtype=np.uint8)
+    hidden = np.array([[[1, 1, 1], [1, 1, 0], [0, 0, 0]], [[0, 0, 0], [0, 1, 1], [0, 0, 1]]]) > 0
+    blocks = np.zeros((2, 2, 3, 3), dtype=bool)
+    blocks[0, 0, :2, 0] = blocks[0, 1, 0, :2] = True  # both have the first patch
+    blocks[1, 0, 1, 1] = blocks[1, 1, 2, 2] = True
+    plain, grey, orange = (9, 9, 9), HIDDEN_PATCH, PREDICTED_PATCH
+    first, second = OUTLINES[:2]
+
+    one, other = show_blocks(images, hidden, blocks)
+    middles = [[tuple(pixel) for pixel in row[10::20].tolist()] for row in one[10::20]]
+    assert middles == [[orange, orange, grey], [orange, grey, plain], [plain] * 3]
+    middles = [[tuple(pixel) for pixel in row[10::20].tolist()] for row in other[10::20]]
+    assert middles == [[plain] * 3, [plain, orange, grey], [plain, plain, orange]]
+    across = [tuple(pixel) for pixel in one[10].tolist()]
+    assert across[:5] == [first, first, second, second, orange]
+    assert across[16:22] == [orange, orange, first, first, orange, orange]
+    assert across[34:41] == [orange, orange, second, second, orange, orange, grey]
+    alone = [tuple(pixel) for pixel in other[50, 38:].tolist()]
+    assert alone == [plain] * 2 + [orange] * 2 + [second] * 2 + [orange] * 12 + [second] * 2 + (
+        [orange] * 2
+    )
+
+    (single,) = show_blocks(images[:1], hidden[:1], blocks[:1, :1])
+    expected = np.where(blocks[0, 0][..., None], orange, np.where(hidden[0][..., None], grey, 9))
+    np.testing.assert_array_equal(single, expected.repeat(20, 0).repeat(20, 1))
 
 
 def test_to_grid_repeats_and_averages():

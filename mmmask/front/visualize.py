@@ -7,7 +7,8 @@ With --evolution, draw the parts into which the model divides the images, and it
 stages of training: one for each checkpoint, or the whole schedule for a single checkpoint.
 
 With --masks, draw the masks that the config makes for these images, before any training: several
-samples, or the stages of the schedule if the masks change during training.
+samples, or the stages of the schedule if the masks change during training. Hidden patches are grey.
+If only a part of them is predicted, this part is orange, and each of several blocks has an outline.
 
 With --features, draw what the backbone has learned, from a checkpoint of the pre-training or from
 the weights of --pretrained: the principal components of its patch features as colours (pca), the

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from conftest import DEMOS
 from mmengine.config import Config
 from PIL import Image
 
+from mmmask.apis.config_checks import first_image_size
 from mmmask.apis.visualize import (
+    SCHEDULE,
     build_model,
     find_refresh_hook,
     load_images,
@@ -20,8 +23,8 @@ from mmmask.apis.visualize import (
     write_picture,
 )
 from mmmask.checkpoints import CheckpointError
-from mmmask.pictures import BoxStage, draw_box_stages, reconstruct_and_draw
-from mmmask.visualization import HIDDEN_PATCH
+from mmmask.pictures import BoxStage, draw_box_stages, draw_mask_samples, reconstruct_and_draw
+from mmmask.visualization import HIDDEN_PATCH, OUTLINES, PREDICTED_PATCH
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
@@ -80,7 +83,9 @@ def test_picture(checkpoint, photographs, tmp_path):
     ('config', 'panels'),
     [
         ('mae_vit-tiny_digits', {48: 4}),
-        ('crossmae_vit-tiny_digits', {48: 4}),
+        ('simmim_vit-tiny_digits', {40: 4}),
+        ('data2vec2_vit-tiny_digits', {48: 4}),
+        ('crossmae_vit-tiny_digits', {32: 4}),  # 16 of 48 hidden patches are predicted
         ('localmim_swin-tiny_digits', {49: 4}),
         ('epm_vit-tiny_digits', {48: 5}),
         # Two groups at each level: 48 of 64, 8 of 16 and 2 of 4 positions are hidden.
@@ -94,6 +99,70 @@ def test_masks_before_a_training(config, panels, photographs, tmp_path):
     grey = (np.asarray(Image.open(out)) == HIDDEN_PATCH).all(axis=-1).sum()
     expected = 2 * 32**2 * sum(hidden * number for hidden, number in panels.items())
     assert grey == pytest.approx(expected, abs=50)  # pixels of the images can have this colour
+
+
+def maps_of_masks(model) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Filled when masks are drawn: (B, h, w) hidden and predicted ones, and number of blocks.
+
+    Where all hidden patches are predicted together, there are no blocks and no predicted patches.
+    """
+    maps = []
+
+    def record(images):
+        mask = draw_mask(images)
+        blocks = 0 if mask.ids_predict is None else mask.ids_predict.shape[1]
+        pair = mask.hidden, mask.predicted & (blocks > 0)
+        maps.append((*(one.unflatten(1, mask.grid).numpy() for one in pair), blocks))
+        return mask
+
+    def record_groups(images):
+        features = predict(images)
+        for grid, groups in zip(features.grids, features.groups, strict=True):
+            for kept in groups.unbind(1):
+                hidden = np.ones((len(kept), grid[0] * grid[1]), bool)
+                np.put_along_axis(hidden, kept.numpy(), False, axis=1)
+                hidden = hidden.reshape(-1, *grid)
+                maps.append((hidden, np.zeros_like(hidden), 0))
+        return features
+
+    if hasattr(model, 'draw_mask'):
+        draw_mask, model.draw_mask = model.draw_mask, record
+    else:
+        predict, model.predict = model.predict, record_groups
+    return maps
+
+
+@pytest.mark.parametrize('config', DEMOS, ids=lambda path: path.stem)
+def test_masks_of_every_method(config, photographs):
+    """Each patch shows the image, or is grey if it is hidden, or orange if a part is predicted."""
+    for path in photographs.iterdir():
+        dark = Image.open(path).point(lambda value: 30 + value // 8)  # no colour of the drawing
+        dark.save(path.with_suffix('.png'))
+        if path.suffix != '.png':
+            path.unlink()
+    cfg = Config.fromfile(config)
+    model = build_model(cfg)
+    maps = maps_of_masks(model)
+    batch = load_images([photographs], plain_pipeline(first_image_size(cfg)), 2)
+    sheet = draw_mask_samples(model, batch, 0, SCHEDULE)
+
+    is_panel = (sheet != 255).any(axis=-1)
+    tops = np.flatnonzero(is_panel[1:, 30] & ~is_panel[:-1, 30])[:2] + 1
+    lefts = np.flatnonzero(is_panel[tops[0], 1:] & ~is_panel[tops[0], :-1]) + 1
+    assert len(lefts) == 1 + len(maps)
+    for row, top in enumerate(tops):
+        image, *masks = (sheet[top : top + 256, left : left + 256] for left in lefts)
+        assert image.max() < 80
+        for panel, (hidden, orange, blocks) in zip(masks, maps, strict=True):
+            side = 256 // hidden.shape[1]
+            hidden, orange = (one[row].repeat(side, 0).repeat(side, 1) for one in (hidden, orange))
+            expected = np.where(hidden[..., None], HIDDEN_PATCH, image)
+            expected[orange] = PREDICTED_PATCH
+            lines = (panel != expected).any(axis=-1)
+            colors = {tuple(pixel) for pixel in panel[lines].tolist()}
+            assert colors == set(OUTLINES[:blocks] if blocks > 1 else ())
+            assert orange[lines].all() and not orange[~hidden].any()
+            assert 0 < hidden.mean() < 1 and orange.any() == (blocks > 0)
 
 
 def test_masks_follow_the_seed_and_the_weights(photographs, tmp_path):
