@@ -167,7 +167,7 @@ def test_command_line(checkpoint, textures, tmp_path):
     assert process.returncode == 0, process.stderr
     assert f'The picture is in {out}' in process.stdout and out.exists()
     for options, message in (
-        ((checkpoint, '--features', 'umap'), "invalid choice: 'umap'"),
+        ((checkpoint, '--features', 'umap'), "features='umap' is not one of"),
         ((checkpoint, '--features', 'pca', '--boxes'), 'choose one of'),
         ((checkpoint, '--pretrained', 'x.pth'), '--pretrained gives the weights of --features'),
         ((checkpoint, '--pretrained', 'x', '--features', 'pca'), 'a checkpoint or --pretrained'),
