@@ -217,6 +217,30 @@ class TestData2Vec:
         }
         assert with_gradient == {'backbone', 'neck'}
 
+    def test_a_target_at_several_scales(self):
+        model = build_model(
+            'demo/localmim_vit-tiny_digits.py',
+            type='mmmask.Data2Vec2',
+            num_masks=2,
+            class_weight=0.0,
+        )
+        copies = IMAGES.repeat_interleave(2, 0)
+        mask = fix_mask(model, copies)
+        losses = model(IMAGES, mode='loss')
+        prediction = model.neck(model.backbone(copies, mask), mask)
+        expected = model.head(prediction, model.target_generator(copies), mask)
+        assert len(expected) > 1
+        torch.testing.assert_close(losses, expected)
+
+    def test_the_class_token_and_a_target_of_another_width(self):
+        kind = dict(type='mmmask.Data2Vec2', num_masks=2)
+        with pytest.raises(ValueError, match='token, of width 128, .* of width 192: set it to 0'):
+            build_model('demo/mae_vit-tiny_digits.py', **kind)
+        with pytest.raises(ValueError, match=r'of width \(27, 27, 27, 27\): set it to 0'):
+            build_model('demo/localmim_vit-tiny_digits.py', **kind)
+        model = build_model('demo/mae_vit-tiny_digits.py', class_weight=0.0, **kind)
+        assert model(IMAGES, mode='loss').keys() == {'loss'}
+
     def test_without_the_class_token(self):
         assert build_model(DATA2VEC, class_weight=0.0)(IMAGES, mode='loss').keys() == {'loss'}
         with pytest.raises(ValueError, match='num_masks=0 must be at least 1'):

@@ -26,12 +26,12 @@ class Data2Vec2(MaskedImageModel):
 
     Args:
         num_masks: masks of an image in a step.
-        class_weight: weight of ``loss_class``; 0 turns it off.
+        class_weight: weight of ``loss_class``; 0 turns it off, for targets of another width.
         **kwargs: as in :class:`MaskedImageModel`.
 
     Raises:
         ValueError: for less than one mask, a negative weight, or a loss of the class token of an
-            encoder that has none.
+            encoder that has none or that has another width than the target.
     """
 
     def __init__(self, num_masks: int = 16, class_weight: float = 0.01, **kwargs) -> None:
@@ -41,12 +41,23 @@ class Data2Vec2(MaskedImageModel):
             raise ValueError(f'num_masks={num_masks} must be at least 1.')
         if class_weight:
             require_class_token(self.backbone, f'class_weight={class_weight}', 'set it to 0')
+            self._require_equal_widths(class_weight)
         self.num_masks = num_masks
         self.class_weight = class_weight
 
+    def _require_equal_widths(self, class_weight: float) -> None:
+        widths, channels = self.backbone.out_channels, self.target_channels().value
+        width = widths if isinstance(widths, int) else widths[-1]
+        if channels not in (None, width):
+            raise ValueError(
+                f'class_weight={class_weight} compares the class token, of width {width}, with the '
+                f'mean target, of width {channels}: set it to 0, or use MomentumTarget as target '
+                'generator.'
+            )
+
     def loss(self, images: Tensor) -> dict[str, Tensor]:
         """(B, C, H, W) -> losses, averaged over images and masks."""
-        target = self.target_generator(images).repeat_interleave(self.num_masks, 0)
+        target = _repeat(self.target_generator(images), self.num_masks)
         images = images.repeat_interleave(self.num_masks, 0)
         mask = self.draw_mask(images)
         taps = self.backbone(images, mask)
@@ -55,3 +66,10 @@ class Data2Vec2(MaskedImageModel):
             errors = F.mse_loss(taps[-1][:, 0].float(), target.mean(dim=1))
             losses['loss_class'] = self.class_weight * errors
         return losses
+
+
+def _repeat(target: Tensor | tuple[Tensor, ...], number: int) -> Tensor | tuple[Tensor, ...]:
+    """(B, N, D), or a tuple of these for scales -> the same with each image ``number`` times."""
+    if isinstance(target, Tensor):
+        return target.repeat_interleave(number, 0)
+    return tuple(_repeat(one, number) for one in target)
