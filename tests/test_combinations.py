@@ -53,28 +53,41 @@ RESNET = dict(
     dilations=(1, 1),
     out_indices=(0, 1),
 )
+CONVNEXT = dict(
+    type='mmmask.MaskedConvNeXt',
+    arch=dict(depths=[1, 1], channels=[8, 16]),
+    stem_patch_size=4,
+    out_indices=(1,),
+)
 ENCODERS = {
     'ViT, visible': dict(type='mmmask.MaskedImageModel', backbone=VIT),
     'ViT, mask tokens': dict(type='mmmask.SimMIM', backbone=VIT),
+    'ViT, CrossMAE': dict(type='mmmask.CrossMAE', backbone=VIT),
+    'ViT, data2vec 2.0': dict(type='mmmask.Data2Vec2', num_masks=2, class_weight=0.0, backbone=VIT),
     'Swin, visible': dict(type='mmmask.MaskedImageModel', backbone=SWIN),
     'Swin, mask tokens': dict(type='mmmask.SimMIM', backbone=SWIN),
     'ResNet, visible': dict(type='mmmask.MaskedImageModel', backbone=RESNET),
+    'ConvNeXt, visible': dict(type='mmmask.MaskedImageModel', backbone=CONVNEXT),
 }
 EXPLANATION = """# Combinations of components
 
 Mask generators, encoders, decoders and target generators are chosen independently. This page is
 written by `python tests/test_combinations.py`, which trains each pair for two steps together with
 components that fit both. The test suite compares the page with the code, and tries random
-combinations of four components. A number refers to the error message below the table, which appears
-before a training starts or in its rehearsal.
+combinations of four components. A number refers to the note below the table. It is the error
+message that appears before a training starts or in its rehearsal, or says which component is
+missing.
 
 An encoder with *visible* patches receives only these, as in MAE. An encoder with *mask tokens* also
-receives a learnt token for each hidden patch, as in SimMIM. ResNet stands for
-[masked convolutional encoders](../configs/spark/README.md), with visible units of pixels. All
-encoders return two feature maps here; a decoder for a single map reads the last one. In a target
-*at two scales*, each feature map has a target of its own. `BlockPredictor` is tried with I-JEPA,
-which compares its predictions block by block. `FeatureGroupMask` is not listed, because it hides
-positions of feature maps (in MaskDeep) and not patches.
+receives a learnt token for each hidden patch, as in SimMIM. CrossMAE and data2vec 2.0 encode
+visible patches, too. CrossMAE predicts a part of the hidden ones. data2vec 2.0 has two masks of
+each image here, and no loss of the class token, for which target and encoder need the same width.
+ResNet and ConvNeXt are [masked convolutional encoders](../configs/spark/README.md), with visible
+units of pixels. ConvNeXt returns one feature map here and the other encoders return two; a decoder
+for a single map reads the last one. In a target *at two scales*, each feature map has a target of
+its own. `BlockPredictor` is tried with I-JEPA, which compares its predictions block by block.
+`FeatureGroupMask` is not listed, because it hides positions of feature maps (in MaskDeep) and not
+patches.
 """
 
 
@@ -111,14 +124,19 @@ def variants() -> dict[str, dict[str, dict]]:
     for name in ('LinearDecoder', 'ConvDecoder'):
         decoders[f'MultiScaleDecoder of {name}s'] = several | dict(decoders=[decoders[name]] * 2)
     several.update(decoders=[token, token])
-    sizes = dict(PixelTarget='patch_size', HOGTarget='cell_sizes', FeatureTarget='layers')
+    needed = dict(
+        HOGTarget=dict(cell_sizes=PATCH), FeatureTarget=dict(name='test_vit', weights='random')
+    )
+    two_scales = dict(
+        PixelTarget=dict(patch_size=(PATCH, PATCH)),
+        HOGTarget=dict(cell_sizes=(PATCH, PATCH)),
+        FeatureTarget=dict(layers=[0, 1]),
+    )
     targets = {}
-    for name, key in sorted(sizes.items()):
-        one, two = (1, [0, 1]) if key == 'layers' else (PATCH, (PATCH, PATCH))
-        more = dict(name='test_vit', weights='random') if key == 'layers' else {}
-        for label, size in ((name, one), (f'{name} at two scales', two)):
-            targets[label] = {'type': f'mmmask.{name}', key: size, **more}
-    targets['MomentumTarget'] = dict(type='mmmask.MomentumTarget')
+    for name in reversed(registered('channels', 'in_channels')):  # the slow FeatureTarget last
+        targets[name] = dict(type=f'mmmask.{name}', **needed.get(name, {}))
+        if name in two_scales:
+            targets[f'{name} at two scales'] = targets[name] | two_scales[name]
     return dict(mask=masks, encoder=ENCODERS, decoder=decoders, target=targets)
 
 
@@ -198,14 +216,24 @@ def works(*pair: tuple[str, str]) -> bool:
 
 
 def explain(*pair: tuple[str, str]) -> str | None:
-    """Why two components do not combine: the message where nothing else is wrong."""
+    """Why two components do not combine: the message where nothing else is wrong.
+
+    If something else is wrong in any company, it is the message that all companies have in common,
+    or that no third component fits both.
+    """
     if works(*pair):
         return None
     for full in fillings(dict(pair)):
         other_pairs = [one for one in combinations(full.items(), 2) if {*one} != {*pair}]
-        if all(works(*sorted(one, key=lambda item: KINDS.index(item[0]))) for one in other_pairs):
-            message = outcome(*full.values())
-            return generalise(message, *pair)
+        if all(works(*one) for one in other_pairs):
+            return generalise(outcome(*full.values()), *pair)
+    messages = {generalise(outcome(*full.values()), *pair) for full in fillings(dict(pair))}
+    if len(messages) == 1:
+        return messages.pop()
+    for kind, names in VARIANTS.items():
+        thirds = ((kind, name) for name in names)
+        if not any(all(works(one, third) for one in pair) for third in thirds):
+            return f'no {kind} fits both.'
     raise AssertionError(f'{pair} never fail alone')
 
 
@@ -213,7 +241,12 @@ def generalise(message: str, *components: tuple[str, str]) -> str:
     """A message without numbers in brackets, and with kinds instead of what it complains about."""
     complaint, colon, remedy = message.partition(': ')
     for kind, name in components:
-        complaint = re.sub(rf'\b{name.split()[0]}\b', f'*{kind}*', complaint)
+        config = VARIANTS[kind][name]
+        classes = {config['type']: kind}
+        if kind == 'encoder':
+            classes = {config['backbone']['type']: kind, config['type']: 'method'}
+        for built, word in classes.items():
+            complaint = re.sub(rf'\b{built.split(".")[1]}\b', f'*{word}*', complaint)
     return re.sub(r'=\([\d, ]+\)', '', complaint) + colon + remedy
 
 
@@ -250,11 +283,13 @@ def test_the_page_is_what_the_code_does():
 
 
 def test_every_component_takes_part():
-    """Components that hide, decode or compare patches; the rest belongs to other methods."""
+    """Components that hide, encode, decode or compare patches; the rest is of other methods."""
+    encoders = {config['backbone']['type'].split('.')[1] for config in ENCODERS.values()}
+    assert encoders == {*registered('forward', 'images', 'mask')}
     exported = {name for name in dir(models) if re.search('Decoder$|Predictor$|Target$', name)}
     targets = {f'{name}Target' for name in ('HOG', 'Pixel')}
     taking_part = {name.split()[0] for kind in ('decoder', 'target') for name in VARIANTS[kind]}
-    assert exported | targets == taking_part >= {*registered('channels', 'in_channels')}
+    assert exported | targets == taking_part
     generators = {name for name in dir(masking) if name.endswith('Mask')}
     others = {'Mask', 'SharedMask', 'FeatureGroupMask'}
     assert generators - others == {re.split(r'\W', name)[0] for name in VARIANTS['mask']}
