@@ -38,8 +38,8 @@ def detect(
     Args:
         data: folder of images, and COCO JSON.
         epochs: length, 24 by default; the schedule follows.
-        out, pretrained, val_data, batch_size, lr, workers, devices, seed, resume, dry_run,
-            cfg_options: as in :func:`mmmask.finetune`.
+        out, pretrained, val_data, batch_size, lr: as in :func:`mmmask.finetune`.
+        workers, devices, seed, resume, dry_run, cfg_options: as in :func:`mmmask.finetune`.
 
     Returns:
         The last checkpoint; None after a dry run.

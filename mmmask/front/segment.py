@@ -39,8 +39,8 @@ def segment(
         data: folder of images, folder of label maps, and optionally the table of their values
             that docs/own_data.md describes.
         epochs: length, 40 by default; the schedule follows.
-        out, pretrained, val_data, batch_size, lr, workers, devices, seed, resume, dry_run,
-            cfg_options: as in :func:`mmmask.finetune`.
+        out, pretrained, val_data, batch_size, lr: as in :func:`mmmask.finetune`.
+        workers, devices, seed, resume, dry_run, cfg_options: as in :func:`mmmask.finetune`.
 
     Returns:
         The last checkpoint; None after a dry run.
