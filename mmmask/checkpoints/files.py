@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 import torch
@@ -271,7 +272,7 @@ def write_with_checksum(path: str | Path, content: bytes) -> None:
 
 
 def why_not_intact(path: str | Path) -> str | None:
-    """Why a checkpoint is damaged, by its checksum or else by opening it; None if it is not."""
+    """Why a checkpoint is damaged, by its checksum or else by reading it; None if it is not."""
     path, checksum = Path(path), checksum_of(path)
     if not path.is_file():
         return 'it is missing'
@@ -284,7 +285,11 @@ def why_not_intact(path: str | Path) -> str | None:
         return None if expected == [digest.hexdigest()] else 'its checksum differs'
     try:
         open_checkpoint(path)
-    except CheckpointError as error:
+        if is_zipfile(path):  # PyTorch writes the checksum of each record, but does not compare it
+            with ZipFile(path) as archive:
+                damaged = archive.testzip()
+            return damaged and f'the checksum of its record {damaged} differs'
+    except (CheckpointError, BadZipFile) as error:
         return str(error)
     return None
 

@@ -297,3 +297,15 @@ def test_every_run_reads_checkpoints_as_data(tmp_path, monkeypatch, kind):
         with pytest.raises(CheckpointError, match='was refused'):
             runner.train()
     assert not trace.exists()
+
+
+def test_a_flipped_bit_is_found_without_a_checksum_file(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    values = torch.arange(4096.0)
+    write_checkpoint(dict(state_dict=dict(weight=values)), path)
+    assert why_not_intact(path) is None
+    content = bytearray(path.read_bytes())
+    content[content.find(values.numpy().tobytes()[400:800])] ^= 1
+    path.write_bytes(content)
+    torch.load(path)  # which does not notice it
+    assert why_not_intact(path).startswith('the checksum of its record archive/data/0 differs')
