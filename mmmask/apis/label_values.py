@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from rich.progress import track
 
+from mmmask.datasets import innermost
+
 SECONDS = 3  # in which as many maps of a data set as possible are read before a run
 LOADER = 'mmseg.datasets.transforms.loading', 'LoadAnnotations'
 
@@ -66,21 +68,25 @@ def check_loading(
     Raises:
         ValueError: see :class:`CheckedLabels`.
     """
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner != [None]:
-        for one in inner:
-            yield from check_loading(one, num_classes, ignored, head)
-        return
-    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-    for place, transform in enumerate(transforms):
-        if not any((one.__module__, one.__name__) == LOADER for one in type(transform).__mro__):
-            continue
-        check = transforms[place] = CheckedLabels(transform, num_classes, ignored, head)
-        end, read = time.monotonic() + SECONDS, 0
-        order = np.random.RandomState(0).permutation(len(dataset)).tolist()
-        for index in track(order, 'reading label maps', transient=True):
-            if time.monotonic() > end:
-                break
-            check(dataset.get_data_info(index))
-            read += 1
-        yield read, len(order)
+    for one in innermost(dataset):
+        transforms = getattr(getattr(one, 'pipeline', None), 'transforms', [])
+        for place, transform in enumerate(transforms):
+            if _loads_labels(transform):
+                transforms[place] = CheckedLabels(transform, num_classes, ignored, head)
+                yield _read_some(one, transforms[place])
+
+
+def _loads_labels(transform) -> bool:
+    return any((one.__module__, one.__name__) == LOADER for one in type(transform).__mro__)
+
+
+def _read_some(dataset, check: CheckedLabels) -> tuple[int, int]:
+    """Read maps for ``SECONDS``; the number of those that were read, and of all."""
+    end, read = time.monotonic() + SECONDS, 0
+    order = np.random.RandomState(0).permutation(len(dataset)).tolist()
+    for index in track(order, 'reading label maps', transient=True):
+        if time.monotonic() > end:
+            break
+        check(dataset.get_data_info(index))
+        read += 1
+    return read, len(order)

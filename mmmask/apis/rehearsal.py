@@ -24,6 +24,7 @@ from mmmask.datasets import (
     ResumableInfiniteSampler,
     ResumableSampler,
     find_repeats,
+    innermost,
 )
 from mmmask.datasets.decoding import is_deep
 from mmmask.engine.frozen_evaluation import DISTRACTORS, WHITENING
@@ -285,8 +286,8 @@ def compare_channels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
 def compare_depths(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     """Check that what mmcv loads has 8 bits: it scales other files by their type."""
     for split in splits:
-        if is_image_folder(split.loader.dataset):
-            continue
+        if any(isinstance(one, ImageFolder) for one in innermost(split.loader.dataset)):
+            continue  # it reads files itself, and its range is stated
         samples = [sample.get('data_samples') for sample in split.samples]
         paths = [one.get('img_path') for one in samples if hasattr(one, 'get')]
         deep = [path for path in paths if path and os.path.isfile(path) and is_deep(path)]
@@ -296,14 +297,6 @@ def compare_depths(model: nn.Module, splits: list[Split]) -> Iterator[str]:
                 'than 8 bits per channel, of which mmcv keeps the upper 8, whatever range the '
                 'values have: convert the images of the data set to 8 bits by their common range.'
             )
-
-
-def is_image_folder(dataset) -> bool:
-    """Whether a data set, or one inside of it, reads files itself and states their range."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner != [None]:
-        return any(map(is_image_folder, inner))
-    return isinstance(dataset, ImageFolder)
 
 
 def compare_classes(model: nn.Module, splits: list[Split]) -> Iterator[str]:
@@ -350,11 +343,9 @@ def num_classes_of(model: nn.Module) -> dict[str, int]:
 
 def compare_labels(model: nn.Module, splits: list[Split]) -> Iterator[str]:
     """Check that labels of images, instances and pixels are in the range of the heads."""
-    counts = num_classes_of(model)
-    if not counts:
+    if (head := smallest_head(model)) is None:
         return
-    path, count = min(counts.items(), key=lambda item: item[1])
-    ignored = ignored_labels(model)
+    (path, count), ignored = head, ignored_labels(model)
     for split in splits:
         unknown = set()
         for sample in split.samples:
@@ -374,10 +365,9 @@ def check_label_maps(model: nn.Module, loaders: dict) -> Iterator[tuple[str, str
         RehearsalError: if a map has a value that is neither a class nor ignored.
     """
     model = unwrap(model)
-    counts = num_classes_of(model)
-    if not counts:
+    if (head := smallest_head(model)) is None:
         return
-    path, count = min(counts.items(), key=lambda item: item[1])
+    path, count = head
     for name, loader in loaders.items():
         try:
             checked = [*check_loading(loader.dataset, count, ignored_labels(model), path)]
@@ -386,6 +376,12 @@ def check_label_maps(model: nn.Module, loaders: dict) -> Iterator[tuple[str, str
         for read, total in checked:
             rest = '' if read == total else ', the others when they are loaded'
             yield f'label maps of {name}', f'{read:,} of {total:,} checked{rest}'
+
+
+def smallest_head(model: nn.Module) -> tuple[str, int] | None:
+    """The path of the head with the fewest classes, and their number; None without heads."""
+    counts = num_classes_of(model)
+    return min(counts.items(), key=lambda item: item[1]) if counts else None
 
 
 def ignored_labels(model: nn.Module) -> set[int]:

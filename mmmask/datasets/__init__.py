@@ -21,6 +21,7 @@ from .sampling import (
 from .shrinking import shrink_images
 from .statistics import ImageStatistics, config_text, measure_images
 from .transforms import *  # noqa: F403
+from .wrapping import innermost
 
 __all__ = [
     *transforms.__all__,
@@ -49,6 +50,7 @@ __all__ = [
     'find_repeats',
     'full_boxes',
     'held_out',
+    'innermost',
     'measure_images',
     'partial_duplicate',
     'place_crop',

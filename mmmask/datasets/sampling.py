@@ -15,6 +15,8 @@ from torch.utils.data import BatchSampler, Dataset, Sampler, get_worker_info
 
 from mmmask.registry import DATA_SAMPLERS, DATASETS
 
+from .wrapping import innermost
+
 
 class Draw(NamedTuple):
     """A sample of an epoch: the index of its image, and the seed of its augmentation."""
@@ -87,10 +89,7 @@ class ResumableInfiniteSampler(InfiniteSampler):
 
 def find_repeats(dataset) -> int:
     """How many times in a row an image is shown: the largest ``repeats`` inside of wrappers."""
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner != [None]:
-        return max(map(find_repeats, inner))
-    return getattr(dataset, 'repeats', 1)
+    return max(getattr(one, 'repeats', 1) for one in innermost(dataset))
 
 
 @DATA_SAMPLERS.register_module()

@@ -19,6 +19,7 @@ from mmmask.datasets import (
     box_areas,
     find_boxes,
     full_boxes,
+    innermost,
 )
 from mmmask.evaluation import observing, shard
 from mmmask.models.heat_maps import HEAT_MAPS, heat_map
@@ -240,17 +241,15 @@ def find_datasets(dataset) -> Iterator[BaseDataset]:
     Raises:
         TypeError: if a data set is not derived from mmengine's and so does not number its samples.
     """
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    if inner != [None]:
-        found = {id(one): one for each in inner for one in find_datasets(each)}
-        yield from found.values()
-    elif not isinstance(dataset, BaseDataset):
-        raise TypeError(
-            f'{type(dataset).__name__} does not number its samples, so boxes cannot be assigned: '
-            'use a data set derived from mmengine.dataset.BaseDataset, such as mmmask.ImageFolder.'
-        )
-    elif find_crops(dataset.pipeline):
-        yield dataset
+    for one in innermost(dataset):
+        if not isinstance(one, BaseDataset):
+            raise TypeError(
+                f'{type(one).__name__} does not number its samples, so boxes cannot be assigned: '
+                'use a data set derived from mmengine.dataset.BaseDataset, such as '
+                'mmmask.ImageFolder.'
+            )
+        if find_crops(one.pipeline):
+            yield one
 
 
 def find_crops(transform) -> list[ContrastiveCrop]:
