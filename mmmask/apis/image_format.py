@@ -1,11 +1,9 @@
 """Channels and range of images, which all data sets of a run and of its checkpoints share."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from mmengine.config import Config
 
-from mmmask.checkpoints import open_checkpoint
 from mmmask.config_text import Expression, flatten, read_config
 from mmmask.datasets import PLAIN, PixelFormat
 
@@ -33,16 +31,16 @@ def fit_pipeline(pipeline: list[dict], pixel_format: PixelFormat) -> list[dict]:
     ]
 
 
-def share_format(cfg: Config, datasets: list[dict], pretrained: str | Path | None) -> None:
+def share_format(cfg: Config, datasets: list[dict], meta: Mapping) -> None:
     """Let all folders of a run read images as one of them states, or the training of a checkpoint.
 
-    With the format of a checkpoint come its statistics for normalisation. Folders that state a
-    format of their own keep it.
+    With the format of a checkpoint, whose ``meta`` is given, come its statistics for normalisation.
+    Folders that state a format of their own keep it.
     """
     folders = [one for one in datasets if one['type'] in FOLDERS]
     stated = next((one for one in map(stated_format, folders) if one != PLAIN), PLAIN)
-    if stated == PLAIN and pretrained and folders:
-        trained = read_config((open_checkpoint(pretrained).get('meta') or {}).get('cfg', ''))
+    if stated == PLAIN and folders:
+        trained = read_config(meta.get('cfg', ''))
         stated = _trained_format(trained)
         if stated != PLAIN:
             _share_statistics(cfg.model.data_preprocessor, trained['model']['data_preprocessor'])

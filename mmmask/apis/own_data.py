@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from PIL import Image
 from rich.progress import track
 
+from mmmask.checkpoints import find_pretrained, open_checkpoint
 from mmmask.datasets import ImageFolder, held_out
 from mmmask.datasets.coco import complete, read_objects
 from mmmask.datasets.label_maps import (
@@ -29,7 +30,7 @@ from mmmask.outputs import MARK, OutputFolder, safe_name
 
 from .classes import classes_in
 from .image_format import share_format
-from .own_network import FROZEN, SPLITS, build_around, read_backbone
+from .own_network import FROZEN, SPLITS, backbone_in, build_around
 
 MANY = 2000  # label maps of which all are read, where a table names the classes
 FOLDERS = ('mmmask.ImageFolder', 'mmmask.Digits', 'mmmask.PartialDuplicates')
@@ -93,9 +94,14 @@ def name_data(
         )
     else:
         longest = None
+    checkpoint = {}
+    if pretrained and (own or data):
+        checkpoint = open_checkpoint(find_pretrained(pretrained))
     if own:
-        backbone = read_backbone(pretrained) if pretrained else dict(type='ResNet', depth=50)
-        if not pretrained:
+        backbone = dict(type='ResNet', depth=50)
+        if pretrained:
+            backbone = backbone_in(checkpoint, pretrained)
+        else:
             print_log(
                 'Without --pretrained, the backbone is a ResNet-50 with random weights. A ViT or '
                 'Swin needs a checkpoint, from which its width, depth and patch size are read.',
@@ -103,7 +109,7 @@ def name_data(
             )
         build_around(cfg, backbone, own['task'], longest)
         cfg.pop('own_data')
-    share_format(cfg, [one for _, one in _datasets(cfg)], pretrained if own or data else None)
+    share_format(cfg, [one for _, one in _datasets(cfg)], checkpoint.get('meta') or {})
 
 
 def _put(cfg: Config, data, val_data, folder, test_only: bool) -> int | None:

@@ -34,7 +34,12 @@ KINDS = dict(
 
 
 def read_backbone(path: str | Path) -> dict:
-    """The options of the backbone in a checkpoint, with its ``type`` and ``img_size``.
+    """As :func:`backbone_in`, of a file or a folder."""
+    return backbone_in(open_checkpoint(path), path)
+
+
+def backbone_in(checkpoint: dict, path: str | Path) -> dict:
+    """The options of the backbone in an open checkpoint, with its ``type`` and ``img_size``.
 
     They come from the config in a checkpoint of mmmask, else from names and shapes of the tensors
     and, in a folder of Hugging Face or timm, from its ``config.json``.
@@ -43,7 +48,6 @@ def read_backbone(path: str | Path) -> dict:
         CheckpointError: if the encoder is not a vision transformer, Swin or ResNet, or if a file
             without config has an unknown number of attention heads.
     """
-    checkpoint = open_checkpoint(path)
     meta = checkpoint.get('meta') or {}
     described = describe_backbone(meta)
     if 'type' in described:

@@ -292,6 +292,15 @@ def test_classifiers_get_folder_and_number_of_classes(photographs, tmp_path):
         named('downstream/folder/vit-base-p16_finetune.py', photographs / 'ant')
 
 
+@pytest.mark.parametrize(
+    'config', ['downstream/folder/classification.py', 'demo/mae_vit-tiny_digits.py']
+)
+def test_a_name_of_the_hub_stands_for_its_checkpoint(config, photographs, checkpoints, monkeypatch):
+    monkeypatch.setattr('mmmask.checkpoints.hub._download', lambda *_: checkpoints['vit'])
+    cfg = named(config, photographs, pretrained='timm/vit_of_the_demo')
+    assert cfg.model.backbone.arch['embed_dims'] == 128
+
+
 def test_files_of_the_detector(data, tmp_path):
     """Held-out images are those of the rule, ids are numbers, and a second run may replace it."""
     for _ in range(2):
