@@ -39,6 +39,16 @@ def _convnext(
     return (*rules, *affine('backbone.norm3', norm, optional='last norm'))
 
 
+# Those of ConvNeXt's own code, most of which Hugging Face has taken over.
+_NAMES = dict(
+    depthwise_conv='dwconv',
+    norm='norm',
+    pointwise_conv1='pwconv1',
+    pointwise_conv2='pwconv2',
+    grn='grn',
+    gamma='gamma',
+)
+
 LAYOUTS = {
     'timm-convnext': Layout(
         'timm ConvNeXt, version 1 or 2, encoder only',
@@ -64,14 +74,7 @@ LAYOUTS = {
             stem=('embeddings.patch_embeddings', 'embeddings.layernorm'),
             merging='encoder.stages.{s}.downsampling_layer',
             block='encoder.stages.{s}.layers.{i}',
-            names=dict(
-                depthwise_conv='dwconv',
-                norm='layernorm',
-                pointwise_conv1='pwconv1',
-                pointwise_conv2='pwconv2',
-                grn='grn',
-                gamma='layer_scale_parameter',
-            ),
+            names=_NAMES | dict(norm='layernorm', gamma='layer_scale_parameter'),
             norm='layernorm',
             vector=VECTOR,
         ),
@@ -83,14 +86,7 @@ LAYOUTS = {
             stem=('downsample_layers.0.0', 'downsample_layers.0.1'),
             merging='downsample_layers.{s}',
             block='stages.{s}.{i}',
-            names=dict(
-                depthwise_conv='dwconv',
-                norm='norm',
-                pointwise_conv1='pwconv1',
-                pointwise_conv2='pwconv2',
-                grn='grn',
-                gamma='gamma',
-            ),
+            names=_NAMES,
             norm='norm',
             vector=VECTOR,
             response=('gamma', 'beta'),
