@@ -26,6 +26,20 @@ from mmmask.registry import MODELS
 ROOT = Path(__file__).resolve().parent.parent
 PREEMPTING = signal.SIGTERM, signal.SIGUSR1
 DEMOS = sorted((ROOT / 'configs' / 'demo').glob('*.py'))
+# A config of a classifier of three classes, without data.
+SMALL_CLASSIFIER = """
+default_scope = 'mmpretrain'
+model = dict(
+    type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=3),
+    backbone=dict(
+        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_type='cls_token',
+        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
+    ),
+    neck=None,
+    head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=32, topk=(1,)),
+)
+"""
 
 
 def pytest_collection_finish() -> None:

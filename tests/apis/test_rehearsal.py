@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, SMALL_CLASSIFIER
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmpretrain.structures import DataSample
@@ -35,18 +35,9 @@ from mmmask.registry import DATASETS
 
 NUMBERS = itertools.count()
 COLOURS = dict(a=(220, 20, 20), b=(20, 220, 20), c=(20, 20, 220), d=(220, 220, 20))
-CLASSIFIER = """
-default_scope = 'mmpretrain'
-model = dict(
-    type='mmpretrain.ImageClassifier',
-    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=3),
-    backbone=dict(
-        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_type='cls_token',
-        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
-    ),
-    neck=None,
-    head=dict(type='mmpretrain.LinearClsHead', num_classes=3, in_channels=32, topk=(1,)),
-)
+CLASSIFIER = (
+    SMALL_CLASSIFIER
+    + """
 pipeline = [dict(type='mmpretrain.PackInputs')]
 dataset = dict(type='mmmask.ImageFolder', source='', with_label=True, pipeline=pipeline)
 train_dataloader = dict(
@@ -62,6 +53,7 @@ train_cfg = dict(type='mmmask.ResumableTrainLoop', max_epochs=1)
 val_cfg = dict(type='ValLoop')
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 """
+)
 
 FROZEN = """
 default_scope = 'mmpretrain'

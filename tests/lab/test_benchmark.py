@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, SMALL_CLASSIFIER
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
@@ -278,18 +278,9 @@ def run_command(arguments, monkeypatch):
     runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'), run_name='__main__')
 
 
-CLASSIFIER = """
-default_scope = 'mmpretrain'
-model = dict(
-    type='mmpretrain.ImageClassifier',
-    data_preprocessor=dict(mean=[127.0] * 3, std=[64.0] * 3, to_rgb=True, num_classes=2),
-    backbone=dict(
-        type='mmmask.MaskedVisionTransformer', img_size=32, patch_size=8, out_type='cls_token',
-        arch=dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=64),
-    ),
-    neck=None,
-    head=dict(type='mmpretrain.LinearClsHead', num_classes=2, in_channels=32, topk=(1,)),
-)
+CLASSIFIER = (
+    SMALL_CLASSIFIER.replace('num_classes=3', 'num_classes=2')
+    + """
 train_dataloader = dict(
     batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
@@ -300,6 +291,7 @@ train_dataloader = dict(
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
 """
+)
 
 
 def refusal(text, folder, options, monkeypatch, capsys) -> str:
