@@ -29,7 +29,7 @@ demo: $(DEMO_READY) ## set up, pre-train on 3,409 photographs (or DATA), print a
 campaign: $(DEMO_READY) ## pre-train and compare methods, which takes hours; finished runs are not repeated
 	@for file in $(CAMPAIGNS); do $(PY) tools/campaign.py "$$file" || exit 1; done
 
-test: $(TEST_READY) lint ## set up everything with mmcv's compiled ops, run every check and test
+test: $(TEST_READY) lint ## set up everything, run every check and test
 	@OMP_NUM_THREADS=1 $(PY) -m pytest $(or $(TESTS),-n 2)
 
 lint: $(TEST_READY) ## check style and the direction of imports

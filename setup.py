@@ -22,8 +22,7 @@ def requirements(*names: str) -> list[str]:
 class BuildWithMim(build_py):
     """Put configs and tools into ``mmmask/.mim``, where OpenMMLab's ``mim`` looks for them.
 
-    The tested versions go there too, which ``mmmask.doctor`` recommends, and what compiles mmcv's
-    operators.
+    The tested versions go there too, which ``mmmask.doctor`` recommends.
     """
 
     def run(self) -> None:
@@ -38,8 +37,7 @@ class BuildWithMim(build_py):
     def _mim_sources(self) -> list[Path]:
         found = [*ROOT.glob('configs/**/*.py'), *ROOT.glob('tools/*.py'), *ROOT.glob('tools/*.sh')]
         found += [*ROOT.glob('configs/*/metafile.yml'), ROOT / 'model-index.yml']
-        found += [ROOT / 'requirements' / f'{name}.txt' for name in ('build', 'constraints')]
-        found.append(ROOT / 'demo' / 'clothing10.zip')
+        found += [ROOT / 'requirements' / 'constraints.txt', ROOT / 'demo' / 'clothing10.zip']
         return sorted(path.relative_to(ROOT) for path in found)
 
 

@@ -313,7 +313,7 @@ def check_pairs(versions: Mapping[str, str], installer: Installer) -> Iterator[F
 def check_imports(
     versions: Mapping[str, str], machine: Machine, installer: Installer
 ) -> Iterator[Finding]:
-    """Packages that are installed but do not import, and mmcv's compiled ops."""
+    """Packages that are installed but do not import, and operators of mmcv that do not load."""
     errors = machine.errors
     for package in PACKAGES:
         error = errors.get(package.module)
@@ -331,18 +331,18 @@ def check_imports(
         if 'pycocotools' in versions and release(versions.get('transformers', '0')) >= (5,):
             remedy = installer.install('"transformers<5"')
         yield Finding(ERROR, f'mmpretrain.models does not import: {error}', remedy)
-    if errors.get('mmcv.ops') and not errors.get('mmcv'):
+    error = errors.get('mmcv.ops')
+    if error and not errors.get('mmcv') and not has_no_operators(error):
         name, *_ = providers(BY_MODULE['mmcv'], versions)
-        if is_fork(name):
-            remedy = f'{sys.executable} -m mmmask doctor --compile-operators'
-        else:
-            # Built in isolation, or taken from a cache, it would come without ops again.
-            flags = '--force-reinstall --no-deps --no-build-isolation --no-cache-dir'
-            remedy = installer.install(flags, f'mmcv=={versions[name]}')
-        if name == 'mmcv-lite':
-            remedy = f'{installer.uninstall(name)} && {remedy}'
-        problem = "mmcv's compiled ops are missing: only detection needs them"
-        yield Finding(WARNING, problem, remedy)
+        flags = '--force-reinstall --no-deps --no-cache-dir --no-binary :all:'
+        remedy = f'MMCV_WITH_OPS=0 {installer.install(flags, f"{name}=={versions[name]}")}'
+        problem = f'the compiled operators of mmcv do not load: {error}'
+        yield Finding(WARNING, f'{problem}. Without them, torchvision computes them', remedy)
+
+
+def has_no_operators(error: str) -> bool:
+    """Whether mmcv.ops does not import because mmcv was installed without compiled operators."""
+    return 'mmcv._ext' in error and 'ModuleNotFoundError' in error
 
 
 def find_problems(
@@ -407,14 +407,17 @@ def report(versions: Mapping[str, str], machine: Machine, findings: list[Finding
         for row in rows
     ]
     lines.insert(1, '  '.join('-' * width for width in widths))
-    ops = 'mmcv' in machine.errors and not machine.errors.get('mmcv.ops')
+    error = machine.errors.get('mmcv.ops')
+    operators = 'that do not load' if error else "mmcv's"
+    if error and has_no_operators(error):
+        operators = "torchvision's"
     device = machine.cuda or 'no CUDA device, training runs on the CPU'
     precision = 'bf16' if machine.bf16 else 'fp16' if machine.cuda else 'fp32'
     lines += [
         '',
         f'Python {sys.version.split()[0]}: {sys.executable}',
         f'device: {device}; default precision {precision}',
-        f"mmcv's compiled ops: {'installed' if ops else 'missing'}",
+        f'operators of detectors: {operators}',
         '',
     ]
     for severity, problem, remedy in findings:

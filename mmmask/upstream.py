@@ -1,16 +1,18 @@
-"""mmpretrain, imported without its optional packages.
+"""mmpretrain, imported without its optional packages, and operators for mmdet.
 
 mmpretrain tries to import mmdet for one layer, and transformers for its multi-modal models. In a
 complete environment both are imported, and take almost half of the start-up time
 (docs/performance.md). :mod:`mmmask.registry` imports this module first, so every import of mmmask
-that needs mmpretrain is guarded.
+that needs mmpretrain is guarded. It also lets :mod:`mmmask.operators` stand for the operators that
+mmcv has not compiled, before mmdet looks for them.
 """
 
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+
+from mmmask.operators import provide_operators
 
 # mmengine looks for one optimizer in transformers, mmpretrain for one transform in albumentations.
 OPTIONAL = ('mmdet', 'transformers', 'albumentations')
@@ -39,9 +41,7 @@ def import_mmpretrain() -> None:
     The multi-modal models of mmpretrain stay unregistered if transformers is hidden.
     """
     # mmpretrain prints which optional packages it has not found.
-    with absent(*OPTIONAL), warnings.catch_warnings(), redirect_stdout(StringIO()):
-        # mmcv says so without compiled operators. No method of mmmask uses this one.
-        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention')
+    with absent(*OPTIONAL), redirect_stdout(StringIO()):
         hides_transformers = sys.modules.get('transformers') is None
         from mmpretrain.utils import dependency
 
@@ -58,4 +58,5 @@ def import_mmpretrain() -> None:
         sys.modules.pop(name, None)
 
 
+provide_operators()
 import_mmpretrain()

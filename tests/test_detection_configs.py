@@ -488,7 +488,6 @@ def test_digits_configs_ask_for_the_same_budget_and_their_classes():
 
 def test_a_small_detector_of_each_kind_learns_from_an_image(tmp_path):
     """Loss falls on one batch of the data that the tool makes."""
-    pytest.importorskip('mmcv.ops')
     from mmmask.lab.digits_on_photographs import make_digits_on_photographs
 
     make_digits_on_photographs(tmp_path / 'data', 4, 1, 64, 0)

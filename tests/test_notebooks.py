@@ -72,7 +72,6 @@ def test_looking_at_features(pretrained, place):
 
 
 def test_finetuning_a_detector(pretrained, place):
-    pytest.importorskip('mmcv.ops', reason='detection needs the compiled operators of mmcv')
     cells = run('detector', place)
     assert 'MaskRCNN' in printed(cells)
     scores = [line.split() for line in printed(cells).splitlines() if line.startswith('val/coco/')]

@@ -25,7 +25,6 @@ from mmmask.checkpoints import find_tensors, open_checkpoint
 from mmmask.command_line import Parser
 from mmmask.front import (
     COMMANDS,
-    doctor,
     embed,
     main,
     memory,
@@ -382,18 +381,6 @@ def test_a_folder_without_a_training_has_no_picture(tmp_path):
         mmmask.visualize(tmp_path)
     with pytest.raises(FileNotFoundError, match='is a folder without a config of a training'):
         mmmask.visualize(tmp_path, checkpoints='x.pth')
-
-
-def test_operators_are_compiled_for_this_python(monkeypatch):
-    commands = []
-
-    def run(command, check):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 3)
-
-    monkeypatch.setattr(doctor.subprocess, 'run', run)
-    assert doctor.doctor(compile_operators=True) == 3
-    assert commands == [[sys.executable, ROOT / 'tools' / 'setup_environment.py', 'operators']]
 
 
 def test_a_dry_run_writes_nothing(images, tmp_path):

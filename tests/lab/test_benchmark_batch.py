@@ -23,8 +23,6 @@ PARTS = {
 
 @pytest.mark.parametrize('path', PARTS)
 def test_every_part_learns_from_the_synthetic_labels(path):
-    if 'mask-rcnn' in path:
-        pytest.importorskip('mmcv.ops')
     size = (128, 128) if 'digits' in path else (64, 64)
     torch.manual_seed(0)
     step = TrainingStep(Config.fromfile(DOWNSTREAM / path), torch.randn(2, 3, *size))
