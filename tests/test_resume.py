@@ -25,6 +25,7 @@ from torch.utils.data import BatchSampler
 
 import mmmask.engine  # noqa: F401  registers everything
 from mmmask.apis.train import load_config, set_defaults
+from mmmask.engine.runner import BriefRunner
 from mmmask.lab.digits_on_photographs import make_digits_on_photographs
 from mmmask.lab.soak import compare, read_run
 from mmmask.registry import HOOKS
@@ -107,7 +108,7 @@ def train(path, folder, work_dir, stop_at=None, batch_size=4, workers=0, **optio
     cfg.experiment_name = f'resume-{random.Random().getrandbits(60)}'
     cfg.merge_from_dict(copy.deepcopy(options))
     set_defaults(cfg)
-    runner = RUNNERS.build(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else BriefRunner.from_cfg(cfg)
     if not stop_at:
         runner.train()
         return runner
@@ -303,8 +304,6 @@ class TestLoading:
 @pytest.mark.parametrize('name', ['mask-rcnn_resnet-18_fpn', 'upernet_vit-tiny-p8'])
 def test_detectors_and_segmentors(name, tmp_path):
     """The run is stopped at iteration 4 of 6, after a validation, and resumed from there."""
-    if 'mask-rcnn' in name:
-        pytest.importorskip('mmcv.ops')
     folder = ROOT / 'configs' / 'downstream' / 'digits_on_photographs'
     make_digits_on_photographs(tmp_path / 'data', 12, 2, 64 if 'mask-rcnn' in name else 128, 0)
 
