@@ -14,7 +14,8 @@ from mmmask.outputs import OutputFolder
 from mmmask.pictures import reconstruct_and_draw, sample_batch
 from mmmask.registry import DATASETS
 
-from .compare import (
+from .demo_data import MAX_TRAIN, DemoData, prepare_images
+from .scores import (
     Scores,
     console,
     find_hook,
@@ -25,7 +26,6 @@ from .compare import (
     score_features,
     score_table,
 )
-from .demo_data import MAX_TRAIN, DemoData, prepare_images
 
 CONFIG = ROOT / 'configs' / 'demo' / 'localmim_vit-tiny_digits.py'
 PHOTOGRAPHS = ROOT / 'demo' / 'clothing10.zip'
@@ -72,7 +72,7 @@ def run_demo(
         train, val = labelled_sets(cfg)
         features = read_features(cfg, model, seed, POOLING)
         scores = score_features(features)
-        console.print(score_table({name: [row] for name, row in scores.items()}))
+        console.print(score_table(scores))
         console.print(
             f'The classifiers are fitted on {len(train):,} images and evaluated on {len(val):,} '
             'others; with five labels per class, on five images of each. Backbones are frozen, and '

@@ -14,9 +14,9 @@ from PIL import Image
 
 from mmmask.apis.train import load_config
 from mmmask.apis.visualize import build_model
-from mmmask.lab.compare import find_hook
 from mmmask.lab.demo import CONFIG, PHOTOGRAPHS, run_demo, sparkline, write_config
 from mmmask.lab.demo_data import SHORT_SIDE, DemoData, encode_small, prepare_images, split_names
+from mmmask.lab.scores import find_hook
 from mmmask.visualization import RIGHT, WRONG
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmmask.apis.train import set_defaults
-
-from ..compare import ROOT
+from mmmask.doctor import ROOT
 
 CONFIG = ROOT / 'configs' / 'demo' / 'mae_vit-tiny_digits.py'
 PLAIN = {  # mmengine's own components instead of those of this project

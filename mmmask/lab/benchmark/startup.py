@@ -9,7 +9,8 @@ from statistics import median
 
 import torch
 
-from ..compare import ROOT
+from mmmask.doctor import ROOT
+
 from .measuring import describe_machine
 from .report import Report, Result
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmmask.checkpoints.exporting import export_backbone
 
-from ..compare import console
+from ..scores import console
 from .declaration import Campaign
 from .runs import Conductor, Run
 from .summary import frozen_table

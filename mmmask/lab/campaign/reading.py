@@ -13,7 +13,7 @@ from mmmask.evaluation.features import describe_images, pool
 from mmmask.registry import DATASETS
 from mmmask.targets import HOGTarget
 
-from ..compare import thumbnails
+from ..scores import thumbnails
 from .declaration import Reading
 from .images import PARTS, Images
 

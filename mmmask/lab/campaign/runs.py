@@ -23,7 +23,7 @@ from mmmask.config_text import flatten
 from mmmask.outputs import MARK, OutputFolder
 
 from ..benchmark import benchmark_configs
-from ..compare import console, run_training
+from ..scores import console, run_training
 from .declaration import Campaign, Tuning
 from .files import write_once
 from .forking import fork_checkpoint

@@ -1,6 +1,5 @@
-"""Scores of frozen features, and a comparison of several pre-trainings by them."""
+"""Scores of frozen features before and after a pre-training, which runs as a process."""
 
-import json
 import os
 import re
 import subprocess
@@ -17,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import default_collate
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -40,52 +38,6 @@ FEW_REGULARIZATION = 0.1  # a few images leave none to choose it on
 Scores = dict[str, dict[str, float]]
 
 console = Console()
-
-
-def compare_runs(
-    configs: Sequence[str | os.PathLike],
-    seeds: Sequence[int] = (0,),
-    work_dir: str | os.PathLike = 'work_dirs/compare',
-    options: Sequence[str] = (),
-) -> dict[str, list[Scores]]:
-    """Pre-train each config with each seed, and score the backbones before and after.
-
-    A finished run is not repeated and an interrupted one is resumed, so the command can be given
-    again after an interruption or with more seeds. The scores of every run are in its
-    ``scores.json``.
-
-    Args:
-        configs: pre-training configs with an ``OnlineKNNHook``, whose data sets are used.
-        seeds: of weights, order, augmentation and masks; the same ones for every config.
-        work_dir: contains one folder for each run.
-        options: ``KEY=VALUE`` overrides for every config.
-
-    Returns:
-        For each config name the scores of each seed; see :func:`score_features`.
-
-    Raises:
-        ValueError: if two configs have the same file name, and so the same folder.
-    """
-    MMLogger.get_current_instance().setLevel('WARNING')
-    results = {}
-    for config in map(Path, configs):
-        if config.stem in results:
-            raise ValueError(
-                f'two configs are named {config.stem}, and their runs would share a folder: '
-                'rename one or compare it in another --work-dir.'
-            )
-        results[config.stem] = runs = []
-        for seed in seeds:
-            folder = Path(work_dir).expanduser() / f'{config.stem}_seed{seed}'
-            path = folder / 'scores.json'
-            if not path.is_file():
-                run_training(config, folder, seed, options, resume=True)
-                cfg = Config.fromfile(folder / config.name)
-                model = build_model(cfg, last_checkpoint(folder))
-                scores = score_features(read_features(cfg, model, seed, 'mean'))
-                path.write_text(json.dumps(scores))
-            runs.append(json.loads(path.read_text()))
-    return results
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -237,29 +189,16 @@ def run_training(
     return list(losses.values())
 
 
-def score_table(rows: Mapping[str, Sequence[Mapping[str, float]]], runs: str = '') -> Table:
-    """A row for each kind of features: the mean of each score over the runs, and each run's."""
-    table = Table(title=f'Top-1 accuracy in percent{runs}')
+def score_table(scores: Scores) -> Table:
+    """A row for each kind of features, and a column for each classifier."""
+    table = Table(title='Top-1 accuracy in percent')
     table.add_column('features')
-    metrics = list(next(iter(rows.values()))[0])
-    for metric in metrics:
+    for metric in next(iter(scores.values())):
         table.add_column(metric, justify='right')
-    for name, scores in rows.items():
-        cells = []
-        for metric in metrics:
-            values = [score[metric] for score in scores]
-            each = f' ({", ".join(f"{value:.1f}" for value in values)})' if len(values) > 1 else ''
-            cells.append(f'{mean(values):.1f}{each}')
+    for name, values in scores.items():
+        cells = [f'{value:.1f}' for value in values.values()]
         table.add_row(name, *cells, style='bold' if name == 'pre-trained backbone' else None)
     return table
-
-
-def comparison_table(results: Mapping[str, Sequence[Scores]], seeds: Sequence[int]) -> Table:
-    """The scores of several configs; pixels and random backbones are those of the first."""
-    first = next(iter(results.values()))
-    rows = {name: [run[name] for run in first] for name in ('raw pixels', 'random backbone')}
-    rows |= {name: [run['pre-trained backbone'] for run in runs] for name, runs in results.items()}
-    return score_table(rows, f': mean (seeds {", ".join(map(str, seeds))})')
 
 
 def _shorten(path: str | os.PathLike) -> str:

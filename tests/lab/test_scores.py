@@ -1,5 +1,4 @@
 import io
-import shutil
 from functools import partial
 
 import numpy as np
@@ -16,16 +15,16 @@ from torch.utils.data import DataLoader
 from mmmask.apis.visualize import build_model
 from mmmask.datasets.digits import load_digits, split_digits
 from mmmask.evaluation import extract_features
-from mmmask.lab.compare import (
+from mmmask.lab.demo import CONFIG
+from mmmask.lab.scores import (
     Features,
-    compare_runs,
-    comparison_table,
     few_of_each,
     labelled_sets,
     raw_pixels,
+    run_training,
     score_features,
+    score_table,
 )
-from mmmask.lab.demo import CONFIG
 
 
 def test_few_of_each():
@@ -76,62 +75,6 @@ def test_scores_of_features():
     assert scores['raw pixels']['linear probe'] == pytest.approx(expected, abs=1.01)
 
 
-@pytest.fixture(scope='module')
-def compared(tmp_path_factory):
-    """Two configs, two seeds; 'training' leaves the weights of the seed, or in 'two' of another."""
-    folder = tmp_path_factory.mktemp('compare')
-    configs = [folder / 'one.py', folder / 'two.py']
-    for path in configs:
-        cfg = Config.fromfile(CONFIG)
-        knn = next(hook for hook in cfg.custom_hooks if hook.type == 'mmmask.OnlineKNNHook')
-        knn.bank.indices, knn.query.indices = list(range(0, 4000, 16)), list(range(0, 1000, 16))
-        cfg.dump(path)
-
-    def train(config, work_dir, seed, options, resume):
-        assert (list(options), resume) == (['a=1'], True)
-        work_dir.mkdir(parents=True)
-        model = build_model(Config.fromfile(config), seed=seed + 7 * (config.stem == 'two'))
-        torch.save(dict(state_dict=model.state_dict()), work_dir / 'epoch_1.pth')
-        (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
-        shutil.copy(config, work_dir)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('mmmask.lab.compare.run_training', train)
-        return configs, folder / 'work', compare_runs(configs, [0, 1], folder / 'work', ['a=1'])
-
-
-def test_seeds_are_shared_and_training_is_what_differs(compared):
-    results = compared[2]
-    assert list(results) == ['one', 'two']
-    for seed in (0, 1):
-        one, two = results['one'][seed], results['two'][seed]
-        assert one['raw pixels'] == two['raw pixels']
-        assert one['random backbone'] == two['random backbone'] == one['pre-trained backbone']
-        assert two['pre-trained backbone'] != two['random backbone']
-    assert results['one'][0]['random backbone'] != results['one'][1]['random backbone']
-
-
-def test_table(compared):
-    results = compared[2]
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(comparison_table(results, [0, 1]))
-    row = next(line for line in console.export_text().splitlines() if ' one ' in line)
-    first, second = (run['pre-trained backbone']['k-NN'] for run in results['one'])
-    assert f'{(first + second) / 2:.1f} ({first:.1f}, {second:.1f})' in row
-
-
-def test_what_is_done_is_not_repeated(compared, monkeypatch):
-    configs, work, results = compared
-    monkeypatch.setattr('mmmask.lab.compare.run_training', None)
-    assert compare_runs(configs, [0, 1], work) == results
-
-
-def test_two_configs_of_one_name_are_refused(compared):
-    configs, work, _ = compared
-    with pytest.raises(ValueError, match='two configs are named one, and their runs would share'):
-        compare_runs([configs[0], configs[0].parent / 'other' / 'one.py'], [0], work)
-
-
 def test_config_without_labels(tmp_path):
     cfg = Config.fromfile(CONFIG)
     cfg.custom_hooks = []
@@ -142,4 +85,18 @@ def test_config_without_labels(tmp_path):
 
 def test_a_failed_training_shows_why(tmp_path):
     with pytest.raises(SystemExit, match='(?s)model.masking.ratio.*The training failed'):
-        compare_runs([CONFIG], [0], tmp_path, ['model.masking.ratio=1.5'])
+        run_training(CONFIG, tmp_path, 0, ['model.masking.ratio=1.5'])
+
+
+def test_table():
+    scores = {
+        'raw pixels': {'k-NN': 53.14, 'linear probe': 50.0},
+        'pre-trained backbone': {'k-NN': 55.46, 'linear probe': 63.25},
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(score_table(scores))
+    lines = [line.split('│')[1:-1] for line in console.export_text().splitlines() if '│' in line]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        ['raw pixels', '53.1', '50.0'],
+        ['pre-trained backbone', '55.5', '63.2'],
+    ]
