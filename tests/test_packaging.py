@@ -68,7 +68,6 @@ def test_every_config_and_tool_is_in_the_wheel(wheel):
         'model-index.yml',
         'tools/*.py',
         'tools/*.sh',
-        'requirements/build.txt',
         'requirements/constraints.txt',
         'demo/*.zip',
     )

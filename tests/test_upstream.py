@@ -59,10 +59,13 @@ def test_help_and_the_package_need_no_library():
         assert len(modules) < 400
 
 
-@pytest.mark.parametrize('first', ['mmmask.models', 'mmdet.models'])
+PROVIDE = 'from mmmask.operators import provide_operators; provide_operators()'
+
+
+@pytest.mark.parametrize('first', ['import mmmask.models', f'{PROVIDE}; import mmdet.models'])
 def test_a_layer_for_detectors_is_there_when_a_config_names_its_module(first):
     found = run_python(
-        f'import json, {first}, mmmask.models\n'
+        f'{first}\nimport json, mmmask.models\n'
         'from mmengine.utils import import_modules_from_strings\n'
         "import_modules_from_strings(['mmpretrain.models.utils.res_layer_extra_norm'])\n"
         'from mmdet.registry import MODELS\n'
