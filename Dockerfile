@@ -3,7 +3,7 @@
 FROM python:3.12-slim-bookworm
 
 ARG DEVICE=cpu
-ARG EXTRAS=onedl,export,trackers
+ARG EXTRAS=onedl,detection,segmentation,export,trackers
 ENV PIP_NO_CACHE_DIR=1 MMCV_WITH_OPS=0 OMP_NUM_THREADS=1
 
 RUN apt-get update \

@@ -51,7 +51,7 @@ docs-check: $(TEST_READY) ## check links, file names and commands in the documen
 doctor: $(DEMO_READY) ## list the packages found and what is wrong with them
 	@$(PY) -m mmmask.doctor
 
-clean: ## remove caches and build output; .venv, work_dirs and compiled wheels stay
+clean: ## remove caches and build output; .venv, data and work_dirs stay
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

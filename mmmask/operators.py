@@ -8,6 +8,7 @@ module if there is none. Operators that mmcv has compiled are never replaced.
 
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -40,8 +41,9 @@ class Operators(ModuleType):
             raise NotImplementedError(
                 f'mmcv was installed without compiled operators, and torchvision does not replace '
                 f'{name}. Remedy: MMCV_WITH_OPS=1 pip install --force-reinstall --no-deps '
-                '--no-build-isolation --no-cache-dir --no-binary :all: onedl-mmcv, beside PyTorch, '
-                'ninja, psutil and a compiler.'
+                '--no-build-isolation --no-cache-dir --no-binary :all: '
+                f'{packages_distributions()["mmcv"][0]}, beside PyTorch, ninja, psutil and a '
+                'compiler.'
             )
 
         return missing

@@ -134,9 +134,9 @@ def set_precision(cfg: Config, amp: str) -> None:
     """Choose the optimizer wrapper of a mixed-precision run.
 
     bf16 needs no loss scale; fp16 gets a dynamic one. ``'auto'`` is bf16 where the GPU supports it,
-    except that detectors keep the precision of their configs, because mmcv's operators do not
-    support bf16. Without a GPU, ``'auto'`` is bf16 for pre-trainings on CPUs with instructions for
-    bf16.
+    except that detectors keep the precision of their configs, because mmcv's compiled operators do
+    not support bf16. Without a GPU, ``'auto'`` is bf16 for pre-trainings on CPUs with instructions
+    for bf16.
 
     Raises:
         ValueError: if ``amp`` is not one of ``AMP_CHOICES``, or is fp16 without a GPU.

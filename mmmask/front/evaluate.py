@@ -37,7 +37,7 @@ def evaluate(
             ``'retrieval'`` any images.
         out: folder of config and results.
         protocol: ``'knn'``, ``'probe'`` for a converged linear probe, or ``'retrieval'`` of
-            partial duplicates.
+            partial duplicates, at most 200, which needs the extra ``retrieval``.
         batch_size: images per step, by default the recipe's.
         workers: processes that load images, by default one for each core, at most 8.
 
@@ -65,6 +65,8 @@ def evaluate(
         cfg.test_dataloader.batch_size = batch_size
     if protocol == 'knn':
         _bound_neighbours(cfg)
+    if protocol == 'retrieval':
+        _bound_queries(cfg)
     cfg.work_dir = str(out)
     running.start_from(cfg, start)
     running.print_values(
@@ -92,3 +94,13 @@ def _bound_neighbours(cfg) -> None:
 
     images = len(DATASETS.build(dict(cfg.test_cfg.bank, pipeline=[])))
     cfg.test_cfg.k = sorted({min(k, images) for k in cfg.test_cfg.k})
+
+
+def _bound_queries(cfg) -> None:
+    """Search for no more partial duplicates than half of the images."""
+    from mmmask.datasets import ImageFolder
+
+    (queries,) = cfg.test_cfg.queries.values()
+    images = len(ImageFolder(queries.source, pipeline=[]))
+    number = max(1, min(queries.num_queries, images // 2))
+    queries.num_queries = cfg.test_dataloader.dataset.num_queries = number

@@ -321,6 +321,22 @@ def test_a_frozen_backbone_is_evaluated(trained, images, tmp_path):
         mmmask.evaluate(trained[0], images, tmp_path, protocol='x')
 
 
+def test_a_probe_is_fitted(trained, images, tmp_path):
+    metrics = mmmask.evaluate(trained[0], images, tmp_path, 'probe', workers=0)
+    assert metrics
+    assert set(metrics.values()) <= {0.0, 25.0, 50.0, 75.0, 100.0}  # of four held-out images
+
+
+def test_half_of_few_images_are_searched(trained, images, tmp_path):
+    pytest.importorskip('faiss', reason='pip install mmmask[retrieval]')
+    metrics = mmmask.evaluate(trained[0], images, tmp_path, 'retrieval', workers=0)
+    recalls = [value for name, value in metrics.items() if '/R@' in name]
+    assert recalls and all(value % 12.5 == 0 for value in recalls)  # of eight queries
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    (queries,) = cfg.test_cfg.queries.values()
+    assert queries.num_queries == cfg.test_dataloader.dataset.num_queries == 8
+
+
 def test_a_classifier_starts_from_the_backbone_of_a_run(trained, images, tmp_path):
     mmmask.finetune(images, tmp_path / 'f', trained[0], epochs=1, batch_size=4, lr=1e-9, workers=0)
     classifier, backbone = weights(tmp_path / 'f' / 'epoch_1.pth'), weights(trained[1])
