@@ -345,6 +345,16 @@ def has_no_operators(error: str) -> bool:
     return 'mmcv._ext' in error and 'ModuleNotFoundError' in error
 
 
+def operators_of(machine: Machine) -> str:
+    """Whose operators detectors use, for the report."""
+    if machine.errors.get('mmcv', 'not installed'):
+        return 'none'
+    error = machine.errors.get('mmcv.ops')
+    if error is None:
+        return "mmcv's"
+    return "torchvision's" if has_no_operators(error) else "mmcv's, which do not load"
+
+
 def find_problems(
     versions: Mapping[str, str], python: tuple[int, ...], machine: Machine, installer: Installer
 ) -> list[Finding]:
@@ -407,17 +417,13 @@ def report(versions: Mapping[str, str], machine: Machine, findings: list[Finding
         for row in rows
     ]
     lines.insert(1, '  '.join('-' * width for width in widths))
-    error = machine.errors.get('mmcv.ops')
-    operators = 'that do not load' if error else "mmcv's"
-    if error and has_no_operators(error):
-        operators = "torchvision's"
     device = machine.cuda or 'no CUDA device, training runs on the CPU'
     precision = 'bf16' if machine.bf16 else 'fp16' if machine.cuda else 'fp32'
     lines += [
         '',
         f'Python {sys.version.split()[0]}: {sys.executable}',
         f'device: {device}; default precision {precision}',
-        f'operators of detectors: {operators}',
+        f'operators of detectors: {operators_of(machine)}',
         '',
     ]
     for severity, problem, remedy in findings:

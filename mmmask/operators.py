@@ -77,12 +77,8 @@ def roi_align_forward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     *,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
     pool_mode: int,
-    aligned: bool,
+    **options,
 ) -> None:
     """Write the features of the rectangles into ``output``, as RoIAlign of Mask R-CNN.
 
@@ -92,6 +88,8 @@ def roi_align_forward(
         output: (N, C, aligned_height, aligned_width).
         argmax_y: not used, because the samples of a cell are averaged.
         argmax_x: not used.
+        **options: ``aligned_height``, ``aligned_width``, ``spatial_scale``, ``sampling_ratio`` and
+            ``aligned`` of mmcv's function.
 
     Raises:
         NotImplementedError: if ``pool_mode`` is not the average.
@@ -100,13 +98,8 @@ def roi_align_forward(
         raise NotImplementedError(
             "RoIAlign with pool_mode='max' needs mmcv's compiled operators: write pool_mode='avg'"
         )
-    import torchvision.ops  # noqa: F401  (it registers the operators)
-
-    size = aligned_height, aligned_width
-    pooled = torch.ops.torchvision.roi_align(
-        features, rois, spatial_scale, *size, sampling_ratio, aligned
-    )
-    output.copy_(pooled)
+    options = _named_as_in_torchvision(**options)
+    output.copy_(_torchvision().roi_align(features, rois, **options))
 
 
 def roi_align_backward(
@@ -116,19 +109,25 @@ def roi_align_backward(
     argmax_x: Tensor,
     gradient: Tensor,
     *,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
     pool_mode: int,
-    aligned: bool,
+    **options,
 ) -> None:
     """Write the gradient (B, C, H, W) of the features of :func:`roi_align_forward`."""
-    size = aligned_height, aligned_width
-    of_features = torch.ops.torchvision._roi_align_backward(
-        output_gradient, rois, spatial_scale, *size, *gradient.shape, sampling_ratio, aligned
+    size = zip(('batch_size', 'channels', 'height', 'width'), gradient.shape, strict=True)
+    options = _named_as_in_torchvision(**options)
+    gradient.copy_(
+        _torchvision()._roi_align_backward(output_gradient, rois, **dict(size), **options)
     )
-    gradient.copy_(of_features)
+
+
+def _torchvision():
+    import torchvision.ops  # noqa: F401  (it registers the operators)
+
+    return torch.ops.torchvision
+
+
+def _named_as_in_torchvision(aligned_height: int, aligned_width: int, **others) -> dict:
+    return dict(pooled_height=aligned_height, pooled_width=aligned_width, **others)
 
 
 def get_compiler_version() -> str:

@@ -9,9 +9,16 @@ import pytest
 import torch
 
 import mmmask.operators
+import mmmask.registry  # noqa: F401  (mmcv.ops imports after it)
 from mmmask.operators import EXTENSION, Operators, provide_operators
 
 OPERATORS = Operators()
+
+
+def options(**changes):
+    """The options that mmcv passes to RoIAlign."""
+    place = dict(aligned_height=7, aligned_width=7, spatial_scale=0.125, sampling_ratio=0)
+    return place | dict(pool_mode=1, aligned=True) | changes
 
 
 def overlap(a, b, offset):
@@ -77,12 +84,11 @@ def test_roi_align(aligned, samples):
             ]
             expected[number, 0, row, column] = np.mean(points)
     output = torch.zeros(2, 1, rows, columns, dtype=torch.float64)
-    arguments = dict(
+    arguments = options(
         aligned_height=rows,
         aligned_width=columns,
         spatial_scale=scale,
         sampling_ratio=samples,
-        pool_mode=1,
         aligned=aligned,
     )
     empty = torch.zeros(0)
@@ -102,8 +108,6 @@ def test_the_operators_of_mmcv_compute_and_have_gradients():
     """mmcv's own functions, whether mmcv or torchvision computes them."""
     from mmcv.ops import RoIAlign, batched_nms
 
-    import mmmask.registry  # noqa: F401  (it provides the operators)
-
     boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [1, 1, 11, 11], [20, 20, 30, 30]])
     scores, classes = torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([0, 0, 1, 0])
     kept = batched_nms(boxes, scores, classes, dict(type='nms', iou_threshold=0.68))[1]
@@ -118,8 +122,6 @@ def test_the_operators_of_mmcv_compute_and_have_gradients():
 def test_they_equal_the_compiled_ones():
     """Needs an mmcv with compiled operators, which the set-up for tests does not make."""
     import mmcv.ops  # noqa: F401
-
-    import mmmask.registry  # noqa: F401
 
     compiled = sys.modules[EXTENSION]
     if isinstance(compiled, Operators):
@@ -141,14 +143,7 @@ def test_they_equal_the_compiled_ones():
     images = torch.arange(300)[:, None] % 2
     rois = torch.cat([images, corners, corners + 200 * random(300, 2)], 1)
     for aligned, samples in product([True, False], [0, 2]):
-        arguments = dict(
-            aligned_height=7,
-            aligned_width=7,
-            spatial_scale=0.125,
-            sampling_ratio=samples,
-            pool_mode=1,
-            aligned=aligned,
-        )
+        arguments = options(sampling_ratio=samples, aligned=aligned)
         found = []
         for library in (OPERATORS, compiled):
             output, gradient = torch.zeros(300, 8, 7, 7), torch.zeros_like(features)
@@ -163,15 +158,7 @@ def test_what_torchvision_lacks_is_refused():
     with pytest.raises(NotImplementedError, match='does not replace deform_conv_forward. Remedy'):
         OPERATORS.deform_conv_forward(1, stride=2)
     with pytest.raises(NotImplementedError, match="write pool_mode='avg'"):
-        OPERATORS.roi_align_forward(
-            *[torch.zeros(0)] * 5,
-            aligned_height=1,
-            aligned_width=1,
-            spatial_scale=1.0,
-            sampling_ratio=0,
-            pool_mode=0,
-            aligned=True,
-        )
+        OPERATORS.roi_align_forward(*[torch.zeros(0)] * 5, **options(pool_mode=0))
     assert not hasattr(OPERATORS, '__path__')
 
 

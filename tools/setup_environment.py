@@ -22,13 +22,11 @@ PYTHON = VENV / 'bin' / 'python'
 CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
 OLDEST_PYTHON = (3, 10)
 
+DEMO = ('build', 'runtime', 'onedl', 'demo')
 REQUIREMENTS = {
-    'demo': ('build', 'runtime', 'onedl', 'demo'),
+    'demo': DEMO,
     'test': (
-        'build',
-        'runtime',
-        'onedl',
-        'demo',
+        *DEMO,
         'export',
         'onnx',
         'trackers',

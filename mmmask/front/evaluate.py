@@ -65,7 +65,7 @@ def evaluate(
         cfg.test_dataloader.batch_size = batch_size
     if protocol == 'knn':
         _bound_neighbours(cfg)
-    if protocol == 'retrieval':
+    elif protocol == 'retrieval':
         _bound_queries(cfg)
     cfg.work_dir = str(out)
     running.start_from(cfg, start)
@@ -98,9 +98,10 @@ def _bound_neighbours(cfg) -> None:
 
 def _bound_queries(cfg) -> None:
     """Search for no more partial duplicates than half of the images."""
-    from mmmask.datasets import ImageFolder
+    from mmmask.registry import DATASETS
 
     (queries,) = cfg.test_cfg.queries.values()
-    images = len(ImageFolder(queries.source, pipeline=[]))
-    number = max(1, min(queries.num_queries, images // 2))
-    queries.num_queries = cfg.test_dataloader.dataset.num_queries = number
+    database = cfg.test_dataloader.dataset
+    # The database has all images but one for each query.
+    images = len(DATASETS.build(dict(database, pipeline=[], num_queries=1))) + 1
+    queries.num_queries = database.num_queries = min(queries.num_queries, images // 2)
