@@ -62,6 +62,25 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def boxes(images, tmp_path_factory):
+    """The images, and a COCO JSON with a box in each of them."""
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob('*.png'))
+    path = tmp_path_factory.mktemp('boxes') / 'objects.json'
+    content = dict(
+        images=[
+            dict(id=i, file_name=name, height=70, width=80) for i, name in enumerate(names, start=1)
+        ],
+        annotations=[
+            dict(id=i, image_id=i, category_id=1, bbox=[5, 5, 40, 40], area=1600, iscrowd=0)
+            for i in range(1, len(names) + 1)
+        ],
+        categories=[dict(id=1, name='noise')],
+    )
+    path.write_text(json.dumps(content))
+    return [images, path]
+
+
+@pytest.fixture(scope='module')
 def trained(images, tmp_path_factory):
     """A pre-training of two epochs of one step and its checkpoint."""
     out = tmp_path_factory.mktemp('runs') / 'a'
@@ -82,9 +101,7 @@ def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, t
     assert 'auto_scale_lr' in config.read_text()  # the rate follows the number of processes
     # What tools/train.py does with this file and --work-dir.
     train(load_config(config, work_dir=str(tmp_path), compiling='auto'))
-    first, second = weights(checkpoint), weights(tmp_path / 'epoch_2.pth')
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert_same_weights(checkpoint, tmp_path / 'epoch_2.pth')
     # The console has less than the log.
     (log,), console = tmp_path.glob('*/*.log'), capsys.readouterr().out
     for text in ('System environment:', 'Config:', 'Hooks will be executed in the following'):
@@ -92,7 +109,53 @@ def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, t
     assert 'knn_top1' in console and 'Saving checkpoint at 2 epochs' in console
     initial = load_config(config).model.backbone.arch
     assert initial.embed_dims == 32
-    assert any(name.startswith('backbone.') for name in first)
+    assert any(name.startswith('backbone.') for name in weights(checkpoint))
+
+
+def assert_same_weights(path, other):
+    first, second = weights(path), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize('command', ['finetune', 'detect'])
+def test_a_training_with_labels_is_repeated_bit_by_bit(command, trained, images, boxes, tmp_path):
+    data = dict(finetune=images, detect=boxes)[command]
+    options = dict(epochs=1, batch_size=4, workers=0)
+    checkpoint = getattr(mmmask, command)(data, tmp_path / 'a', trained[0], **options)
+    # What tools/train.py does with the file and --work-dir.
+    train(load_config(tmp_path / 'a' / 'config.py', work_dir=str(tmp_path / 'b'), compiling='auto'))
+    assert_same_weights(checkpoint, tmp_path / 'b' / 'epoch_1.pth')
+
+
+def test_two_processes_repeat_a_run_bit_by_bit(images, tmp_path):
+    words = '--method mae --model vit-tiny-p8 --epochs 1 --batch-size 4 --workers 0 --seed 3'
+    call = [
+        sys.executable,
+        '-m',
+        'mmmask',
+        'pretrain',
+        '--data',
+        images,
+        *words.split(),
+        '--devices',
+        '2',
+    ]
+    environment = os.environ | dict(OMP_NUM_THREADS='1', PYTHON=sys.executable)
+    subprocess.run([*call, '--out', tmp_path / 'a'], env=environment, check=True)
+    config = tmp_path / 'a' / 'config.py'
+    launcher = ['bash', ROOT / 'tools' / 'dist_train.sh', config, '2']
+    subprocess.run([*launcher, '--work-dir', tmp_path / 'b'], env=environment, check=True)
+    assert_same_weights(tmp_path / 'a' / 'epoch_1.pth', tmp_path / 'b' / 'epoch_1.pth')
+
+
+def test_an_evaluation_is_repeated_by_its_config(trained, images, tmp_path):
+    metrics = mmmask.evaluate(trained[0], images, tmp_path / 'a', workers=0)
+    tool = [sys.executable, ROOT / 'tools' / 'test.py', tmp_path / 'a' / 'config.py']
+    subprocess.run([*tool, '--work-dir', tmp_path / 'b'], check=True)
+    (path,) = (tmp_path / 'b').glob('*/*.json')
+    again = json.loads(path.read_text())
+    assert metrics and {name: again[name] for name in metrics} == metrics
 
 
 def test_a_second_training_in_a_folder_is_refused_or_continues(trained, images):
@@ -474,29 +537,17 @@ def test_several_devices_train_through_the_launcher(monkeypatch, tmp_path):
 
 
 def test_detectors_and_segmentors_write_configs_that_need_no_more_options(
-    trained, images, tmp_path, monkeypatch
+    trained, images, boxes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(running, 'run', lambda config, *others: config)
-    names = sorted(path.relative_to(images).as_posix() for path in images.rglob('*.png'))
-    boxes = [
-        dict(id=i, image_id=i, category_id=1, bbox=[5, 5, 40, 40], area=1600, iscrowd=0)
-        for i in range(1, 17)
-    ]
-    records = [
-        dict(id=i, file_name=name, height=70, width=80) for i, name in enumerate(names, start=1)
-    ]
-    content = dict(images=records, annotations=boxes, categories=[dict(id=1, name='noise')])
-    (tmp_path / 'objects.json').write_text(json.dumps(content))
-    config = mmmask.detect(
-        [images, tmp_path / 'objects.json'], tmp_path / 'd', trained[0], epochs=3, batch_size=2
-    )
+    config = mmmask.detect(boxes, tmp_path / 'd', trained[0], epochs=3, batch_size=2)
     cfg = load_config(config)
     assert cfg.model.type == 'mmdet.FasterRCNN' and cfg.model.roi_head.bbox_head.num_classes == 1
     assert cfg.model.backbone.arch.embed_dims == 32
     assert cfg.train_cfg.max_epochs == 3 and cfg.train_dataloader.batch_size == 2
     held = json.loads((tmp_path / 'd' / 'data' / 'val.json').read_text())
     assert len(held['images']) == 3  # a fifth of 16
-    for name in names:
+    for name in (path.relative_to(images) for path in images.rglob('*.png')):
         path = tmp_path / 'maps' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.eye(70, 80, dtype=np.uint8)).save(path)
