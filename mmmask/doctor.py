@@ -25,6 +25,11 @@ ROOT = HERE / '.mim' if (HERE / '.mim').is_dir() else HERE.parent
 CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
 
 
+def tool(name: str) -> str:
+    """The path by which a message names a tool: ``tools/NAME``, or its place in the package."""
+    return f'tools/{name}' if HERE.parent == ROOT else str(ROOT / 'tools' / name)
+
+
 class Package(NamedTuple):
     """An import name and the distributions that can provide it.
 

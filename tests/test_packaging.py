@@ -1,6 +1,8 @@
 """The wheel contains configs and tools, and neither OpenMMLab family is a hard requirement."""
 
+import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mmmask
+from mmmask.doctor import tool
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
@@ -104,6 +107,23 @@ def test_a_config_of_the_wheel_loads_in_place(wheel, tmp_path):
     name = 'demo/localmim_vit-tiny_digits.py'
     inside = Config.fromfile(tmp_path / 'mmmask' / '.mim' / 'configs' / name)
     assert inside.to_dict() == Config.fromfile(ROOT / 'configs' / name).to_dict()
+
+
+def test_messages_name_the_tools_where_they_are(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    doctor = runpy.run_path(str(tmp_path / 'mmmask' / 'doctor.py'))
+    assert Path(doctor['tool']('convert.py')).samefile(
+        tmp_path / 'mmmask' / '.mim' / 'tools' / 'convert.py'
+    )
+    assert tool('convert.py') == 'tools/convert.py'  # of a clone
+    for path in set(ROOT.glob('mmmask/**/*.py')) - set(ROOT.glob('mmmask/lab/**/*.py')):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        texts = [
+            node for node in nodes if isinstance(node, ast.Constant) and type(node.value) is str
+        ]
+        messages = [node.value for node in texts if node not in docstrings]
+        assert [one for one in messages if re.search(r'tools/\w+\.(py|sh)', one)] == [], path
 
 
 def test_neither_family_is_a_hard_requirement(metadata):

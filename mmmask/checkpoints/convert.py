@@ -48,7 +48,7 @@ def convert_checkpoint(
     if source:
         _check('source', source, ['mmmask', *LAYOUTS])
     if target in LAYOUTS and target not in WHOLE_MODELS:
-        raise ValueError(f"target='{target}' holds an encoder only: use tools/export.py for it.")
+        raise ValueError(f"target='{target}' holds an encoder only: use mmmask export for it.")
     _check('target', target, ['mmmask', *WHOLE_MODELS])
     if (source == 'mmmask') == (target == 'mmmask'):
         raise ValueError(

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from mmmask.doctor import tool
+
 from .layouts import LAYOUTS
 from .renaming import Account, Renaming, account_for, kind_of, rename
 
@@ -120,5 +122,5 @@ def describe_names(tensors: Mapping[str, Tensor]) -> str:
         return f'is {match}.'
     explanation = match.explain()
     if explanation:
-        return f'fits none of the layouts of tools/convert.py. {explanation}'
+        return f'fits none of the layouts of {tool("convert.py")}. {explanation}'
     return f'fits none of the layouts {", ".join(LAYOUTS)}, and is near none of them.'

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmmask.doctor import tool
+
 DTYPES = 'uint8', 'float32'
 
 
@@ -63,7 +65,7 @@ class PixelFormat(NamedTuple):
         if self.value_range is None and values.dtype != np.uint8:
             raise MisfitError(
                 f'the file holds {values.dtype}, and the range of the images is not stated: '
-                'measure it by tools/image_statistics.py FOLDER and set value_range=(lowest, '
+                f'measure it by {tool("image_statistics.py")} FOLDER and set value_range=(lowest, '
                 'highest) of the data set, or convert the file to 8 bits'
             )
         if self.value_range is None:

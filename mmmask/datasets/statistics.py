@@ -188,7 +188,7 @@ def config_text(statistics: ImageStatistics, base: str | os.PathLike | None, out
     preprocessor = base_config.get('model', {}).get('data_preprocessor', {})
     reorders = 'to_rgb' if 'to_rgb' in preprocessor else 'bgr_to_rgb'
     lines = [
-        f'# Measured by tools/image_statistics.py in {statistics.num_read:,} of '
+        f'# Measured by image_statistics.py in {statistics.num_read:,} of '
         f'{statistics.num_images:,} images.',
         *([] if base is None else [f'_base_ = {os.path.relpath(base, out.parent)!r}']),
         '',

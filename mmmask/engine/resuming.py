@@ -20,6 +20,7 @@ from mmengine.runner import IterBasedTrainLoop
 from mmmask.checkpoints import CheckpointError, open_checkpoint
 from mmmask.config_text import UNREADABLE, compare_configs, read_config
 from mmmask.datasets import find_repeats
+from mmmask.doctor import tool
 
 LENGTHS = ('train_cfg.max_epochs', 'train_cfg.max_iters')
 PLAN = (*LENGTHS, 'optim_wrapper.', 'param_scheduler.', UNREADABLE)
@@ -346,11 +347,11 @@ class Resumption:
         processes = processes or dist.get_world_size()
         if self.runner._launcher == 'slurm':
             names = [os.environ.get(f'SLURM_JOB_{name}', name) for name in ('PARTITION', 'NAME')]
-            start = [f'GPUS={processes}', 'tools/slurm_train.sh', *names, config]
+            start = [f'GPUS={processes}', tool('slurm_train.sh'), *names, config]
         elif processes > 1:
-            start = ['tools/dist_train.sh', config, processes]
+            start = [tool('dist_train.sh'), config, processes]
         else:
-            start = ['tools/train.py', config]
+            start = [tool('train.py'), config]
         folder = ['--work-dir', work_dir or self.runner.work_dir]
         return shlex.join(str(part) for part in (*start, *given, *folder, *arguments))
 

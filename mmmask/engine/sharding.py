@@ -14,6 +14,7 @@ from mmengine.registry import OPTIMIZERS as ALL_OPTIMIZERS
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
+from mmmask.doctor import tool
 from mmmask.layers import MomentumCopy
 from mmmask.registry import OPTIMIZERS, RUNNERS
 
@@ -34,7 +35,7 @@ class ShardingRunner(BriefRunner):
         if not self.distributed:
             raise ValueError(
                 '--shard divides a training among processes, but launcher=none starts only one: '
-                'use tools/dist_train.sh or tools/slurm_train.sh, or leave --shard out.'
+                f'use {tool("dist_train.sh")} or {tool("slurm_train.sh")}, or leave --shard out.'
             )
 
     def save_checkpoint(self, *args, **kwargs) -> None:

@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from mmmask.config_text import ABSENT, SURROUNDINGS
+from mmmask.doctor import tool
 
 from .charts import BOTTOM, LEFT, RIGHT, TOP, Curve, draw_chart
 from .runs import Point, Run
@@ -323,7 +324,7 @@ def commands(runs: Sequence[Run]) -> str:
     for index, run in enumerate(runs):
         if run.checkpoint and run.config_file:
             path, config = quote(str(run.checkpoint)), quote(str(run.config_file))
-            text = COMMANDS.format(path=path, config=config)
+            text = COMMANDS.format(path=path, config=config, train=quote(tool('train.py')))
             parts.append(f'<h3>{name_of(index, run)}</h3><pre><code>{escape(text)}</code></pre>')
     return section('Use the checkpoint', *parts)
 
@@ -333,8 +334,8 @@ COMMANDS = """\
 mmmask export {path} --to timm --out backbone.safetensors
 # a classifier on your images, in a sub-folder for each class
 mmmask finetune --data FOLDER --pretrained {path} --out RUN
-# continue the pre-training, in a clone
-python tools/train.py {config} --resume {path}
+# continue the pre-training
+python {train} {config} --resume {path}
 # what the features say about your images
 mmmask visualize {config} {path} --features pca --images FOLDER
 """

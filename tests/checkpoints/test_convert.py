@@ -446,7 +446,7 @@ def test_a_file_that_does_not_fit_is_explained(tmp_path, tensors, layout, messag
     [
         ('localmim', 'mmmask', "source='localmim' is not one of .* Did you mean 'localmim-vit'?"),
         ('mmmask', 'mea', "target='mea' is not one of .* Did you mean 'mae'?"),
-        ('mmmask', 'timm', "target='timm' holds an encoder only: use tools/export.py"),
+        ('mmmask', 'timm', "target='timm' holds an encoder only: use mmmask export"),
         ('mae', 'localmim-vit', "exactly one of them must be 'mmmask'"),
         ('mmmask', 'mmmask', "exactly one of them must be 'mmmask'"),
     ],

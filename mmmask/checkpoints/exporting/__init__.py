@@ -6,6 +6,7 @@ An encoder family is a module with a :class:`Family`; to add one, write it and e
 
 from pathlib import Path
 
+from mmmask.doctor import tool
 from mmmask.outputs import refuse_to_replace
 
 from ..files import CheckpointError, find_tensors, open_checkpoint
@@ -85,7 +86,7 @@ def export_backbone(
     if not any(name.startswith(PREFIX) for name in tensors):
         match = recognize(tensors)
         if match.fits:
-            layout = f'tools/convert.py --from {match.layout}'
+            layout = f'{tool("convert.py")} --from {match.layout}'
             raise CheckpointError(f'the file is {match}: convert it with {layout} first.')
         tensors = {f'{PREFIX}{name}': tensor for name, tensor in tensors.items()}
     for family in FAMILIES:

@@ -90,7 +90,7 @@ def _decoder_position(mask_token: str) -> Callable[[Mapping[str, Tensor]], Tenso
         if side * side != num_patches:
             raise CheckpointError(
                 f'the official layouts know square patch grids only, but backbone.pos_embed has '
-                f'{num_patches} patches: export the backbone alone with tools/export.py.'
+                f'{num_patches} patches: export the backbone alone with mmmask export.'
             )
         return sincos_position_embedding((side, side), ours[mask_token].shape[-1], class_token=True)
 

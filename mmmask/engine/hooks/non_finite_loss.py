@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmmask.checkpoints import write_checkpoint
+from mmmask.doctor import tool
 from mmmask.evaluation import unwrap
 from mmmask.random_state import get_random_state
 from mmmask.registry import HOOKS
@@ -165,7 +166,7 @@ class NonFiniteLossHook(Hook):
             ),
             path,
         )
-        return f'The batch and the state are saved in {path}: see tools/replay.py.'
+        return f'The batch and the state are saved in {path}: see {tool("replay.py")}.'
 
 
 def skip_non_finite_steps(optimizer: torch.optim.Optimizer) -> None:
