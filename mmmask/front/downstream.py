@@ -55,7 +55,7 @@ def train(
         cfg.merge_from_dict({'randomness.seed': seed})
         if start:
             running.start_from(cfg, start)
-        cfg.merge_from_dict(cfg_options or {})
+        running.override(cfg, cfg_options)
         model, backbone = (one.type.rpartition('.')[2] for one in (cfg.model, cfg.model.backbone))
         running.print_values(
             f'mmmask {command}: {recipe}',

@@ -59,7 +59,8 @@ def pretrain(
         seed: seed of weights, order, crops and masks.
         resume: continue the training in ``out``.
         dry_run: print all values, check data and config, try a step, and write nothing.
-        cfg_options: dotted keys and values that override the config's.
+        cfg_options: dotted keys and values that override the config's; those that options above
+            set are refused.
 
     Returns:
         The last checkpoint; None after a dry run.
@@ -92,7 +93,7 @@ def pretrain(
     cfg.merge_from_dict({'randomness.seed': seed})
     if pretrained:
         running.start_from(cfg, pretrained)
-    cfg.merge_from_dict(cfg_options or {})
+    running.override(cfg, cfg_options)
     side = img_size or recipes.MODELS[model.value].side
     running.print_values(
         f'mmmask pretrain: {method}, {recipes.METHODS[method].summary}',

@@ -17,6 +17,16 @@ from typing import NamedTuple
 from mmmask.doctor import ROOT
 
 CONFIG = 'config.py'
+LOADERS = [f'{split}_dataloader' for split in ('train', 'val', 'test')]
+OPTIONS = {  # by the keys that they set
+    'train_dataloader.batch_size': 'batch_size',
+    'train_cfg.max_epochs': 'epochs',
+    'optim_wrapper.optimizer.lr': 'lr',
+    'randomness.seed': 'seed',
+    'work_dir': 'out',
+    'load_from': 'pretrained',
+    'resume': 'resume',
+} | {f'{loader}.num_workers': 'workers' for loader in LOADERS}
 AUTOMATIC, GIVEN = 'automatic', 'given'
 
 
@@ -118,9 +128,9 @@ def set_loaders(cfg, workers: int, batch_size: int | None = None) -> None:
     Raises:
         ValueError: if there is no image in a step.
     """
-    for split in ('train', 'val', 'test'):
-        if cfg.get(f'{split}_dataloader'):
-            cfg[f'{split}_dataloader'].num_workers = workers
+    for loader in LOADERS:
+        if cfg.get(loader):
+            cfg[loader].num_workers = workers
     if batch_size is not None:
         if batch_size < 1:
             raise ValueError(f'batch_size={batch_size} must be 1 or more.')
@@ -135,6 +145,22 @@ def set_visualizer(cfg) -> None:
     if find_spec('tensorboard') is None:
         kept = [one for one in backends if one['type'] != 'TensorboardVisBackend']
         cfg.visualizer.vis_backends = kept
+
+
+def override(cfg, options: Mapping | None) -> None:
+    """Put the values of ``--cfg-options`` into a config.
+
+    Raises:
+        ValueError: for a value that has an option of its own, from which others follow.
+    """
+    from mmmask.config_text import flatten
+
+    options = dict(options or {})
+    for key in flatten(options):
+        if key in OPTIONS:
+            name = OPTIONS[key]
+            raise ValueError(f'cfg_options: {key} has an option of its own, {name}: give that one.')
+    cfg.merge_from_dict(options)
 
 
 def refuse_second_run(out: Path, resume: bool) -> None:
@@ -181,8 +207,7 @@ def run(config: Path, devices: int, resume: bool, workers: Value) -> Path:
     options = {}
     if workers.source == GIVEN:  # otherwise at most the cores of the machine that runs the file
         cfg = read_config(config)
-        loaders = [f'{split}_dataloader' for split in ('train', 'val', 'test')]
-        options = {f'{one}.num_workers': workers.value for one in loaders if cfg.get(one)}
+        options = {f'{one}.num_workers': workers.value for one in LOADERS if cfg.get(one)}
     if devices > 1:
         _run_processes(config, devices, resume, options)
     else:

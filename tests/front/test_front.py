@@ -469,6 +469,48 @@ def test_a_dry_run_writes_nothing(images, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ('options', 'name'),
+    [
+        ({'train_dataloader.batch_size': 4}, 'batch_size'),
+        (dict(train_cfg=dict(max_epochs=3)), 'epochs'),
+        ({'val_dataloader.num_workers': 1}, 'workers'),
+    ],
+)
+def test_a_value_is_given_in_one_way(options, name, images, tmp_path):
+    with pytest.raises(ValueError, match=f'has an option of its own, {name}: give that one'):
+        mmmask.pretrain(images, tmp_path / 'run', cfg_options=options)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_the_values_that_are_printed_are_those_of_the_config(trained, images, tmp_path, capsys):
+    options = dict(epochs=1, batch_size=4, lr=2e-4, seed=5, model='vit-tiny-p8', img_size=32)
+    mmmask.pretrain(images, tmp_path / 'a', cfg_options=SMALL, **options)
+    printed = dict(re.findall(r'^  (\w+) +(\S+)', capsys.readouterr().out, re.MULTILINE))
+    cfg = Config.fromfile(tmp_path / 'a' / 'config.py')
+    assert cfg.train_dataloader.batch_size == int(printed['batch_size']) == 4
+    assert cfg.train_dataloader.num_workers == int(printed['workers'])
+    assert cfg.train_cfg.max_epochs == int(printed['epochs']) == 1
+    assert cfg.optim_wrapper.optimizer.lr == float(printed['lr']) == 2e-4
+    assert cfg.randomness.seed == int(printed['seed']) == 5
+    assert cfg.model.backbone.img_size == int(printed['img_size']) == 32
+    assert cfg.filename == printed['config']
+
+
+def test_the_list_has_each_method_and_model_with_its_families(capsys):
+    main.main(['list'])
+    methods, models = capsys.readouterr().out.split('\nmodels\n')
+    families = {
+        line.split()[0]: line.rpartition('; ')[2].split(' and ')
+        for line in methods.splitlines()[1:]
+    }
+    assert families.keys() == recipes.METHODS.keys() and {'localmim', 'mae'} <= families.keys()
+    names = [line.split()[0] for line in models.splitlines()]
+    for method, listed in families.items():
+        trains = {name for name in names if recipes.MODELS[name].family in listed}
+        assert trains == set(recipes.models_of(method))
+
+
 def test_the_names_of_the_functions_are_found():
     assert {'pretrain', 'embed'} <= set(dir(mmmask))
     with pytest.raises(AttributeError, match="has no attribute 'dino'"):
