@@ -2,7 +2,7 @@
 
 from .block import BlockMask, InverseBlockMask, TargetBlockMask
 from .groups import FeatureGroupMask
-from .hierarchy import EvolvedHierarchyMask, difficulty, node_sizes
+from .hierarchy import EvolvedHierarchyMask, difficulty, explained_variance, node_sizes
 from .mask import (
     Mask,
     gather_positions,
@@ -34,6 +34,7 @@ __all__ = [
     'SharedUnitMask',
     'TargetBlockMask',
     'difficulty',
+    'explained_variance',
     'gather_positions',
     'gather_tokens',
     'hide_positions',

@@ -25,6 +25,7 @@ __all__ = [
     'build_tree',
     'cut_tree',
     'difficulty',
+    'explained_variance',
     'mask_nodes',
     'node_sizes',
     'nodes_at',
@@ -90,6 +91,22 @@ def difficulty(hidden: Tensor, grid: tuple[int, int]) -> Tensor:
     visible = (~hidden).float().unflatten(1, grid).unsqueeze(1)
     lonely = (F.max_pool2d(visible, 3, stride=1, padding=1) == 0).flatten(1)
     return lonely.sum(dim=1) / hidden.sum(dim=1)
+
+
+def explained_variance(labels: Tensor, values: Tensor) -> Tensor:
+    """(B, N) node labels, (B, N, C) values -> (B,) share of the variance that lies between nodes.
+
+    It is corrected for the number of nodes (adjusted R²): random nodes have 0 on average, whatever
+    their number. It is 1 if each node is one patch, or the values are all the same.
+    """
+    num_patches, index = labels.shape[1], labels.unsqueeze(-1).expand_as(values)
+    sizes = node_sizes(labels)
+    sums = values.new_zeros(*sizes.shape, values.shape[2]).scatter_add_(1, index, values)
+    means = sums / sizes.clamp(min=1).unsqueeze(-1)
+    within = (values - means.gather(1, index)).square().sum(dim=(1, 2))
+    total = (values - values.mean(dim=1, keepdim=True)).square().sum(dim=(1, 2))
+    free = num_patches - (sizes > 0).sum(dim=1)
+    return 1 - within * (num_patches - 1) / (total * free).clamp(min=1e-12)
 
 
 class EvolvedHierarchyMask(EvolvedMask):

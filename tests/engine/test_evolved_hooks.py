@@ -187,11 +187,20 @@ def test_the_log_says_what_the_masks_are_like(tmp_path):
     runner, _ = train(tmp_path, MOMENTUM, PROGRESS, look, epochs=3)
     history = {
         name: runner.message_hub.get_scalar(f'train/{name}').data[0].tolist()
-        for name in ('nodes', 'depth', 'largest_node', 'broken_images', 'parse_ms', 'tree_ms')
+        for name in (
+            'nodes',
+            'depth',
+            'largest_node',
+            'color_explained',
+            'broken_images',
+            'parse_ms',
+            'tree_ms',
+        )
     }
     assert history['nodes'] == [16, 16, 6, 6, 4, 4]  # 2^(4 - 2 * sqrt(0.5)) = 6.0
     assert history['depth'] == pytest.approx([4, 4, log2(6), log2(6), 2, 2])
     assert history['largest_node'][:2] == [1 / 16] * 2 and min(history['largest_node'][4:]) >= 0.25
+    assert history['color_explained'][:2] == [1] * 2 and max(history['color_explained'][4:]) < 1
     assert history['broken_images'] == [0] * 6
     assert history['parse_ms'][0] < min(history['parse_ms'][2:])
     assert all(value > 0 for value in history['tree_ms'])

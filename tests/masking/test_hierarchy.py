@@ -15,6 +15,7 @@ from mmmask.masking.hierarchy import (
     build_tree,
     cut_tree,
     difficulty,
+    explained_variance,
     mask_nodes,
     node_sizes,
     nodes_at,
@@ -434,6 +435,18 @@ def test_masks_of_a_structured_image_grow_harder():
         values.append(difficulty(hidden, (14, 14)).mean().item())
     assert values == sorted(values)
     assert abs(values[0] - 0.13) < 0.01 and values[-1] > 0.3
+
+
+def test_explained_variance_by_hand():
+    values = torch.tensor([[0.0, 0, 2, 2], [0, 0, 2, 2], [0, 1, 2, 3], [5, 5, 5, 5]]).unsqueeze(-1)
+    labels = torch.tensor([[0, 0, 6, 6], [1, 2, 1, 2], [4, 4, 4, 3], [0, 0, 1, 1]])
+    # The third: 2 of 5 within the nodes, of 2 and 3 degrees of freedom.
+    torch.testing.assert_close(
+        explained_variance(labels, values), torch.tensor([1.0, -0.5, 1 - (2 / 2) / (5 / 3), 1.0])
+    )
+    assert explained_variance(torch.arange(4).expand(4, 4), values).tolist() == [1.0] * 4
+    random = torch.rand(500, 16, 3), torch.randint(5, (500, 16))
+    assert abs(explained_variance(random[1], random[0]).mean()) < 0.02
 
 
 def test_difficulty_and_node_sizes_by_hand():

@@ -4,11 +4,12 @@ from math import log2
 from time import perf_counter
 
 import torch
+import torch.nn.functional as F
 from mmengine.hooks import Hook
 from torch import Tensor
 
 from mmmask.evaluation import observing, unwrap
-from mmmask.masking import difficulty, node_sizes
+from mmmask.masking import difficulty, explained_variance, node_sizes
 from mmmask.registry import HOOKS
 
 
@@ -47,8 +48,10 @@ def describe_masks(model, images: Tensor) -> dict[str, float]:
     Returns:
         ``nodes`` (number of parts with at least one patch), ``depth`` (log2 of that number),
         ``largest_node`` (fraction of the patches), ``difficulty`` (fraction of hidden patches
-        without a visible neighbour; it must rise), ``broken_images`` (number of images whose
-        evidence is not finite), and ``parse_ms`` and ``tree_ms`` (both per image).
+        without a visible neighbour; it must rise), ``color_explained`` (share of the variance of
+        the patches' mean colors that lies between parts, see :func:`explained_variance`),
+        ``broken_images`` (number of images whose evidence is not finite), and ``parse_ms`` and
+        ``tree_ms`` (both per image).
     """
     masking, grid = model.masking, model.backbone.grid(images)
     times = [_now(images)]
@@ -58,6 +61,7 @@ def describe_masks(model, images: Tensor) -> dict[str, float]:
     times.append(_now(images))
     sizes = node_sizes(labels)
     nodes = (sizes > 0).sum(dim=1).float().mean().item()
+    colors = F.adaptive_avg_pool2d(images.float(), grid).flatten(2).transpose(1, 2)
     broken = 0
     if evidence is not None:
         broken = int((~evidence.flatten(1).isfinite().all(dim=1)).sum())
@@ -66,6 +70,7 @@ def describe_masks(model, images: Tensor) -> dict[str, float]:
         depth=log2(nodes),
         largest_node=(sizes.amax(dim=1).float().mean() / labels.shape[1]).item(),
         difficulty=difficulty(masking.draw(labels, grid).hidden, grid).mean().item(),
+        color_explained=explained_variance(labels, colors).mean().item(),
         broken_images=broken,
         parse_ms=1e3 * (times[1] - times[0]) / len(images),
         tree_ms=1e3 * (times[2] - times[1]) / len(images),
