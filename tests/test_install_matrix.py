@@ -24,7 +24,8 @@ def attempt(tmp_path, monkeypatch):
         def run(*command, cwd, env):
             commands.append(' '.join(command))
             folders.append(cwd)
-            assert env['MMCV_WITH_OPS'] == '0' and 'PYTHONPATH' not in env
+            assert env['MMCV_WITH_OPS'] == ('1' if 'openmmlab' in what else '0')
+            assert 'PYTHONPATH' not in env
             if 'venv' in command:
                 package = 'environment/lib/python3.12/site-packages/mmmask/.mim'
                 (cwd / package).mkdir(parents=True)

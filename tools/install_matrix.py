@@ -130,7 +130,11 @@ DETECT = '{bin}/mmmask detect --data street objects.json --out runs/detector ' +
 SEGMENT = '{bin}/mmmask segment --data street maps --out runs/segmentor ' + SMALL
 # It predicts the image that is held out, and keeps the best checkpoint.
 DETECTED = 'runs/detector/best_coco_bbox_mAP_epoch_1.pth'
-INSTALL = '{uv} pip install --python environment -c constraints.txt {wanted} torchvision {wheel}'
+# The original mmcv is built with a setuptools that still has pkg_resources.
+INSTALL = (
+    '{uv} pip install --python environment -c constraints.txt -b constraints.txt '
+    '{wanted} torchvision {wheel}'
+)
 INSTALLATION = [
     Step('installs', 'no such Python', '{uv} venv --python {python} environment'),
     Step('installs', 'not installed', INSTALL + '[{extras}]'),
@@ -257,7 +261,9 @@ def try_steps(steps: list[Step], values: dict[str, str], folder: Path) -> tuple[
     environment = folder / 'environment'
     values = values | SNIPPETS | dict(root=str(ROOT), bin='environment/bin')
     values['wanted'] = 'torch' if values['torch'] == NEWEST else f'torch=={values["torch"]}'
-    quiet = os.environ | {'MMCV_WITH_OPS': '0', 'OMP_NUM_THREADS': '1'}
+    # With 0 the original mmcv calls itself mmcv-lite; built without torch, it has no operators.
+    operators = str(int(values['extras'] == 'openmmlab'))
+    quiet = os.environ | {'MMCV_WITH_OPS': operators, 'OMP_NUM_THREADS': '1'}
     quiet.pop('PYTHONPATH', None)
     versions = [values['python'], values['torch'], '-', '-']
     results = dict.fromkeys((step.column for step in steps), '-')
