@@ -1,16 +1,11 @@
-"""The code in the documents runs: Python as it stands, commands up to the work of the tool."""
+"""The Python code in the documents runs as it stands."""
 
-import argparse
-import os
 import re
-import runpy
-import subprocess
 import sys
 
 import pytest
 from conftest import ROOT, errors_but_for_data, resemble_clone, with_options
 from mmengine.config import Config
-from PIL import Image
 from test_docs import DOCUMENTS
 
 from mmmask.apis.train import load_config, train
@@ -74,70 +69,6 @@ def test_python_runs(document, workplace):
             exec(compile(code, f'{document.name}, block {number}', 'exec'), namespace)
 
 
-RECORDER = '#!/bin/bash\n(IFS=$\'\\x1f\'; printf "%s\\n" "$0$IFS$*") >> "$RECORD"\n'
-
-
-def recorded_commands(code: str, folder) -> list[list[str]]:
-    """The commands with arguments that bash would start, in a folder without any real one."""
-    (folder / 'bin').mkdir()
-    (folder / 'tools').mkdir()
-    names = [
-        'bin/python',
-        'bin/mmmask',
-        *(f'tools/{path.name}' for path in (ROOT / 'tools').iterdir()),
-    ]
-    for name in names:
-        (folder / name).write_text(RECORDER)
-        (folder / name).chmod(0o755)
-    record = folder / 'record'
-    environment = dict(PATH=str(folder / 'bin'), HOME=str(folder), RECORD=str(record))
-    subprocess.run(['/bin/bash', '-c', code], cwd=folder, env=environment, capture_output=True)
-    lines = record.read_text().splitlines() if record.exists() else []
-    return [line.split('\x1f') for line in lines]
-
-
-def as_python(program: str, *words: str) -> list[str]:
-    """The tool and arguments of a command; launchers pass theirs on to ``tools/train.py``."""
-    name = os.path.basename(program)
-    if name == 'python':
-        return [word for word in words if word]
-    if name == 'mmmask':
-        return ['mmmask/__main__.py', *words]
-    if name == 'dist_train.sh':
-        config, _, *options = words
-        return ['tools/train.py', config, *options]
-    if name == 'slurm_train.sh':
-        _, _, *options = words
-        return ['tools/train.py', *options]
-    return [f'tools/{name}', *words]
-
-
-class Accepted(BaseException):
-    """Raised in place of a tool's work, once it has parsed its arguments."""
-
-
-@documents_with('shell')
-def test_tools_accept_the_commands(document, tmp_path, monkeypatch):
-    parse = argparse.ArgumentParser.parse_args
-
-    def parse_and_stop(self, *args, **kwargs):
-        parse(self, *args, **kwargs)
-        raise Accepted
-
-    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', parse_and_stop)
-    for number, code in enumerate(blocks(document, 'shell')):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for command in recorded_commands(code, folder):
-            tool, *words = as_python(*command)
-            if not tool.startswith(('tools/', 'mmmask/')) or not tool.endswith('.py'):
-                continue
-            monkeypatch.setattr(sys, 'argv', [tool, *words])
-            with pytest.raises((Accepted, SystemExit)) as stopped:
-                runpy.run_path(str(ROOT / tool))['main']()
-            assert stopped.type is Accepted, f'{tool} refuses {words}'
-
-
 @pytest.fixture
 def extended(workplace):
     """The files that the page on extending asks the reader to save."""
@@ -169,17 +100,3 @@ def test_mistakes_of_the_page_on_extending_are_reported(extended, option, messag
     cfg = Config.fromfile('my_config.py')
     (error,) = errors_but_for_data(with_options(cfg, f'model.target_generator.{option}'))
     assert message in error
-
-
-def test_the_first_five_minutes_work(workplace, tmp_path_factory, monkeypatch):
-    for number, code in enumerate(blocks(ROOT / 'docs' / 'start.md', 'shell')):
-        if code.startswith(NOT_RUN):
-            continue
-        for command in recorded_commands(code, tmp_path_factory.mktemp(f'block{number}')):
-            tool, *words = as_python(*command)
-            monkeypatch.setattr(sys, 'argv', [tool, *words])
-            runpy.run_path(str(ROOT / tool))['main']()
-    width, height = Image.open('photos.png').size
-    assert width > 500 and height > 300
-    names = find_tensors(open_checkpoint('backbone.pth'), 'backbone.pth')
-    assert names['backbone.layers.11.ln1.weight'].shape == (192,)
