@@ -337,6 +337,8 @@ mmmask finetune --data FOLDER --pretrained {path} --out RUN
 python tools/train.py {config} --resume {path}
 # what the features say about your images
 mmmask visualize {config} {path} --features pca --images FOLDER
+# which of your images are nearly identical, as a picture and a list
+mmmask visualize {config} {path} --features duplicates --images FOLDER
 """
 
 
