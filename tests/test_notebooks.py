@@ -1,12 +1,15 @@
 """The notebooks run, on fewer and smaller images than they are written for."""
 
 import ast
+import csv
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 from conftest import ROOT, resemble_clone
 from nbclient import NotebookClient
+from PIL import Image
 
 NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
 SMALL = dict(
@@ -64,11 +67,19 @@ def test_pretraining(pretrained, place):
 
 
 def test_looking_at_features(pretrained, place):
+    photograph = min((place / 'photos' / 'dress').iterdir())
+    copy = place / 'photos' / 'hat' / 'copy.jpg'
+    Image.open(photograph).save(copy, quality=95)
     cells = run('features', place)
     scores = [line.split() for line in printed(cells).splitlines() if 'k-NN' in line]
     assert [line[0] for line in scores] == ['raw', 'random', 'pre-trained']
     assert all(40 <= float(line[-1]) <= 100 for line in scores)  # two classes
-    assert pictures(cells) == 3
+    # Components, attention, loss, neighbours, t-SNE, duplicates.
+    assert [pictures([cell]) for cell in cells if pictures([cell])] == [1, 2, 2, 1]
+    listed = printed(cells[-1:]).partition('similarity,first,second,')[2].splitlines()
+    similarity, *names = next(csv.reader(listed[1:]))
+    assert float(similarity) > 0.99
+    assert [Path(name).name for name in names] == [photograph.name, copy.name]
 
 
 def test_finetuning_a_detector(pretrained, place):

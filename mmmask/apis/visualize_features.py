@@ -2,8 +2,10 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config, ConfigDict
@@ -39,9 +41,18 @@ from .visualize import (
     write_picture,
 )
 
-KINDS = ('pca', 'attention', 'neighbours', 'tsne', 'loss', 'duplicates')
-MAX_IMAGES = 2000  # of t-SNE and nearest neighbours
+COMPARING = ('neighbours', 'tsne', 'duplicates')  # images with each other
+KINDS = ('pca', 'attention', 'loss', *COMPARING)
+MAX_IMAGES = 2000  # that are compared, except for a list of duplicates
 DUPLICATE = 0.99  # least similarity of a pair that is listed
+
+
+class NamedPair(NamedTuple):
+    """The similarity of two images, their file names and their indices."""
+
+    similarity: float
+    names: list[str]
+    indices: list[int]
 
 
 def visualize_features(
@@ -91,70 +102,106 @@ def visualize_features(
         load_backbone(model.backbone, find_pretrained(pretrained))
     dataset = open_images(cfg, images)
     if kind == 'duplicates':
-        return draw_duplicates(model, dataset, out, num_images)
+        return write_duplicates(model, dataset, out, num_images)
     return write_picture(draw_features(model, dataset, kind, num_images, seed), out)
 
 
 def draw_features(
-    model, dataset: Dataset, kind: str, num_images: int = 8, seed: int = 0
+    model,
+    dataset: Dataset,
+    kind: str,
+    num_images: int = 8,
+    seed: int = 0,
+    described: ImageFeatures | None = None,
 ) -> np.ndarray:
-    """A data set without augmentation -> (H, W, 3) uint8 picture; all kinds but duplicates."""
+    """A data set without augmentation -> (H, W, 3) uint8 picture.
+
+    Args:
+        described: for the kinds of ``COMPARING``, what :func:`describe_some` returns for the data
+            set, so that several pictures can share it.
+    """
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-
-    def some() -> ImageFeatures:
-        return describe(model, take_some(dataset))
-
-    def neighbours() -> np.ndarray:
-        images = some()
-        return draw_neighbours(images, images, num_images)
-
+    if kind in COMPARING and described is None:
+        described = describe_some(model, dataset)
     draw = dict(
         pca=lambda: draw_principal_components(model, sample_batch(dataset, num_images)),
         attention=lambda: draw_attention(model, sample_batch(dataset, num_images)),
         loss=lambda: draw_patch_losses(model, sample_batch(dataset, num_images), seed),
-        neighbours=neighbours,
-        tsne=lambda: draw_embedding(some(), classes, seed),
+        neighbours=lambda: draw_neighbours(described, described, num_images),
+        tsne=lambda: draw_embedding(described, classes, seed),
+        duplicates=lambda: draw_similar_pairs(described, num_images)[0],
     )
     return draw[kind]()
 
 
-def draw_duplicates(model, dataset: Dataset, out: Path, num_pairs: int) -> Path:
-    """Draw the most similar pairs of images, and list the duplicates in a CSV file beside it."""
+def describe_some(model, dataset: Dataset) -> ImageFeatures:
+    """The features of all images, or of ``MAX_IMAGES`` at equal distances if there are more."""
+    return describe(model, take_some(dataset, MAX_IMAGES))
+
+
+def write_duplicates(model, dataset: Dataset, out: Path, num_pairs: int) -> Path:
+    """Draw the most similar pairs of all images, and list the duplicates in a CSV file beside."""
     folder = OutputFolder(out.parent)
     name = folder.claim(f'{out.stem}.csv', 'the list of duplicates').name
-    pairs = named_pairs(model, dataset)
-    duplicates = [pair for pair in pairs if pair[0] >= DUPLICATE]
+    images = describe(model, dataset, 'reading images')
+    picture, duplicates = draw_similar_pairs(images, num_pairs, f', listed in {name}')
     with folder.file(name) as path, path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(('similarity', 'first', 'second', MARK))
         writer.writerows((f'{value:.6f}', *names) for value, names, _ in duplicates)
-    drawn = [
-        (
-            value,
-            *((name, sample_pixels(dataset[i])) for name, i in zip(names, indices, strict=True)),
-        )
-        for value, names, indices in pairs[:num_pairs]
-    ]
+    return write_picture(picture, out)
+
+
+def draw_similar_pairs(
+    images: ImageFeatures, num_pairs: int, remark: str = ''
+) -> tuple[np.ndarray, list[NamedPair]]:
+    """Images -> (H, W, 3) uint8 picture of the most similar pairs, and all duplicates.
+
+    Args:
+        remark: follows the number of duplicates in the caption.
+
+    Raises:
+        ValueError: if there is no pair.
+    """
+    found = []
+    for pair in named_pairs(images):
+        if pair.similarity < DUPLICATE and len(found) >= num_pairs:
+            break
+        found.append(pair)
+    if not found:
+        raise ValueError('no two images have similar features: give more --images.')
+    duplicates = [pair for pair in found if pair.similarity >= DUPLICATE]
+    drawn = [_with_pixels(pair, images.dataset) for pair in found[:num_pairs]]
     caption = (
-        f'The most similar of {len(dataset):,} images. {len(duplicates):,} pairs with a similarity '
-        f'of at least {DUPLICATE} are listed in {name}.'
+        f'The most similar of {len(images.features):,} images. Pairs with a similarity of at least '
+        f'{DUPLICATE}: {len(duplicates):,}{remark}.'
     )
-    return write_picture(draw_pairs(drawn, caption), out)
+    return draw_pairs(drawn, caption), duplicates
 
 
-def named_pairs(model, dataset: Dataset) -> list[tuple[float, list[str], list[int]]]:
-    """Similarity, names and indices of pairs of images, the most similar first.
+def _with_pixels(pair: NamedPair, dataset: Dataset) -> tuple:
+    """A pair -> its similarity, and the name and (H, W, 3) uint8 image of each of the two."""
+    pixels = [sample_pixels(dataset[index]) for index in pair.indices]
+    return pair.similarity, *zip(pair.names, pixels, strict=True)
+
+
+def named_pairs(images: ImageFeatures) -> Iterator[NamedPair]:
+    """Pairs of images, the most similar first. An image is read when its pair is reached.
 
     An image that a data set returns in place of an unreadable one is not paired with itself.
     """
-    features = describe(model, dataset, 'reading images').features
-    paths = [str(dataset[i]['data_samples'].get('img_path', i)) for i in range(len(dataset))]
-    pairs = find_duplicates(features, least=0)
-    named = [(value, [paths[i] for i in pair], pair) for value, *pair in pairs]
-    return [pair for pair in named if len(set(pair[1])) == 2]
+
+    @cache
+    def name(index: int) -> str:
+        return str(images.dataset[index]['data_samples'].get('img_path', index))
+
+    for similarity, *pair in find_duplicates(images.features, least=0):
+        names = [name(index) for index in pair]
+        if names[0] != names[1]:
+            yield NamedPair(similarity, names, pair)
 
 
-def take_some(dataset: Dataset, most: int = MAX_IMAGES) -> Dataset:
+def take_some(dataset: Dataset, most: int) -> Dataset:
     """The images of a data set, or ``most`` of them at equal distances."""
     if len(dataset) <= most:
         return dataset

@@ -22,7 +22,7 @@ def report(
     Args:
         runs: folders of trainings.
         out: file to write.
-        pictures: draw what the last checkpoints have learned.
+        pictures: draw what the last checkpoints have learned, and similar pairs of images.
         images: for ``pictures``: a folder, a ``.zip`` file, or image files; by default the training
             images.
     """

@@ -338,6 +338,8 @@ mmmask finetune --data FOLDER --pretrained {path} --out RUN
 python {train} {config} --resume {path}
 # what the features say about your images
 mmmask visualize {config} {path} --features pca --images FOLDER
+# which of your images are nearly identical, as a picture and a list
+mmmask visualize {config} {path} --features duplicates --images FOLDER
 """
 
 

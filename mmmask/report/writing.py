@@ -4,6 +4,7 @@ import base64
 import io
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ DRAWN = {
     'attention': 'attention of the class token',
     'neighbours': 'nearest neighbours',
     'tsne': 't-SNE of the features',
+    'duplicates': 'most similar pairs of images',
 }
+UNDERSTANDABLE = ImportError, OSError, RuntimeError, TypeError, ValueError
 
 
 def write_report(
@@ -113,7 +116,12 @@ def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Itera
     from mmengine.config import Config
 
     from mmmask.apis.visualize import SCHEDULE, build_model
-    from mmmask.apis.visualize_features import draw_features, open_images
+    from mmmask.apis.visualize_features import (
+        COMPARING,
+        describe_some,
+        draw_features,
+        open_images,
+    )
     from mmmask.pictures import draw_mask_samples, sample_batch
 
     for path in images or ():
@@ -125,17 +133,24 @@ def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Itera
     try:
         cfg = Config.fromfile(run.config_file)
         model, dataset = build_model(cfg, run.checkpoint), open_images(cfg, images)
-    except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        run.missing.append(f'No pictures were drawn: {error}')
+    except Exception as error:  # the rest of the report needs none of this
+        run.missing.append(f'No pictures were drawn: {_reason(error)}')
         return
+    described = cache(partial(describe_some, model, dataset))
 
     def draw(kind: str) -> np.ndarray:
         if kind == 'masks':
             return draw_mask_samples(model, sample_batch(dataset, 8), 0, SCHEDULE)
-        return draw_features(model, dataset, kind)
+        images = described() if kind in COMPARING else None
+        return draw_features(model, dataset, kind, described=images)
 
     for kind, title in DRAWN.items():
         try:
             yield Shown(f'{title}, {run.checkpoint.name}', embed(Image.fromarray(draw(kind))))
-        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-            run.missing.append(f'There is no picture of {title}: {error}')
+        except Exception as error:  # the other pictures may well be possible
+            run.missing.append(f'There is no picture of {title}: {_reason(error)}')
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error, with its type if messages of this type say little."""
+    return str(error) if isinstance(error, UNDERSTANDABLE) else repr(error)

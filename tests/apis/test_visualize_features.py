@@ -11,15 +11,18 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from PIL import Image
+from torch.utils.data import Subset
 
 from mmmask.apis.visualize import build_model
 from mmmask.apis.visualize_features import (
     draw_features,
+    draw_similar_pairs,
     named_pairs,
     open_images,
     take_some,
     visualize_features,
 )
+from mmmask.evaluation import find_duplicates
 from mmmask.feature_pictures import (
     describe,
     draw_attention,
@@ -77,7 +80,7 @@ def test_folders_are_labels(cfg, textures):
 
 def test_some_images_at_equal_distances(cfg, textures):
     dataset = open_images(cfg, [textures])
-    assert take_some(dataset) is dataset
+    assert take_some(dataset, 21) is dataset
     assert take_some(dataset, 3).indices == [0, 10, 20]
 
 
@@ -91,8 +94,12 @@ def test_the_planted_duplicate_is_found_first(cfg, checkpoint, model, textures, 
     assert header == ['similarity', 'first', 'second', MARK]
     assert rows[0][1:] == [str(textures / 'brick/4.png'), str(textures / 'gravel/copy.jpg')]
     assert float(rows[0][0]) > 0.99
-    pairs = named_pairs(model, open_images(cfg, [textures]))
-    assert len(rows) == sum(value >= 0.99 for value, *_ in pairs) < len(pairs)
+    images = describe(model, open_images(cfg, [textures]))
+    pairs = list(named_pairs(images))
+    assert len(rows) == sum(pair.similarity >= 0.99 for pair in pairs) < len(pairs)
+    similarities = [pair.similarity for pair in pairs]
+    assert similarities == sorted(similarities, reverse=True)
+    assert pairs[0].indices == [4, 20]
     # Three pairs in a row, with two panels each.
     assert 6 * 256 < Image.open(out).size[0] < 7 * 256
 
@@ -110,8 +117,10 @@ def test_an_unreadable_image_is_no_duplicate(cfg, model, tmp_path):
         noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f'{number}.png')
     (tmp_path / '3.png').write_bytes(b'no image')
-    pairs = named_pairs(model, open_images(cfg, [tmp_path]))
-    assert all(len(set(names)) == 2 for _, names, _ in pairs)
+    images = describe(model, open_images(cfg, [tmp_path]))
+    (pair,) = find_duplicates(images.features)
+    assert pair[1:] == (3, 4)
+    assert list(named_pairs(images)) == []
 
 
 @pytest.mark.parametrize('kind', ['pca', 'attention', 'loss'])
@@ -126,15 +135,49 @@ def test_kinds_of_a_batch(kind, model, cfg, textures):
     np.testing.assert_array_equal(draw_features(model, dataset, kind, 2, seed=7), expected)
 
 
-@pytest.mark.parametrize('kind', ['neighbours', 'tsne'])
+@pytest.mark.parametrize('kind', ['neighbours', 'tsne', 'duplicates'])
 def test_kinds_of_a_data_set(kind, model, cfg, textures):
     dataset = open_images(cfg, [textures])
     images = describe(model, dataset)
     expected = dict(
         neighbours=lambda: draw_neighbours(images, images, 3),
         tsne=lambda: draw_embedding(images, ['brick', 'gravel'], 7),
+        duplicates=lambda: draw_similar_pairs(images, 3)[0],
     )[kind]()
     np.testing.assert_array_equal(draw_features(model, dataset, kind, 3, seed=7), expected)
+
+
+def test_features_can_be_shared(model, cfg, textures):
+    """What is given is drawn, here the features of the first class."""
+    dataset = open_images(cfg, [textures])
+    bricks = describe(model, Subset(dataset, range(10)))
+    picture = draw_features(model, dataset, 'neighbours', 3, described=bricks)
+    np.testing.assert_array_equal(picture, draw_neighbours(bricks, bricks, 3))
+    assert (picture != draw_features(model, dataset, 'neighbours', 3)).any()
+
+
+def test_pairs_are_read_as_far_as_they_are_drawn(model, cfg, textures):
+    class Counting:
+        def __getitem__(self, index):
+            read.add(index)
+            return dataset[index]
+
+    read, dataset = set(), open_images(cfg, [textures])
+    images = describe(model, dataset)
+    expected = list(named_pairs(images))
+    images = images._replace(dataset=Counting())
+    few, duplicates = draw_similar_pairs(images, 1)
+    assert duplicates == [pair for pair in expected if pair.similarity >= 0.99]
+    reached = expected[: len(duplicates) + 1]
+    assert read == {index for pair in reached for index in pair.indices} < set(range(21))
+    many, same = draw_similar_pairs(images, len(duplicates) + 3)
+    assert same == duplicates and many.shape[0] > few.shape[0]
+
+
+def test_a_single_image_has_no_duplicate(model, cfg, textures):
+    dataset = open_images(cfg, [textures / 'brick/0.png'])
+    with pytest.raises(ValueError, match='no two images have similar features: give more'):
+        draw_features(model, dataset, 'duplicates')
 
 
 def test_pretrained_weights_and_checkpoints_give_the_same_picture(checkpoint, textures, tmp_path):
