@@ -80,7 +80,7 @@ DATA = {
 
 # Images
 
-SIDE = 96
+SIDE = 128
 BOX = [30, 20, 40, 50]  # left, top, width and height of the object in each photograph
 RANDOM = np.random.default_rng(0)
 
