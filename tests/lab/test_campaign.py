@@ -442,7 +442,9 @@ def test_layers_of_another_encoder(declare, tmp_path):
 def test_tables(declare, tmp_path):
     """Two methods, two seeds; figures that are easily checked by hand."""
     reading = dict(layers=[5], grids=['mean'], k=3, labels=[1.0])
-    campaign = read_campaign(declare(methods=dict(MAE=MAE, Other=MAE), points=1, reading=reading))
+    tuning = dict(labels=[0.5], epochs=1, scratch=[1])
+    methods = dict(MAE=MAE, Other=MAE)
+    campaign = read_campaign(declare(methods=methods, points=1, reading=reading, tuning=tuning))
 
     def run(top1: float, linear: float) -> dict:
         scores = dict(chosen='5/mean', knn_val={'5/mean': top1}, knn_test={'5/mean': top1 - 1})
@@ -463,12 +465,18 @@ def test_tables(declare, tmp_path):
         MAE_seed1=run(30.0, 52.0),
         Other_seed0=run(50.0, 51.0),
         Other_seed1=run(50.0, 55.0),
+        **{'MAE_seed0_tuned_0.5': dict(top1=60.0), 'MAE_seed1_tuned_0.5': dict(top1=62.0)},
+        **{'Other_seed0_tuned_0.5': dict(top1=61.0), 'Other_seed1_tuned_0.5': dict(top1=65.0)},
+        **{'MAE_seed1_scratch1x_0.5': dict(top1=58.0)},
     )
     text = write_summary(campaign, results, OutputFolder(tmp_path / 'out'))
     assert '| pixels |  | 19.0 | 33.3 |' in text
     assert '| MAE | 5/mean | 29.0 ± 0.0 | 51.0 ± 12.7 |' in text
     # Differences of 1 and 3: t = 2 with one degree of freedom, of which the p-value is 0.3.
     assert '| Other | 2 | 20.0 ± 0.0 | 2.0 ± 12.7 (p = 0.3) |' in text
+    assert '| MAE | 61.0 ± 12.7 |  |' in text
+    assert '| Other | 63.0 ± 25.4 | 2.0 ± 12.7 (p = 0.3) |' in text
+    assert '| random weights, 1 × the steps | 58.0 | -4.0 |' in text
     # Half the way from 10 to 50, at half the cost of an image.
     assert '| Other | 1.000 | 20 | 0.25 |' in text
     assert text.startswith('<!-- written by mmmask')

@@ -35,6 +35,13 @@ class Difference(NamedTuple):
     estimate: Estimate
     p_value: float | None
 
+    def __str__(self) -> str:
+        return (
+            f'{self.estimate}'
+            if self.p_value is None
+            else f'{self.estimate} (p = {self.p_value:.2g})'
+        )
+
 
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> Difference:
     """Values minus others of the same seeds, by the paired t-test.

@@ -129,26 +129,34 @@ def _differences(campaign: Campaign, results: Results) -> str:
         columns = []
         for measure in measures.values():
             values = [(measure(one), measure(other)) for one, other in pairs]
-            difference = paired_difference(*zip(*values, strict=True))
-            p_value = '' if difference.p_value is None else f' (p = {difference.p_value:.2g})'
-            columns.append(f'{difference.estimate}{p_value}')
+            columns.append(paired_difference(*zip(*values, strict=True)))
         lines.append([name, len(pairs), *columns])
     return table(['method', 'seeds', *measures], lines)
 
 
 def _tuned(campaign: Campaign, results: Results) -> str:
-    groups: dict[str, dict[float, list[float]]] = {}
+    groups: dict[str, dict[float, dict[int, float]]] = {}
     for run in list_runs(campaign):
         if run.fraction is not None and run.name in results:
             start = f'random weights, {run.times} × the steps' if run.scratch else run.method
-            by_fraction = groups.setdefault(start, {})
-            by_fraction.setdefault(run.fraction, []).append(results[run.name]['top1'])
-    fractions = campaign.tuning.labels
-    lines = [
-        [name, *(estimate(group[fraction]) if fraction in group else '' for fraction in fractions)]
-        for name, group in groups.items()
-    ]
-    return table(['start', *(f'{fraction:.0%} of labels' for fraction in fractions)], lines)
+            by_seed = groups.setdefault(start, {}).setdefault(run.fraction, {})
+            by_seed[run.seed] = results[run.name]['top1']
+    header, reference = ['start'], groups.get(campaign.reference, {})
+    for fraction in campaign.tuning.labels:
+        header.append(f'{fraction:.0%} of labels')
+        if fraction in reference:
+            header.append(f'difference to {campaign.reference}, paired')
+    lines = []
+    for start, group in groups.items():
+        lines.append([start])
+        for fraction in campaign.tuning.labels:
+            values, others = group.get(fraction, {}), reference.get(fraction, {})
+            lines[-1].append(estimate([*values.values()]) if values else '')
+            pairs = [(values[seed], others[seed]) for seed in values.keys() & others.keys()]
+            if others:
+                is_other = pairs and values is not others
+                lines[-1].append(paired_difference(*zip(*pairs, strict=True)) if is_other else '')
+    return table(header, lines)
 
 
 def _costs(campaign: Campaign, results: Results) -> str:
