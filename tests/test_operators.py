@@ -1,4 +1,4 @@
-"""Operators of mmcv that torchvision computes, against plain loops."""
+"""Operators of mmcv that torchvision computes, against plain loops, on a GPU if there is one."""
 
 import sys
 from importlib.machinery import ModuleSpec
@@ -15,6 +15,17 @@ from mmmask.operators import EXTENSION, Operators, provide_operators
 OPERATORS = Operators()
 
 
+@pytest.fixture
+def device():
+    """New tensors are on the GPU."""
+    with torch.device('cuda' if torch.cuda.is_available() else 'cpu'):
+        yield
+
+
+def on_gpu(test):
+    return pytest.mark.gpu(pytest.mark.usefixtures('device')(test))
+
+
 def options(**changes):
     """The options that mmcv passes to RoIAlign."""
     place = dict(aligned_height=7, aligned_width=7, spatial_scale=0.125, sampling_ratio=0)
@@ -29,6 +40,7 @@ def overlap(a, b, offset):
     return both / (area_a + area_b - both)
 
 
+@on_gpu
 @pytest.mark.parametrize('offset', [0, 1])
 def test_non_maximum_suppression(offset):
     random = np.random.default_rng(offset)
@@ -63,6 +75,7 @@ def bilinear(image, y, x):
     return upper * (1 - fy) + lower * fy
 
 
+@on_gpu
 @pytest.mark.parametrize(('aligned', 'samples'), list(product([True, False], [1, 2])))
 def test_roi_align(aligned, samples):
     random = np.random.default_rng(0)
@@ -104,6 +117,7 @@ def test_roi_align(aligned, samples):
     assert (gradient[0, 0, :2] == 0).all()  # above the only rectangle of the first image
 
 
+@on_gpu
 def test_the_operators_of_mmcv_compute_and_have_gradients():
     """mmcv's own functions, whether mmcv or torchvision computes them."""
     from mmcv.ops import RoIAlign, batched_nms

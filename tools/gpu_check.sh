@@ -81,7 +81,8 @@ limited() {
 }
 
 tests() {
-    limited "$python" -m pytest -m gpu -q -p no:cacheprovider tests/test_gpu.py
+    limited "$python" -m pytest -m gpu -q -p no:cacheprovider \
+        tests/test_gpu.py tests/test_operators.py
 }
 
 measure() {  # METHOD
