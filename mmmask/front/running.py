@@ -159,7 +159,10 @@ def override(cfg, options: Mapping | None) -> None:
     for key in flatten(options):
         if key in OPTIONS:
             name = OPTIONS[key]
-            raise ValueError(f'cfg_options: {key} has an option of its own, {name}: give that one.')
+            raise ValueError(
+                f'cfg_options: {key} has an option of its own, and other values follow from it: '
+                f'give {name}, which is --{name.replace("_", "-")} on the command line.'
+            )
     cfg.merge_from_dict(options)
 
 
