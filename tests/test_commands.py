@@ -6,7 +6,7 @@ config.
 
 Of the others, some run up to a point: a training ends with ``--dry-run``, where a backbone of more
 than ten million parameters takes no step, ``make`` prints its recipes, a campaign lists its runs,
-and a benchmark and the doctor do no more than read their arguments: ``tests/lab`` and
+a benchmark does no more than read its arguments, and the doctor is not started: ``tests/lab`` and
 ``tests/test_doctor.py`` run them.
 """
 
@@ -275,6 +275,7 @@ def execute(words: list[str], variables: dict[str, str], short: bool = True) -> 
     command = as_python(*words)
     assert command, f'{words[0]} is none of the project: say {NOT_RUN!r} and why'
     if command[0] == 'mmmask.doctor':
+        assert len(command) == 1, 'it has no arguments'
         return
     if any('CONFIG' in word for word in command):
         parse_only(*command)
