@@ -46,11 +46,11 @@ VARIABLES = 'CHANNELS', 'DATA', 'NUM_CLASSES'
 RECORDER = r"""
 .() { :; }
 command_not_found_handle() {
-    {
-        printf '%s\x1f' "$@"; printf '\x1e'
-        for name in VARIABLES; do printf '%s\x1f' "${!name}"; done
-        printf '\n'
-    } >> "$RECORD"
+    local line part name
+    printf -v line '%s\x1f' "$@"
+    line+=$'\x1e'
+    for name in VARIABLES; do printf -v part '%s\x1f' "${!name}"; line+=$part; done
+    printf '%s\n' "$line" >> "$RECORD"  # at once, as both sides of a pipe run at the same time
 }
 for tool in TOOLS; do eval "tools/$tool() { command_not_found_handle tools/$tool \"\$@\"; }"; done
 """

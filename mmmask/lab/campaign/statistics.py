@@ -36,11 +36,9 @@ class Difference(NamedTuple):
     p_value: float | None
 
     def __str__(self) -> str:
-        return (
-            f'{self.estimate}'
-            if self.p_value is None
-            else f'{self.estimate} (p = {self.p_value:.2g})'
-        )
+        if self.p_value is None:
+            return str(self.estimate)
+        return f'{self.estimate} (p = {self.p_value:.2g})'
 
 
 def paired_difference(values: Sequence[float], others: Sequence[float]) -> Difference:

@@ -152,10 +152,10 @@ def _tuned(campaign: Campaign, results: Results) -> str:
         for fraction in campaign.tuning.labels:
             values, others = group.get(fraction, {}), reference.get(fraction, {})
             lines[-1].append(estimate([*values.values()]) if values else '')
-            pairs = [(values[seed], others[seed]) for seed in values.keys() & others.keys()]
             if others:
-                is_other = pairs and values is not others
-                lines[-1].append(paired_difference(*zip(*pairs, strict=True)) if is_other else '')
+                seeds = values.keys() & others.keys() if values is not others else ()
+                pairs = [(values[seed], others[seed]) for seed in seeds]
+                lines[-1].append(paired_difference(*zip(*pairs, strict=True)) if pairs else '')
     return table(header, lines)
 
 
