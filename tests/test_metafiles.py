@@ -50,14 +50,17 @@ def collection_of(path: Path) -> str:
 
 
 def results_of(config: str) -> list[dict]:
-    """What campaigns have measured with a config, as means over their seeds."""
-    found = []
+    """What campaigns have measured with a config, as means over their seeds; once for some data."""
+    found, measured = [], []
     for path in CAMPAIGNS:
         campaign = read_campaign(path)
         for name, method in campaign.methods.items():
             files = [path.with_suffix('') / f'{name}_seed{seed}.json' for seed in campaign.seeds]
-            if method.config != config or not all(file.is_file() for file in files):
+            if method.config != config or campaign.data in measured:
                 continue
+            if not all(file.is_file() for file in files):
+                continue
+            measured.append(campaign.data)
             runs = [json.loads(file.read_text()) for file in files]
             for task, values in (
                 ('k-NN classification', [run['knn_test'][run['chosen']] for run in runs]),
