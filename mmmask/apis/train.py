@@ -390,7 +390,9 @@ def rehearse(cfg: Config) -> None:
     if cfg.get('resume') and not cfg.get('load_from'):  # the newest one of the work directory
         cfg.load_from = find_intact_checkpoint(work_dir, logging.getLogger(__name__))
         cfg.resume = cfg.load_from is not None
-    with tempfile.TemporaryDirectory() as cfg.work_dir, suppress(RehearsalEnd):
+    # A process of a tracker may still write its own log when its run is closed.
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with folder as cfg.work_dir, suppress(RehearsalEnd):
         try:
             train(cfg, end_after_rehearsal=True)
         except CheckpointError as error:  # names commands with the work directory
@@ -405,5 +407,9 @@ def train(cfg: Config, end_after_rehearsal: bool = False) -> Runner:
     """
     runner, arithmetic = build_runner(cfg)
     runner.register_hook(RehearsalHook(arithmetic, end_after_rehearsal))
-    runner.train()
+    try:
+        runner.train()
+    finally:
+        if end_after_rehearsal:  # a whole training is closed by mmengine
+            runner.visualizer.close()
     return runner

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from conftest import ROOT, SMALL_CLASSIFIER
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmengine.visualization import LocalVisBackend
 from mmpretrain.structures import DataSample
 from PIL import Image
 from torch import nn
@@ -356,6 +358,21 @@ def test_the_smallest_batch_is_that_of_a_process():
         sampler.num_samples = -(-images // processes)
         loader = DataLoader(range(images), batch_size, sampler=sampler, drop_last=drop_last)
         assert smallest_batch(loader) == smallest
+
+
+def test_trackers_are_closed_before_their_folder_is_removed(tmp_path, monkeypatch):
+    make_classes(tmp_path / 'data')
+    closed = []
+    monkeypatch.setattr(
+        LocalVisBackend, 'close', lambda self: closed.append(Path(self._save_dir).exists())
+    )
+    rehearsal_of(tmp_path / 'data', tmp_path)
+    assert closed == [True]
+    torch.save(dict(a=torch.zeros(3)), tmp_path / 'wrong.pth')
+    cfg = load_config_of(tmp_path / 'data', tmp_path, pretrained=str(tmp_path / 'wrong.pth'))
+    with pytest.raises(CheckpointError, match='does not fit the backbone'):
+        rehearse(cfg)
+    assert closed == [True, True]
 
 
 def test_the_backbone_of_the_run_is_rehearsed(tmp_path):
