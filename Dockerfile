@@ -25,7 +25,9 @@ RUN pip install uv \
 COPY . /src
 RUN pip install --constraint /src/requirements/constraints.txt "/src[$EXTRAS]"
 
-RUN useradd --create-home user
+# With --user, the container may run as any user, who has no name and no home of his own.
+RUN useradd --create-home user && chmod 777 /home/user
+ENV HOME=/home/user USER=user
 USER user
 WORKDIR /home/user
 CMD ["python", "-m", "mmmask.doctor"]

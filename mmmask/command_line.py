@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import UnsupportedOperation
 
 PRECISIONS = ('off', 'bf16', 'fp16')
 AMP_CHOICES = ('auto', *PRECISIONS)
@@ -25,6 +26,7 @@ COMPONENTS = (
     *('startup', 'step', 'swin'),
 )
 MMPRETRAIN_MAE = 'mmpretrain-mae-vit-base'  # a name for mmpretrain's own masked autoencoder
+BROKEN_PIPE = 141  # the exit code in a shell of a program that this ends
 USER_ERRORS = (ImportError, OSError, SyntaxError, ValueError)
 
 
@@ -118,11 +120,15 @@ def user_errors(
         kinds: classes of errors of the user. Others pass with their traceback.
 
     Raises:
-        SystemExit: with this exit code. Its text is the message.
+        SystemExit: with this exit code. Its text is the message. If nobody reads the output any
+            more, as after ``| head``, without a message and with the exit code of a broken pipe.
     """
     try:
         yield
+        sys.stdout.flush()
     except kinds as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_the_output():
+            raise SystemExit(BROKEN_PIPE) from error
         if debug:
             raise
         message = f'{subject}: {describe(error)}'
@@ -130,6 +136,21 @@ def user_errors(
         leave = SystemExit(message)
         leave.code = code  # a message as the code would end the process with 1
         raise leave from error
+
+
+def _nobody_reads_the_output() -> bool:
+    """Whether stdout is a pipe without a reader; what is still to be written is then discarded."""
+    import select
+
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)
+    except UnsupportedOperation:  # not a file
+        return False
+    closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def describe(error: BaseException) -> str:

@@ -100,6 +100,19 @@ def test_other_errors_and_exit_codes_pass():
     assert leave.value.code == 1
 
 
+@pytest.mark.parametrize('buffering', ['', '-u'])
+def test_a_reader_of_the_output_that_ends_early_is_no_error(buffering):
+    command = f'set -o pipefail; {sys.executable} {buffering} -m mmmask list | true'
+    result = subprocess.run(['bash', '-c', command], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (command_line.BROKEN_PIPE, '')
+
+
+def test_a_broken_pipe_elsewhere_is_an_error(capsys):
+    with pytest.raises(SystemExit) as leave, user_errors(False, 'doctor'):
+        raise BrokenPipeError(32, 'Broken pipe')
+    assert leave.value.code == 2 and 'doctor: [Errno 32] Broken pipe' in capsys.readouterr().err
+
+
 def test_options_of_a_config(capsys):
     parser = Parser()
     parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
