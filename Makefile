@@ -12,7 +12,7 @@ DEMO_READY := $(or $(wildcard $(TEST_READY)),.venv/.demo-$(KEY))
 .DEFAULT_GOAL := help
 CAMPAIGNS ?= $(wildcard docs/campaign/*.yaml)
 
-.PHONY: help demo campaign test lint format docs docs-check doctor clean
+.PHONY: help demo campaign pictures test lint format docs docs-check doctor clean
 
 help: ## list the targets
 	@echo 'usage: make TARGET'
@@ -28,6 +28,9 @@ demo: $(DEMO_READY) ## set up, pre-train on 3,409 photographs (or DATA), print a
 
 campaign: $(DEMO_READY) ## pre-train and compare methods, which takes hours; finished runs are not repeated
 	@for file in $(CAMPAIGNS); do $(PY) tools/campaign.py "$$file" || exit 1; done
+
+pictures: $(TEST_READY) ## draw the pictures of the documents, or the one PICTURES names
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" docs/pictures.sh $(PICTURES)
 
 test: $(TEST_READY) lint ## set up everything, run every check and test
 	@OMP_NUM_THREADS=1 $(PY) -m pytest $(or $(TESTS),-n 2)

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Draw the pictures in docs/images, all or those whose names are given:
+#   docs/pictures.sh masks.jpg features_pca.jpg
+# They show photographs that ship with the project. The trainings take about an hour on two cores;
+# those that are finished in work_dirs/pictures are not repeated.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=${WORK:-work_dirs/pictures} images=docs/images photographs=demo/clothing10.zip
+
+train() { # METHOD KEY=VALUE...: 16 epochs of a config of the demo on the photographs
+    local folder=$work/$1
+    [ -e "$folder/epoch_16.pth" ] || python tools/train.py "configs/demo/$1_vit-tiny_digits.py" \
+        --data $photographs --work-dir "$folder" --resume --cfg-options train_cfg.max_epochs=16 \
+        param_scheduler.warmup_epochs=1 train_dataloader.batch_size=64 \
+        optim_wrapper.optimizer.lr=6e-3 default_hooks.checkpoint.interval=4 \
+        default_hooks.checkpoint.max_keep_ckpts=4 "${@:2}"
+}
+
+demonstrate() { # FOLDER KEY=VALUE...: the demo, which draws two pictures
+    [ -e "$work/$1/neighbours.png" ] || python tools/demo.py --work-dir "$work/$1" "${@:2}"
+}
+
+small() { # a short demo, whose backbone has just begun to learn
+    demonstrate small --cfg-options train_cfg.max_epochs=4 param_scheduler.warmup_epochs=1
+}
+
+draw() { # NAME
+    local out=$images/$1 kind=${1%.*}
+    case $1 in
+        demo.jpg) demonstrate demo && convert "$work/demo/reconstruction.png" "$out" ;;
+        neighbours.jpg) demonstrate demo && convert "$work/demo/neighbours.png" "$out" ;;
+        features_*)
+            small
+            mmmask visualize "$work/small" --features "${kind#features_}" --images $photographs \
+                --num-images 3 --out "$out"
+            ;;
+        report.png)
+            small
+            mmmask report "$work/small" --out "$work/report.html"
+            chromium-headless-shell --no-sandbox --hide-scrollbars --window-size=1240,1000 \
+                --screenshot="$out" "file://$(realpath -m "$work/report.html")"
+            ;;
+        masks.jpg)
+            mmmask visualize configs/demo/ijepa_vit-tiny_digits.py --masks --images $photographs \
+                --num-images 2 --out "$out"
+            ;;
+        evolution.jpg | evolution-epm.jpg)
+            [ "$1" = evolution.jpg ] && method=ehm || method=epm
+            train $method model.parser.momentum=0.975
+            mmmask visualize "$work/$method" --evolution --num-images 4 --out "$out"
+            ;;
+        contrastive_crop.jpg)
+            train cmae-mao model.momentum=0.975
+            mmmask visualize "$work/cmae-mao" --boxes --num-images 4 --out "$out"
+            ;;
+        *) echo "$1 is none of the pictures: "$(ls $images) >&2; return 1 ;;
+    esac
+}
+
+convert() { # PNG JPEG
+    python -c 'import sys; from PIL import Image; Image.open(sys.argv[1]).convert("RGB").save(sys.argv[2], quality=85)' "$@"
+}
+
+[ $# -gt 0 ] || set -- $(ls $images)
+for name; do draw "$name"; done
