@@ -49,13 +49,17 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     last = taps if isinstance(taps, Tensor) else taps[-1]
     if last.ndim == 4:
         return last
-    if last.ndim == 2 or not hasattr(backbone, 'grid'):
+    if hasattr(backbone, 'grid'):
+        grid = backbone.grid(images)
+    else:
+        grid = getattr(backbone, 'patch_resolution', None)  # of mmpretrain's ViT
+    if last.ndim == 2 or grid is None:
         raise ValueError(
             f'{type(backbone).__name__} returns features of shape {tuple(last.shape)}, which have '
             'no position in the image: give the config of a pre-training.'
         )
     tokens = last[:, getattr(backbone, 'num_extra_tokens', 0) :]
-    return tokens.mT.unflatten(2, backbone.grid(images))
+    return tokens.mT.unflatten(2, grid)
 
 
 def draw_principal_components(model, batch: dict) -> np.ndarray:

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset, Subset
 
 from mmmask.checkpoints import find_pretrained, load_backbone
-from mmmask.datasets import ImageFolder
+from mmmask.datasets import ImageFolder, PixelFormat
 from mmmask.evaluation import find_duplicates
 from mmmask.feature_pictures import (
     ImageFeatures,
@@ -87,20 +87,37 @@ def visualize_features(
         ValueError: if the model or the images do not have what the picture shows.
         FileExistsError: if there is a picture or list of this name that mmmask did not write.
     """
-    if kind not in KINDS:
-        raise ValueError(f'features={kind!r} is not one of {KINDS}.')
-    if kind == 'loss' and pretrained:
-        raise ValueError(
-            '--features loss needs the decoder too: give a checkpoint of the pre-training instead '
-            'of --pretrained.'
-        )
+    out = check_kind(kind, out, encoder_only=bool(pretrained))
     cfg = as_config(config)
-    out = Path(out or f'{kind}.png')
-    refuse_to_replace(out)
     model = build_model(cfg, checkpoint)
     if pretrained:
         load_backbone(model.backbone, find_pretrained(pretrained))
-    dataset = open_images(cfg, images)
+    return write_features(model, open_images(cfg, images), kind, out, num_images, seed)
+
+
+def check_kind(kind: str, out: str | os.PathLike | None, encoder_only: bool) -> Path:
+    """The path of a picture, ``<kind>.png`` by default.
+
+    Raises:
+        ValueError: for an unknown kind, and for one that needs more than the encoder.
+        FileExistsError: if there is a file of this name that mmmask did not write.
+    """
+    if kind not in KINDS:
+        raise ValueError(f'features={kind!r} is not one of {KINDS}.')
+    if kind == 'loss' and encoder_only:
+        raise ValueError(
+            '--features loss needs the decoder too: give a checkpoint of a pre-training with its '
+            'config.'
+        )
+    out = Path(out or f'{kind}.png')
+    refuse_to_replace(out)
+    return out
+
+
+def write_features(
+    model, dataset: Dataset, kind: str, out: Path, num_images: int = 8, seed: int = 0
+) -> Path:
+    """Draw what a backbone has learned from a data set without augmentation into a file."""
     if kind == 'duplicates':
         return write_duplicates(model, dataset, out, num_images)
     return write_picture(draw_features(model, dataset, kind, num_images, seed), out)
@@ -216,17 +233,24 @@ def open_images(cfg: Config, images: Sequence[str | os.PathLike] | None) -> Data
     init_default_scope(cfg.get('default_scope', 'mmmask'))
     size = first_image_size(cfg)
     pixel_format = stated_format(cfg.train_dataloader.dataset)
-    pipeline = fit_pipeline(plain_pipeline(size), pixel_format)
-    if images and not is_source(images):
-        return load_files(images, pipeline, pixel_format)
-    stated = ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline)
     if images:
-        stated = ConfigDict(
-            type='mmmask.ImageFolder',
-            source=str(images[0]),
-            pipeline=pipeline,
-            **pixel_format._asdict(),
-        )
+        return open_source(images, size, pixel_format)
+    pipeline = fit_pipeline(plain_pipeline(size), pixel_format)
+    return _with_labels(ConfigDict(cfg.train_dataloader.dataset, pipeline=pipeline))
+
+
+def open_source(
+    images: Sequence[str | os.PathLike], size: tuple[int, int], pixel_format: PixelFormat
+) -> Dataset:
+    """As :func:`open_images`, of given images, in this size and format."""
+    pipeline = fit_pipeline(plain_pipeline(size), pixel_format)
+    if not is_source(images):
+        return load_files(images, pipeline, pixel_format)
+    source = dict(type='mmmask.ImageFolder', source=str(images[0]), pipeline=pipeline)
+    return _with_labels(ConfigDict(source, **pixel_format._asdict()))
+
+
+def _with_labels(stated: ConfigDict) -> Dataset:
     dataset = DATASETS.build(stated)
     if isinstance(dataset, ImageFolder) and has_classes(dataset):
         return DATASETS.build(ConfigDict(stated, with_label=True))

@@ -92,18 +92,19 @@ def _names_of(out: Path) -> Path:
     return out.with_name(f'{out.name}.names.txt')
 
 
-def _images_and_model(checkpoint: str, data):
-    """The images in the size of the pre-training, and the backbone with what normalises them."""
+def network_in(checkpoint: str):
+    """What a checkpoint contains: a network, (H, W) of its images, and their channels and range.
+
+    The network has the backbone, what normalises images for it, and no head.
+    """
     import torch
     from mmengine.registry import init_default_scope
 
-    from mmmask.apis.image_format import fit_pipeline, stated_format
+    from mmmask.apis.image_format import stated_format
     from mmmask.apis.own_data import name_data
     from mmmask.apis.own_network import read_backbone
     from mmmask.apis.validate import read_config
-    from mmmask.apis.visualize import plain_pipeline
     from mmmask.checkpoints import find_pretrained, load_backbone
-    from mmmask.datasets import ImageFolder
     from mmmask.registry import MODELS
 
     cfg = read_config(running.ROOT / 'configs' / 'downstream/folder/knn.py')
@@ -115,14 +116,24 @@ def _images_and_model(checkpoint: str, data):
     load_backbone(model.backbone, checkpoint)
     side = read_backbone(checkpoint).get('img_size', 224)
     size = tuple(side) if isinstance(side, list | tuple) else (side, side)
-    pixel_format = stated_format(cfg.test_dataloader.dataset)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return model.eval().to(device), size, stated_format(cfg.test_dataloader.dataset)
+
+
+def _images_and_model(checkpoint: str, data):
+    """The images in the size of the pre-training, and the backbone with what normalises them."""
+    from mmmask.apis.image_format import fit_pipeline
+    from mmmask.apis.visualize import plain_pipeline
+    from mmmask.datasets import ImageFolder
+
+    model, size, pixel_format = network_in(checkpoint)
     images = ImageFolder(
         os.fspath(data),
         pipeline=fit_pipeline(plain_pipeline(size), pixel_format),
         max_unreadable=1.0,
         **pixel_format._asdict(),
     )
-    return images, model.eval().to('cuda' if torch.cuda.is_available() else 'cpu')
+    return images, model
 
 
 def _extract(model, images, pooling: str, batch_size: int, workers: int):

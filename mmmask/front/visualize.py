@@ -10,8 +10,9 @@ With --masks, draw the masks that the config makes for these images, before any 
 samples, or the stages of the schedule if the masks change during training. Hidden patches are grey.
 If only a part of them is predicted, this part is orange, and each of several blocks has an outline.
 
-With --features, draw what the backbone has learned, from a checkpoint of the pre-training or from
-the weights of --pretrained: the principal components of its patch features as colours (pca), the
+With --features, draw what a backbone has learned. RUN is a training, also of a classifier or a
+detector, or the weights of a backbone: a file, a folder of timm or Hugging Face, or a name on a
+hub. The pictures are the principal components of its patch features as colours (pca), the
 attention of the class token (attention), the images with the most similar features (neighbours), a
 point for each image (tsne), the loss at each hidden position (loss), or near-identical images
 (duplicates), which are also listed in a CSV file beside the picture.
@@ -25,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import running
+from .embed import network_in
 
 EXAMPLES = """
 examples:
@@ -34,8 +36,7 @@ examples:
   mmmask visualize runs/street --out boxes.png
   mmmask visualize runs/a --evolution --num-images 4
   mmmask visualize configs/demo/mae_vit-tiny_digits.py --masks --images FOLDER
-  mmmask visualize configs/mae/mae_vit-base-p16_8xb512-amp-coslr-800e_in1k.py \\
-      --features pca --pretrained hf-hub:facebook/vit-mae-base --images FOLDER
+  mmmask visualize hf-hub:facebook/vit-mae-base --features pca --images FOLDER
   mmmask visualize configs/demo/cmae-mao_vit-tiny_digits.py work_dirs/demo/epoch_*.pth --boxes \\
       --cfg-options custom_hooks.0.heat_map=feat_norm custom_hooks.0.threshold=0.5
 """
@@ -58,7 +59,9 @@ def visualize(
     """Draw what a pre-trained model predicts, one of the other pictures, or what a detector finds.
 
     Args:
-        run: folder of a pre-training or of the training of a detector, or config file of one.
+        run: folder of a pre-training or of the training of a detector, or config file of one. For
+            ``features``, also any training, or weights that hold a backbone: a file, a folder, or
+            a name such as ``hf-hub:facebook/vit-mae-base``.
         out: picture to write; by default named after what it shows.
         checkpoints: checkpoints of that training; by default the newest of the folder, and all of
             them for ``evolution`` and ``boxes``.
@@ -69,8 +72,8 @@ def visualize(
             ``'tsne'``, ``'loss'`` or ``'duplicates'``, see
             :func:`mmmask.apis.visualize_features.visualize_features`.
         pretrained: weights of the backbone for ``features``, in place of a checkpoint.
-        images: one folder or ``.zip`` file, or image files; by default the training images, and
-            for detectors the validation images.
+        images: one folder or ``.zip`` file, or image files; by default the images of the
+            pre-training, and for boxes of a detector the validation images.
         num_images: images to draw.
         seed: seed of the masks.
         cfg_options: dotted keys and values that override the config's.
@@ -92,14 +95,23 @@ def visualize(
     from mmmask.apis.visualize_features import visualize_features
 
     MMLogger.get_current_instance().setLevel('WARNING')
+    images = running.places(images)
+    if features and not pretrained and (weights := _weights_of(run, checkpoints, cfg_options)):
+        path = _draw_features(weights, features, images, out, num_images, seed)
+        print(f'The picture is in {path}')
+        return path
     checkpoints = checkpoints or ([] if pretrained else _checkpoints_of(run))
     if not checkpoints and not masks and not pretrained:
         raise ValueError('give a checkpoint, or --masks to draw masks without one.')
     newest = checkpoints[-1] if checkpoints else None
-    cfg, images = read_config(_config_of(run), cfg_options), running.places(images)
-    if cfg.get('default_scope') == 'mmdet':
-        if masks or evolution or boxes or features:
-            raise ValueError(f'{run} is the training of a detector: leave the kind of picture out.')
+    cfg = read_config(_config_of(run), cfg_options)
+    kind = cfg.get('default_scope', 'mmmask')
+    if kind not in ('mmmask', 'mmdet') or (kind == 'mmdet' and (masks or evolution or boxes)):
+        raise ValueError(
+            f'{run} is no pre-training: give --features KIND to see what its backbone '
+            'has learned, or leave the kind out for the boxes of a detector.'
+        )
+    if kind == 'mmdet':
         path = visualize_detections(cfg, newest, images, out or 'detections.png', num_images)
     elif features:
         path = visualize_features(cfg, newest, features, images, out, num_images, seed, pretrained)
@@ -114,6 +126,44 @@ def visualize(
         path = draw.visualize(cfg, newest, images, out or 'reconstruction.png', num_images, seed)
     print(f'The picture is in {path}')
     return path
+
+
+def _weights_of(
+    run: str | os.PathLike, checkpoints: list[str], cfg_options: dict | None
+) -> str | None:
+    """The weights of a backbone, if ``run`` is neither a pre-training nor a config.
+
+    Raises:
+        ValueError: for options that weights cannot obey.
+    """
+    from mmmask.apis.validate import read_config
+
+    path = Path(run).expanduser()
+    is_training = any(path.glob('*/vis_data/config.py'))
+    if path.suffix == '.py' or (
+        is_training and read_config(_config_of(path)).get('default_scope', 'mmmask') == 'mmmask'
+    ):
+        return None
+    if cfg_options:
+        raise ValueError(f'{run} is no pre-training: leave --cfg-options out.')
+    if checkpoints and not is_training:
+        raise ValueError(f'{run} gives the weights already: leave {", ".join(checkpoints)} out.')
+    return checkpoints[-1] if checkpoints else running.checkpoint_of(path if is_training else run)
+
+
+def _draw_features(weights: str, kind: str, images: list[str], out, num_images: int, seed: int):
+    """Draw what the backbone in these weights has learned.
+
+    Raises:
+        ValueError: without images.
+    """
+    from mmmask.apis.visualize_features import check_kind, open_source, write_features
+
+    out = check_kind(kind, out, encoder_only=True)
+    if not images:
+        raise ValueError(f'{weights} states no images of a pre-training: give --images.')
+    model, *form = network_in(weights)
+    return write_features(model, open_source(images, *form), kind, out, num_images, seed)
 
 
 def _check(masks, evolution, boxes, features, pretrained, checkpoints) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 import mmmask
 from mmmask.apis.train import load_config, train
 from mmmask.apis.visualize import visualize_masks
-from mmmask.apis.visualize_features import visualize_features
+from mmmask.apis.visualize_features import draw_features, open_source, visualize_features
 from mmmask.checkpoints import find_tensors, open_checkpoint
 from mmmask.command_line import Parser
 from mmmask.front import (
@@ -33,6 +33,7 @@ from mmmask.front import (
     running,
     visualize,
 )
+from mmmask.front.embed import network_in
 from mmmask.front.main import make_parser
 from mmmask.front.options import add_options
 
@@ -407,6 +408,16 @@ def test_a_classifier_starts_from_the_backbone_of_a_run(trained, images, tmp_pat
     torch.testing.assert_close(classifier[name], backbone[name], atol=1e-6, rtol=0)
     cfg = Config.fromfile(tmp_path / 'f' / 'config.py')
     assert cfg.model.head.num_classes == 2 and cfg.model.head.in_channels == 32
+    some = dict(features='attention', images=images / 'a', num_images=2)
+    drawn = [
+        np.asarray(Image.open(mmmask.visualize(run, tmp_path / f'{name}.png', **some)), np.float32)
+        for name, run in dict(pre=trained[0], weights=trained[1], tuned=tmp_path / 'f').items()
+    ]
+    assert np.array_equal(drawn[0], drawn[1]) and abs(drawn[0] - drawn[2]).mean() < 0.1
+    with pytest.raises(ValueError, match='f is no pre-training: give --features KIND'):
+        mmmask.visualize(tmp_path / 'f')
+    with pytest.raises(ValueError, match='states no images of a pre-training: give --images'):
+        mmmask.visualize(tmp_path / 'f', features='pca')
 
 
 def test_a_picture_of_a_run(trained, tmp_path):
@@ -453,6 +464,29 @@ def test_the_pictures_of_a_folder_are_those_of_its_config_and_checkpoints(
 def test_pictures_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         mmmask.visualize(ROOT / 'configs/demo/mae_vit-tiny_digits.py', **options)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(features='loss'), '--features loss needs the decoder too'),
+        (dict(features='pca', checkpoints='x.pth'), 'gives the weights already: leave x.pth out'),
+        (dict(features='pca', cfg_options={'a': 1}), 'no pre-training: leave --cfg-options out'),
+    ],
+)
+def test_what_weights_alone_cannot_obey_is_refused(options, message, images):
+    with pytest.raises(ValueError, match=message):
+        mmmask.visualize(ROOT / 'demo' / 'localmim', images=images, **options)
+
+
+def test_the_patches_of_plain_weights_have_their_places(images, tmp_path):
+    path = mmmask.visualize(
+        ROOT / 'demo' / 'localmim', tmp_path / 'pca.png', features='pca', images=images / 'a'
+    )
+    model, *form = network_in(str(ROOT / 'demo' / 'localmim'))
+    model.backbone.out_type = 'featmap'  # (B, D, h, w) as mmpretrain arranges it
+    expected = draw_features(model, open_source([images / 'a'], *form), 'pca')
+    assert np.array_equal(Image.open(path), expected)
 
 
 def test_a_folder_without_a_training_has_no_picture(tmp_path):
