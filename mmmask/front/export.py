@@ -13,7 +13,11 @@ examples:
 
 
 def export(
-    checkpoint: str | os.PathLike, to: str, out: str | os.PathLike, push: str | None = None
+    checkpoint: str | os.PathLike,
+    to: str,
+    out: str | os.PathLike,
+    push: str | None = None,
+    num_heads: int | None = None,
 ) -> Path:
     """Write the backbone of a checkpoint for another library.
 
@@ -24,6 +28,7 @@ def export(
         out: file to write: ``.pth``; for timm and Hugging Face also ``.safetensors``, or a folder;
             ``.pt2`` for torch.export; ``.onnx`` for ONNX.
         push: repository of the Hugging Face hub, ``OWNER/NAME``, to which the folder is uploaded.
+        num_heads: attention heads of a ViT, where no config and no standard size states them.
 
     Returns:
         The path of what was written.
@@ -34,7 +39,7 @@ def export(
     from mmmask.apis import export_backbone
 
     written = export_backbone(
-        running.checkpoint_of(checkpoint), os.fspath(out), to, repository=push
+        running.checkpoint_of(checkpoint), os.fspath(out), to, num_heads, repository=push
     )
     print(f'features differ by at most {written.max_difference:.2g} of the largest')
     print(f'wrote {out}\n\n{written.snippet}\n{written.note}')

@@ -138,6 +138,8 @@ def _prepare(cfg, method: str, data, val_data, epochs: int) -> int:
     )
     if recipes.METHODS[method].draws:
         hooks.append(dict(type='mmmask.ReconstructionHook', interval=interval, dataset=images))
+    if 'parser' in cfg.model:  # masks that evolve
+        hooks.append(dict(type='mmmask.EvolutionHook', interval=interval, dataset=images))
     cfg.custom_hooks = hooks
     name_data(cfg, running.places(data), running.places(val_data))
     running.set_visualizer(cfg)

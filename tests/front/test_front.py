@@ -21,7 +21,7 @@ import mmmask
 from mmmask.apis.train import load_config, train
 from mmmask.apis.visualize import visualize_masks
 from mmmask.apis.visualize_features import draw_features, open_source, visualize_features
-from mmmask.checkpoints import find_tensors, open_checkpoint
+from mmmask.checkpoints import CheckpointError, find_tensors, open_checkpoint
 from mmmask.command_line import Parser
 from mmmask.front import (
     COMMANDS,
@@ -82,6 +82,16 @@ def boxes(images, tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def maps(images, tmp_path_factory):
+    """The images, and a label map of two classes for each of them."""
+    folder = tmp_path_factory.mktemp('maps')
+    for name in (path.relative_to(images) for path in images.rglob('*.png')):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.eye(70, 80, dtype=np.uint8)).save(folder / name)
+    return [images, folder]
+
+
+@pytest.fixture(scope='module')
 def trained(images, tmp_path_factory):
     """A pre-training of two epochs of one step and its checkpoint."""
     out = tmp_path_factory.mktemp('runs') / 'a'
@@ -95,16 +105,16 @@ def weights(path):
     return find_tensors(open_checkpoint(path), path)
 
 
-def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, tmp_path, capsys):
+def test_a_run_writes_its_config_which_tools_train_repeats_bit_by_bit(trained, tmp_path):
     out, checkpoint = trained
     assert checkpoint == out / 'epoch_2.pth'
     config = out / 'config.py'
     assert 'auto_scale_lr' in config.read_text()  # the rate follows the number of processes
-    # What tools/train.py does with this file and --work-dir.
-    train(load_config(config, work_dir=str(tmp_path), compiling='auto'))
+    tool = [sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', tmp_path]
+    console = subprocess.run(tool, check=True, capture_output=True, text=True).stdout
     assert_same_weights(checkpoint, tmp_path / 'epoch_2.pth')
     # The console has less than the log.
-    (log,), console = tmp_path.glob('*/*.log'), capsys.readouterr().out
+    (log,) = tmp_path.glob('*/*.log')
     for text in ('System environment:', 'Config:', 'Hooks will be executed in the following'):
         assert text in log.read_text() and text not in console
     assert 'knn_top1' in console and 'Saving checkpoint at 2 epochs' in console
@@ -119,9 +129,11 @@ def assert_same_weights(path, other):
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize('command', ['finetune', 'detect'])
-def test_a_training_with_labels_is_repeated_bit_by_bit(command, trained, images, boxes, tmp_path):
-    data = dict(finetune=images, detect=boxes)[command]
+@pytest.mark.parametrize('command', ['finetune', 'detect', 'segment'])
+def test_a_training_with_labels_is_repeated_bit_by_bit(
+    command, trained, images, boxes, maps, tmp_path
+):
+    data = dict(finetune=images, detect=boxes, segment=maps)[command]
     options = dict(epochs=1, batch_size=4, workers=0)
     checkpoint = getattr(mmmask, command)(data, tmp_path / 'a', trained[0], **options)
     # What tools/train.py does with the file and --work-dir.
@@ -466,6 +478,16 @@ def test_pictures_that_cannot_be_are_refused(options, message):
         mmmask.visualize(ROOT / 'configs/demo/mae_vit-tiny_digits.py', **options)
 
 
+@pytest.mark.parametrize(('method', 'interval'), [('mae', None), ('ehm', 2), ('epm', 2)])
+def test_masks_that_evolve_are_drawn_in_training(method, interval, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, 'run', lambda config, *others: config)
+    config = mmmask.pretrain(
+        images, tmp_path / 'run', method, 'vit-tiny-p8', epochs=20, batch_size=4, workers=0
+    )
+    hooks = [one for one in Config.fromfile(config).custom_hooks if 'Evolution' in one.type]
+    assert [hook.interval for hook in hooks] == ([interval] if interval else [])
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -613,7 +635,7 @@ def test_several_devices_train_through_the_launcher(monkeypatch, tmp_path):
 
 
 def test_detectors_and_segmentors_write_configs_that_need_no_more_options(
-    trained, images, boxes, tmp_path, monkeypatch
+    trained, images, boxes, maps, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(running, 'run', lambda config, *others: config)
     config = mmmask.detect(boxes, tmp_path / 'd', trained[0], epochs=3, batch_size=2)
@@ -623,11 +645,7 @@ def test_detectors_and_segmentors_write_configs_that_need_no_more_options(
     assert cfg.train_cfg.max_epochs == 3 and cfg.train_dataloader.batch_size == 2
     held = json.loads((tmp_path / 'd' / 'data' / 'val.json').read_text())
     assert len(held['images']) == 3  # a fifth of 16
-    for name in (path.relative_to(images) for path in images.rglob('*.png')):
-        path = tmp_path / 'maps' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.eye(70, 80, dtype=np.uint8)).save(path)
-    config = mmmask.segment([images, tmp_path / 'maps'], tmp_path / 's', trained[0])
+    config = mmmask.segment(maps, tmp_path / 's', trained[0])
     cfg = load_config(config)
     assert cfg.model.decode_head.num_classes == 2 and cfg.work_dir == str(tmp_path / 's')
     with pytest.raises(ValueError, match='detect takes a folder of images and a COCO JSON'):
@@ -649,3 +667,5 @@ def test_a_backbone_is_exported(trained, tmp_path):
     name = 'layers.0.attn.qkv.weight'
     found = torch.load(out)['state_dict']
     assert torch.equal(found[f'backbone.{name}'], weights(trained[1])[f'backbone.{name}'])
+    with pytest.raises(CheckpointError, match='3 does not divide the width 32|config says'):
+        mmmask.export(trained[0], 'mmpretrain', tmp_path / 'other.pth', num_heads=3)
