@@ -48,7 +48,6 @@ def train(
     set_length(cfg, epochs)
     with running.annotations(out, dry_run) as folder:
         name_data(cfg, running.places(data), running.places(val_data), start, folder)
-        running.set_visualizer(cfg)
         running.set_rate(cfg, lr)
         running.set_loaders(cfg, workers.value, batch_size)
         cfg.work_dir = str(out)

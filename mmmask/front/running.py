@@ -138,21 +138,33 @@ def set_loaders(cfg, workers: int, batch_size: int | None = None) -> None:
 
 
 def set_visualizer(cfg) -> None:
-    """Leave TensorBoard out where it is not installed."""
+    """Change nothing: :func:`leave_out_tensorboard` follows when all overrides are known."""
+
+
+def leave_out_tensorboard(cfg) -> None:
+    """Leave TensorBoard out where it is not installed.
+
+    It comes after the overrides, which name a tracker by its place in the list.
+    """
     from importlib.util import find_spec
 
-    backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
-    if find_spec('tensorboard') is None:
-        kept = [one for one in backends if one['type'] != 'TensorboardVisBackend']
-        cfg.visualizer.vis_backends = kept
+    visualizer = cfg.get('visualizer')
+    if find_spec('tensorboard') is None and isinstance(visualizer, dict):
+        visualizer.vis_backends = [
+            one
+            for one in visualizer.get('vis_backends') or []
+            if not isinstance(one, dict) or one.get('type') != 'TensorboardVisBackend'
+        ]
 
 
 def override(cfg, options: Mapping | None) -> None:
     """Put the values of ``--cfg-options`` into a config.
 
     Raises:
-        ValueError: for a value that has an option of its own, from which others follow.
+        ValueError: for a value that has an option of its own, from which others follow, or a key
+            that does not fit the config.
     """
+    from mmmask.apis.validate import ConfigError
     from mmmask.config_text import flatten
 
     options = dict(options or {})
@@ -163,7 +175,39 @@ def override(cfg, options: Mapping | None) -> None:
                 f'cfg_options: {key} has an option of its own, and other values follow from it: '
                 f'give {name}, which is --{name.replace("_", "-")} on the command line.'
             )
-    cfg.merge_from_dict(options)
+    try:
+        cfg.merge_from_dict(options)
+    except Exception as error:
+        wrong = next(filter(None, (_wrong_index(cfg, key) for key in _dotted(options))), None)
+        reason = wrong or f'{options} do not fit the config: {error}'
+        raise ConfigError(f'cfg_options: {reason}') from error
+
+
+def _dotted(options: Mapping, prefix: str = '') -> Iterator[str]:
+    """The dotted keys of values that are merged into a config; lists replace what is there."""
+    for key, value in options.items():
+        if isinstance(value, Mapping) and value:
+            yield from _dotted(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}'
+
+
+def _wrong_index(cfg, key: str) -> str | None:
+    """What is wrong with a dotted key that has an index for which a list has no entry."""
+    node, path = cfg, ''
+    for part in key.split('.'):
+        if isinstance(node, list):
+            if not part.isdigit() or int(part) >= len(node):
+                number = f'{len(node)} {"entry" if len(node) == 1 else "entries"}'
+                some = f'one of {path}.0 to {path}.{len(node) - 1}'
+                use = 'use ' + (some if len(node) > 1 else f'{path}.0')
+                remedy = use if node else 'leave this key out'
+                return f'{key}: {path} is a list of {number} and has no {part!r}: {remedy}.'
+            node = node[int(part)]
+        elif hasattr(node, 'get'):  # a dict or the config
+            node = node.get(part)
+        path = f'{path}.{part}' if path else part
+    return None
 
 
 def refuse_second_run(out: Path, resume: bool) -> None:
@@ -196,6 +240,7 @@ def write_config(cfg, out: Path, command: str) -> Path:
     """
     from mmmask.outputs import MARK, OutputFolder
 
+    leave_out_tensorboard(cfg)
     text = f'# Config of `mmmask {command}`, {MARK}.\n{cfg.pretty_text}'
     with OutputFolder(out).file(CONFIG) as path:
         path.write_text(text)
@@ -240,6 +285,7 @@ def rehearse(cfg, devices: int) -> None:
     from mmmask.apis.train import load_config
     from mmmask.apis.train import rehearse as try_run
 
+    leave_out_tensorboard(cfg)
     with TemporaryDirectory() as folder:
         path = Path(folder, CONFIG)
         path.write_text(cfg.pretty_text)
