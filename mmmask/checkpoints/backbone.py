@@ -127,7 +127,7 @@ def load_backbone(
     if problems and not (allow_missing and matched and is_near):
         if is_near:
             shapes = [(tensors[name].shape, own[name].shape) for name in misfits]
-            reason = _list(problems) + _advise(absent, unplaced, shapes, matched)
+            reason = _list(problems) + _advise(absent, unplaced, own, tensors, shapes, matched)
         else:
             reason = f' the file {describe_names(whole)}'
             reason += f' {RELATIVE_POSITIONS}' if is_beit(tensors) else ''
@@ -167,21 +167,25 @@ def _list(problems: list[str]) -> str:
 def _advise(
     absent: list[str],
     unplaced: list[str],
+    own: Iterable[str],
+    tensors: Iterable[str],
     shapes: list[tuple[Sequence[int], Sequence[int]]],
     matched: int,
 ) -> str:
     """How to make a network fit a file of the same kind.
 
-    ``shapes`` are those in the file and in the network of the tensors whose shapes differ.
+    ``own`` are the names of the network and ``tensors`` those of the file. An option helps only if
+    the other side has no such tensor at all, as opposed to fewer layers. ``shapes`` are those in
+    the file and in the network of the tensors whose shapes differ.
     """
     remedies = [
         remedy
-        for part, names, remedy in (
-            ('gamma', unplaced, LAYER_SCALE),
-            ('qkv.bias', absent, QKV_BIAS),
-            ('cls_token', absent, CLASS_TOKEN),
+        for part, names, others, remedy in (
+            ('gamma', unplaced, own, LAYER_SCALE),
+            ('qkv.bias', absent, tensors, QKV_BIAS),
+            ('cls_token', absent, tensors, CLASS_TOKEN),
         )
-        if any(part in name for name in names)
+        if any(part in name for name in names) and not any(part in name for name in others)
     ]
     if len(shapes) == 1:
         theirs, ours = shapes[0]

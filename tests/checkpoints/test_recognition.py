@@ -316,6 +316,25 @@ def test_options_that_a_network_lacks_are_named(tmp_path, theirs, message):
 
 
 @pytest.mark.parametrize(
+    ('layers', 'options', 'problem'),
+    [
+        (1, {}, r'layers\.1\.attn\.qkv\.bias of the network is not in the file'),
+        (3, dict(layer_scale_init_value=1.0), r'layers\.2\.attn\.gamma1\S* of the file has no'),
+    ],
+)
+def test_another_depth_is_not_taken_for_an_option(tmp_path, layers, options, problem):
+    """Missing biases and spare LayerScale come from the number of layers if others have them."""
+    file = MaskedVisionTransformer(**OPTIONS | dict(arch=ARCH | dict(num_layers=layers)), **options)
+    torch.save(file.state_dict(), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=problem) as error:
+        load_backbone(MaskedVisionTransformer(**OPTIONS, **options), tmp_path / 'a.pth')
+    advice = str(error.value).splitlines()[-1]
+    assert advice == (
+        'Use the architecture that the file was made with. --allow-missing accepts the gaps.'
+    )
+
+
+@pytest.mark.parametrize(
     ('theirs', 'feature'),
     [
         (dict(reg_tokens=4), r'register tokens \(reg_token\)'),
