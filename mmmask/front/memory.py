@@ -8,6 +8,9 @@ LARGEST = {'cuda': 256, 'cpu': 64}
 SMALLEST = 8
 STEPS = 16  # of an epoch, where there are few images
 TRIED = 2  # images
+# Files of control groups: the limit, what is used, and the line with the cache in it.
+VERSION_1 = 'memory.limit_in_bytes', 'memory.usage_in_bytes', 'total_inactive_file'
+VERSION_2 = 'memory.max', 'memory.current', 'inactive_file'
 
 
 def choose_batch(cfg, images: int, devices: int) -> tuple[int, str]:
@@ -72,14 +75,61 @@ def measure(cfg) -> tuple[float, float]:
 
 
 def free_memory(device: str) -> int:
-    """Bytes that are free on the GPU, or in the machine. Limits of containers are not read."""
+    """Bytes that are free on the GPU, or in the machine and the container on it."""
     import torch
 
     if device == 'cuda':
         return torch.cuda.mem_get_info()[0]
-    table = Path('/proc/meminfo')
+    return min([_free_in_machine(), *free_in_groups()])
+
+
+def _free_in_machine(table: Path = Path('/proc/meminfo')) -> int:
     if table.exists():
         lines = dict(line.split(':', 1) for line in table.read_text().splitlines())
         if 'MemAvailable' in lines:  # not in those of all sandboxes
             return int(lines['MemAvailable'].split()[0]) * 1024
     return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
+
+
+def free_in_groups(
+    groups: Path = Path('/proc/self/cgroup'), mount: Path = Path('/sys/fs/cgroup')
+) -> list[int]:
+    """Bytes below the limit of each control group of this process, as containers set it.
+
+    The groups are the process's own and those above it, whose limits hold too, in version 1 and 2.
+    Their names may be those outside of the container, where the mounted folder begins at the group
+    of the container: names without a folder are passed over.
+
+    Args:
+        groups: the names of the groups of this process.
+        mount: the folder of all groups.
+    """
+    free = []
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, name = line.split(':', 2)
+        if controllers and 'memory' not in controllers.split(','):
+            continue
+        root, files = (mount / 'memory', VERSION_1) if controllers else (mount, VERSION_2)
+        own = root / name.lstrip('/')
+        above = own.parents[: len(own.relative_to(root).parts)]
+        free += [free_in_group(folder, *files) for folder in (own, *above)]
+    return [number for number in free if number is not None]
+
+
+def free_in_group(folder: Path, limit: str, used: str, cache: str) -> int | None:
+    """Bytes below the limit of a group, or None without a limit.
+
+    Args:
+        folder: the group.
+        limit, used: files with these numbers.
+        cache: the line of ``memory.stat`` with those used bytes that the system frees when needed.
+    """
+    try:
+        most, now = ((folder / name).read_text().strip() for name in (limit, used))
+        lines = (folder / 'memory.stat').read_text().splitlines()
+    except OSError:
+        return None
+    if most == 'max':
+        return None
+    freed = dict(map(str.split, lines)).get(cache, 0)
+    return max(0, int(most) - int(now) + int(freed))
