@@ -1,6 +1,8 @@
 """What a run logs arrives in each tracker of docs/trackers.md, without network."""
 
+import json
 import re
+import shlex
 from collections import OrderedDict
 
 import numpy as np
@@ -12,6 +14,7 @@ from mmengine.visualization import Visualizer
 from PIL import Image
 
 import mmmask.engine  # noqa: F401  registers the backend for MLflow
+from mmmask.front import main
 
 TEXT = (ROOT / 'docs/trackers.md').read_text()
 BLOCKS = dict(re.findall(r'## ([^\n]+)\n\n```python\n(.*?)```', TEXT, re.DOTALL))
@@ -86,3 +89,64 @@ def test_mlflow(log):
         assert [(metric.step, metric.value) for metric in history] == [(step, value)]
     pictures = [path for path in folder.rglob('reconstruction*.png') if 'step' in path.name]
     assert len(pictures) == 1 and is_the_picture(pictures[0])
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Trains one step with ``mmmask pretrain`` and options -> loss of scalars.json, its folder."""
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    monkeypatch.chdir(tmp_path)
+    for index in range(8):
+        image = np.random.default_rng(index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        (tmp_path / 'images').mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / 'images' / f'{index}.png')
+
+    def run(*options):
+        words = 'pretrain --data images --out run --model vit-tiny-p8 --epochs 1 --batch-size 6'
+        main.main([*shlex.split(words), '--workers', '0', *options])
+        (path,) = tmp_path.glob('run/*/vis_data/scalars.json')
+        lines = map(json.loads, path.read_text().splitlines())
+        (line,) = [line for line in lines if 'loss' in line]
+        assert line['step'] == 1 and line['loss'] > 0
+        return line['loss'], path.parent
+
+    return run
+
+
+def second_backend(name):
+    return '--cfg-options', f'visualizer.vis_backends.1.type={name}'
+
+
+def test_a_training_with_tensorboard(trained):
+    accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator',
+        reason='pip install mmmask[trackers]',
+    )
+    loss, folder = trained()
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    found = [(event.step, event.value) for event in events.Scalars('loss')]
+    assert found == [(1, pytest.approx(loss, rel=1e-6))]  # in fp32
+
+
+def test_a_training_with_weights_and_biases(trained):
+    wandb = pytest.importorskip('wandb', reason='pip install mmmask[trackers]')
+    loss, folder = trained(*second_backend('WandbVisBackend'))
+    (run,) = (folder / 'wandb').glob('offline-run-*')
+    wandb.teardown()  # as at the end of a process: waits until everything is written
+    (records,) = run.glob('*.wandb')
+    # A protocol buffer: a key, two or three bytes, and the value as JSON.
+    value = rb'\bloss.{2,3}' + re.escape(json.dumps(loss).encode())
+    assert re.search(value, records.read_bytes(), re.DOTALL)
+
+
+def test_a_training_with_mlflow(trained):
+    pytest.importorskip('mlflow', reason='pip install mmmask[trackers]')
+    from mlflow.tracking import MlflowClient
+
+    loss, folder = trained(*second_backend('mmmask.MLflowVisBackend'))
+    client = MlflowClient(folder.as_uri())
+    (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    history = client.get_metric_history(run.info.run_id, 'loss')
+    assert [(metric.step, metric.value) for metric in history] == [(1, loss)]
