@@ -1,6 +1,7 @@
 """The wheel contains configs and tools, and neither OpenMMLab family is a hard requirement."""
 
 import ast
+import inspect
 import re
 import runpy
 import shutil
@@ -18,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 import mmmask
 from mmmask.doctor import tool
+from mmmask.front.recipes import METHODS, MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
@@ -107,6 +109,30 @@ def test_a_config_of_the_wheel_loads_in_place(wheel, tmp_path):
     name = 'demo/localmim_vit-tiny_digits.py'
     inside = Config.fromfile(tmp_path / 'mmmask' / '.mim' / 'configs' / name)
     assert inside.to_dict() == Config.fromfile(ROOT / 'configs' / name).to_dict()
+
+
+def answer(folder: Path, *words: str) -> str:
+    """The output of Python with a folder, and nothing else that is installed, to import from."""
+    ended = subprocess.run(
+        [sys.executable, '-S', *words],
+        cwd=folder, env=dict(PYTHONPATH=str(folder)), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_command_answers_from_the_wheel(wheel, tmp_path):
+    """Neither the clone nor any package is there: the list and the help need none."""
+    wheel.extractall(tmp_path)
+    place = Path(answer(tmp_path, '-c', 'import mmmask; print(mmmask.__file__)').strip())
+    assert place == tmp_path / 'mmmask' / '__init__.py'
+    methods, models = answer(tmp_path, '-m', 'mmmask', 'list').split('\nmodels\n')
+    assert [line.split()[0] for line in methods.splitlines()[1:]] == [*METHODS]
+    assert [line.split()[0] for line in models.splitlines()] == [*MODELS]
+    text = answer(tmp_path, '-m', 'mmmask', 'pretrain', '--help')
+    parameters = inspect.signature(mmmask.pretrain).parameters
+    options = {f'--{name.replace("_", "-")}' for name in parameters} | {'--help', '--debug'}
+    assert set(re.findall(r'^  (?:-h, )?(--[\w-]+)', text, re.MULTILINE)) == options
 
 
 def test_messages_name_the_tools_where_they_are(wheel, tmp_path):
