@@ -11,10 +11,11 @@ from mmmask.config_text import ABSENT, SURROUNDINGS
 from mmmask.doctor import tool
 
 from .charts import BOTTOM, LEFT, RIGHT, TOP, Curve, draw_chart
+from .kinds import METRICS, Metric
 from .runs import Point, Run
 from .style import CSS, SCRIPT, run_rules
 
-SHOWN = ('loss', 'lr', 'knn_top1')  # with a chart of their own
+SHOWN = ('loss', 'lr', *METRICS)  # with a chart of their own
 NOT_SHOWN = ('base_lr', 'time', 'data_time', 'iter', 'epoch')
 FEW_DIFFERENCES = 12  # between configs, which are not folded
 AXES = ('epochs', 'images')
@@ -125,12 +126,20 @@ def last(points: Sequence[Point]) -> str:
     return f'{points[-1].value:.4g}' if points else ''
 
 
-def accuracy(run: Run) -> str:
-    points = run.scalars.get('knn_top1')
-    if not points:
-        return ''
-    best = max(points, key=lambda point: point.value)
-    return f'{points[0].value:.1f} → {points[-1].value:.1f} %, best {best.value:.1f} %'
+def course(metric: Metric) -> Callable[[Run], str]:
+    """Reads the first, the last and the best value of a validation metric."""
+
+    def read(run: Run) -> str:
+        values = [point.value for point in run.scalars.get(metric.name, ())]
+        if not values:
+            return ''
+        unit = f' {metric.unit}' if metric.unit else ''
+        first, last, best = (
+            f'{value:.{metric.decimals}f}' for value in (values[0], values[-1], max(values))
+        )
+        return f'{first} → {last}{unit}, best {best}{unit}'
+
+    return read
 
 
 def images_seen(run: Run) -> str:
@@ -176,7 +185,7 @@ FACTS: dict[str, Callable[[Run], str]] = {
     'images per step': lambda run: str(run.images_per_step or ''),
     'images seen, as logged': images_seen,
     'last loss': lambda run: last(run.scalars.get('loss', ())),
-    'k-NN top-1, first → last': accuracy,
+    **{f'{one.title}, first → last': course(one) for one in METRICS.values()},
     'throughput, median': lambda run: middle(throughput(run), 'images/s'),
     'data wait, median': lambda run: middle(data_wait(run), '% of the time'),
     'GPU memory, last': lambda run: f'{m} MB' if (m := last(run.scalars.get('memory', ()))) else '',
@@ -233,8 +242,8 @@ def over_axis(axis: str, runs: Sequence[Run], series: Sequence[Sequence[Point]],
 
 
 def figures(names: Iterable[str], runs: Sequence[Run]) -> list[str]:
-    units = dict(knn_top1='%', memory='MB')
-    titles = dict(lr='learning rate', knn_top1='k-NN top-1')
+    units = dict(memory='MB') | {name: metric.unit for name, metric in METRICS.items()}
+    titles = dict(lr='learning rate') | {name: metric.title for name, metric in METRICS.items()}
     return [
         figure(
             titles.get(name, name),
@@ -247,7 +256,7 @@ def figures(names: Iterable[str], runs: Sequence[Run]) -> list[str]:
 
 
 def curves(runs: Sequence[Run]) -> str:
-    """Loss, learning rate and k-NN accuracy; all other values are folded."""
+    """Loss, learning rate and the main validation metrics; all other values are folded."""
     names = dict.fromkeys(name for run in runs for name in run.scalars)
     main = figures([name for name in SHOWN if name in names], runs)
     others = figures([name for name in names if name not in SHOWN + NOT_SHOWN], runs)
@@ -324,23 +333,10 @@ def commands(runs: Sequence[Run]) -> str:
     for index, run in enumerate(runs):
         if run.checkpoint and run.config_file:
             path, config = quote(str(run.checkpoint)), quote(str(run.config_file))
-            text = COMMANDS.format(path=path, config=config, train=quote(tool('train.py')))
+            tools = {name: quote(tool(f'{name}.py')) for name in ('train', 'test')}
+            text = run.kind.commands.format(path=path, config=config, **tools)
             parts.append(f'<h3>{name_of(index, run)}</h3><pre><code>{escape(text)}</code></pre>')
     return section('Use the checkpoint', *parts)
-
-
-COMMANDS = """\
-# the backbone for another library: mmpretrain, mmdet, mmseg, timm or huggingface
-mmmask export {path} --to timm --out backbone.safetensors
-# a classifier on your images, in a sub-folder for each class
-mmmask finetune --data FOLDER --pretrained {path} --out RUN
-# continue the pre-training
-python {train} {config} --resume {path}
-# what the features say about your images
-mmmask visualize {config} {path} --features pca --images FOLDER
-# which of your images are nearly identical, as a picture and a list
-mmmask visualize {config} {path} --features duplicates --images FOLDER
-"""
 
 
 def environment(runs: Sequence[Run]) -> str:

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 from mmmask.config_text import UNREADABLE, flatten, read_config
 
+from .kinds import KINDS, Kind
+
 START = re.compile(r'\d{8}_\d{6}')  # folders that mmengine names after the start of a run
 LINE = re.compile(r'(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - \S+ - ([A-Z]+) - ?(.*)')
 BATCH = re.compile(r'batch (\d+) x (\d+) processes x (\d+) accumulated')
+SCOPE = re.compile(r"^default_scope = '(\w+)'", re.MULTILINE)
 NUMBERS = re.compile(r'\d+(?:\.\d+)?')
 PICTURE = re.compile(r'(.+?)_(\d+)\.(?:png|jpg)')
 ENVIRONMENT = re.compile(r'^    ([\w. ]+): (.+)$', re.MULTILINE)
@@ -94,6 +97,12 @@ class Run:
         return {} if UNREADABLE in values else flatten(values)
 
     @cached_property
+    def kind(self) -> Kind:
+        """What the trainings of this kind have; that of a pre-training if it is unknown."""
+        found = SCOPE.search(self.config_text)
+        return KINDS.get(found[1] if found else 'mmmask', KINDS['mmmask'])
+
+    @cached_property
     def images_per_step(self) -> int | None:
         """Images of an iteration, on all processes; None if unknown."""
         found = BATCH.findall(self.log)
@@ -112,11 +121,16 @@ class Run:
         return step / length if length else None
 
     @cached_property
+    def logged_steps_per_epoch(self) -> int | None:
+        """Iterations of an epoch as the log states them; None in a training by iterations."""
+        found = re.findall(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]', self.log)
+        return int(found[-1]) if found else None
+
+    @cached_property
     def steps_per_epoch(self) -> float | None:
         """Iterations of an epoch: exact from the log, or else from the logged epochs."""
-        found = re.findall(r'Epoch\(train\)\s+\[\d+\]\[\s*\d+/(\d+)\]', self.log)
-        if found:
-            return int(found[-1])
+        if self.logged_steps_per_epoch:
+            return self.logged_steps_per_epoch
         complete = sorted(self.epochs.items())[:-1]
         return complete[-1][1] / complete[-1][0] if complete else None
 
@@ -161,6 +175,15 @@ class Run:
                 return path
         found = sorted(self.folder.glob('*.pth'), key=lambda path: path.stat().st_mtime)
         return found[-1] if found else None
+
+    @cached_property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints of the training in its order, the last of the run at the end."""
+        found = [path for unit in ('epoch', 'iter') for path in self.folder.glob(f'{unit}_*.pth')]
+        found = [path for path in found if path.stem.rpartition('_')[2].isdigit()]
+        earlier = {path for path in found if path != self.checkpoint}
+        last = [self.checkpoint] if self.checkpoint else []
+        return sorted(earlier, key=lambda path: int(path.stem.rpartition('_')[2])) + last
 
     @property
     def state(self) -> str:
@@ -233,6 +256,7 @@ def read_scalars(run: Run, start: Path) -> None:
     if torn:
         noun = 'line is' if torn == 1 else 'lines are'
         run.missing.append(f'{torn} {noun} truncated in the values of the start of {start.name}.')
+    records = [*at_iterations(run, records)]
     first = {}
     for step, record in records:
         for name, value in record.items():
@@ -249,6 +273,23 @@ def read_scalars(run: Run, start: Path) -> None:
                 run.scalars[name].append(Point(step, float(record[name])))
 
 
+def at_iterations(run: Run, records: Sequence[tuple[int, dict]]) -> Iterator[tuple[int, dict]]:
+    """The records of a start, those of a validation at its iteration and without its speed.
+
+    mmengine logs a validation at the number of its epoch, unless ``log_metric_by_epoch`` is False.
+    """
+    by_iteration = run.config.get('default_hooks.logger.log_metric_by_epoch') is False
+    length = 1 if by_iteration else run.logged_steps_per_epoch or 1
+    trained = 0
+    for step, record in records:
+        if 'iter' in record:
+            trained = step
+        elif 'time' in record:
+            step = max(trained, step * length)
+            record = {k: v for k, v in record.items() if k not in ('time', 'data_time')}
+        yield step, record
+
+
 def find_gaps(run: Run) -> list[str]:
     """Sentences on the parts of a report for which a run has no data, and why."""
     gaps = []
@@ -258,16 +299,12 @@ def find_gaps(run: Run) -> list[str]:
         gaps.append('The config cannot be read as data, so it is shown as text only.')
     if 'loss' not in run.scalars:
         gaps.append('No loss was logged.')
-    if 'knn_top1' not in run.scalars:
-        gaps.append(
-            'There is no k-NN accuracy: the config has no OnlineKNNHook, or it was not due yet.'
-        )
+    if not any(metric.name in run.scalars for metric in run.kind.metrics):
+        gaps.append(run.kind.no_metric)
     if run.images_per_step is None:
         gaps.append('The log does not state the batch, so nothing can be shown over images.')
-    if not run.pictures:
-        gaps.append(
-            'There are no pictures: the config has no ReconstructionHook, or it was not due yet.'
-        )
+    if not run.pictures and run.kind.no_pictures:
+        gaps.append(run.kind.no_pictures)
     if run.checkpoint is None:
         gaps.append('There is no checkpoint yet.')
     return gaps

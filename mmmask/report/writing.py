@@ -3,11 +3,11 @@
 import base64
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
 from PIL import Image
 
 from mmmask.outputs import MARK, OutputFolder
@@ -19,15 +19,6 @@ from .runs import Picture, Run, name_runs, read_run
 WIDEST = 1600  # px of an embedded picture
 QUALITY = 85  # of its JPEG
 STAGES = 3  # pictures of a series that are shown: the first, the last, and one between
-DRAWN = {
-    'masks': 'masks',
-    'loss': 'loss at each hidden position',
-    'pca': 'principal components of the patch features',
-    'attention': 'attention of the class token',
-    'neighbours': 'nearest neighbours',
-    'tsne': 't-SNE of the features',
-    'duplicates': 'most similar pairs of images',
-}
 UNDERSTANDABLE = ImportError, OSError, RuntimeError, TypeError, ValueError
 
 
@@ -46,10 +37,11 @@ def write_report(
     Args:
         runs: work directories of trainings; each gets a colour.
         out: file to write; a report that mmmask wrote before is replaced.
-        pictures: also draw masks, losses and features of the last checkpoint of each run, see
-            :func:`mmmask.apis.visualize_features.visualize_features`.
-        images: for these pictures, one folder or zip archive, or image files; the training images
-            by default.
+        pictures: also draw masks, their evolution, losses and features of the last checkpoint of
+            each pre-training, see :func:`mmmask.apis.visualize_features.visualize_features`, and
+            the boxes that a detector finds.
+        images: for these pictures, one folder or zip archive, or image files; by default the
+            training images, and for detectors the validation images.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -113,9 +105,35 @@ def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Itera
 
     Files of images that do not exist stop the report.
     """
+    for path in images or ():
+        if not Path(path).exists():
+            raise FileNotFoundError(f'{path} does not exist: give a folder or image files.')
+    if not run.kind.drawn:
+        run.missing.append(
+            'No pictures were drawn: they show pre-trainings, and the boxes of detectors.'
+        )
+        return
+    if run.checkpoint is None or run.config_file is None:
+        run.missing.append('No pictures were drawn: they need a config and a checkpoint.')
+        return
+    try:
+        draw = (_drawing_boxes if 'detections' in run.kind.drawn else _drawing)(run, images)
+    except Exception as error:  # the rest of the report needs none of this
+        run.missing.append(f'No pictures were drawn: {_reason(error)}')
+        return
+    for name, title in run.kind.drawn.items():
+        try:
+            if (picture := draw(name)) is not None:
+                yield Shown(f'{title}, {run.checkpoint.name}', embed(picture))
+        except Exception as error:  # the other pictures may well be possible
+            run.missing.append(f'There is no picture of {title}: {_reason(error)}')
+
+
+def _drawing(run: Run, images: Sequence[str | os.PathLike] | None) -> Callable:
+    """A function that draws a picture of a pre-training by its name; None if it has no such."""
     from mmengine.config import Config
 
-    from mmmask.apis.visualize import SCHEDULE, build_model
+    from mmmask.apis.visualize import SCHEDULE, build_model, visualize_evolution
     from mmmask.apis.visualize_features import (
         COMPARING,
         describe_some,
@@ -124,31 +142,39 @@ def draw_pictures(run: Run, images: Sequence[str | os.PathLike] | None) -> Itera
     )
     from mmmask.pictures import draw_mask_samples, sample_batch
 
-    for path in images or ():
-        if not Path(path).exists():
-            raise FileNotFoundError(f'{path} does not exist: give a folder or image files.')
-    if run.checkpoint is None or run.config_file is None:
-        run.missing.append('No pictures were drawn: they need a config and a checkpoint.')
-        return
-    try:
-        cfg = Config.fromfile(run.config_file)
-        model, dataset = build_model(cfg, run.checkpoint), open_images(cfg, images)
-    except Exception as error:  # the rest of the report needs none of this
-        run.missing.append(f'No pictures were drawn: {_reason(error)}')
-        return
+    cfg = Config.fromfile(run.config_file)
+    model, dataset = build_model(cfg, run.checkpoint), open_images(cfg, images)
     described = cache(partial(describe_some, model, dataset))
 
-    def draw(kind: str) -> np.ndarray:
-        if kind == 'masks':
-            return draw_mask_samples(model, sample_batch(dataset, 8), 0, SCHEDULE)
-        images = described() if kind in COMPARING else None
-        return draw_features(model, dataset, kind, described=images)
+    def draw(name: str) -> Image.Image | None:
+        if name == 'evolution':
+            if not hasattr(getattr(model, 'masking', None), 'set_progress'):
+                return None
+            found = run.checkpoints
+            some = [found[place] for place in spread(len(found), len(SCHEDULE))]
+            return _written(partial(visualize_evolution, cfg, some, images))
+        if name == 'masks':
+            picture = draw_mask_samples(model, sample_batch(dataset, 8), 0, SCHEDULE)
+        else:
+            compared = described() if name in COMPARING else None
+            picture = draw_features(model, dataset, name, described=compared)
+        return Image.fromarray(picture)
 
-    for kind, title in DRAWN.items():
-        try:
-            yield Shown(f'{title}, {run.checkpoint.name}', embed(Image.fromarray(draw(kind))))
-        except Exception as error:  # the other pictures may well be possible
-            run.missing.append(f'There is no picture of {title}: {_reason(error)}')
+    return draw
+
+
+def _drawing_boxes(run: Run, images: Sequence[str | os.PathLike] | None) -> Callable:
+    """A function that draws the boxes that a detector finds."""
+    from mmmask.apis.visualize_detections import visualize_detections
+
+    draw = partial(visualize_detections, run.config_file, run.checkpoint, images)
+    return lambda name: _written(draw)
+
+
+def _written(draw: Callable) -> Image.Image:
+    """The picture that a function writes to its argument ``out``."""
+    with TemporaryDirectory() as folder:
+        return Image.open(draw(out=Path(folder, 'picture.png'))).convert('RGB')
 
 
 def _reason(error: Exception) -> str:
