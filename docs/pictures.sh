@@ -6,14 +6,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${WORK:-work_dirs/pictures} images=docs/images photographs=demo/clothing10.zip
+runs=$work/campaign/clothing10
 
-train() { # METHOD KEY=VALUE...: 16 epochs of a config of the demo on the photographs
-    local folder=$work/$1
-    [ -e "$folder/epoch_16.pth" ] || python tools/train.py "configs/demo/$1_vit-tiny_digits.py" \
-        --data $photographs --work-dir "$folder" --resume --cfg-options train_cfg.max_epochs=16 \
-        param_scheduler.warmup_epochs=1 train_dataloader.batch_size=64 \
-        optim_wrapper.optimizer.lr=6e-3 default_hooks.checkpoint.interval=4 \
-        default_hooks.checkpoint.max_keep_ckpts=4 "${@:2}"
+run() { # METHOD...: their runs with the first seed in the campaign on these photographs
+    local method
+    for method; do
+        python tools/campaign.py docs/campaign/clothing10.yaml --work-dir "$work/campaign" \
+            --results "$work/campaign/results" --only "${method}_seed0"
+    done
+}
+
+evolve() { # METHOD PICTURE
+    run MAE "$1"
+    mmmask visualize "$runs/configs/$1.py" "$runs/$1_seed0/epoch_16.pth" \
+        --evolution --num-images 4 --out "$2"
 }
 
 demonstrate() { # FOLDER KEY=VALUE...: the demo, which draws two pictures
@@ -33,6 +39,7 @@ draw() { # NAME
             small
             mmmask visualize "$work/small" --features "${kind#features_}" --images $photographs \
                 --num-images 3 --out "$out"
+            rm -f $images/features_duplicates.csv # the list beside the picture
             ;;
         report.png)
             small
@@ -44,14 +51,12 @@ draw() { # NAME
             mmmask visualize configs/demo/ijepa_vit-tiny_digits.py --masks --images $photographs \
                 --num-images 2 --out "$out"
             ;;
-        evolution.jpg | evolution-epm.jpg)
-            [ "$1" = evolution.jpg ] && method=ehm || method=epm
-            train $method model.parser.momentum=0.975
-            mmmask visualize "$work/$method" --evolution --num-images 4 --out "$out"
-            ;;
+        evolution.jpg) evolve EHM "$out" ;;
+        evolution-epm.jpg) evolve EPM "$out" ;;
         contrastive_crop.jpg)
-            train cmae-mao model.momentum=0.975
-            mmmask visualize "$work/cmae-mao" --boxes --num-images 4 --out "$out"
+            run "CMAE (Mao)"
+            mmmask visualize "$runs/configs/CMAE (Mao).py" \
+                "$runs/CMAE (Mao)_seed0"/epoch_{4,8,12,16}.pth --boxes --num-images 4 --out "$out"
             ;;
         *) echo "$1 is none of the pictures: "$(ls $images) >&2; return 1 ;;
     esac

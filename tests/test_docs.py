@@ -6,7 +6,13 @@ import pytest
 from conftest import ROOT
 
 FOLDERS = ROOT / 'docs', ROOT / 'configs', ROOT / 'notebooks'
-DOCUMENTS = sorted([*ROOT.glob('*.md'), *(path for f in FOLDERS for path in f.rglob('*.md'))])
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob('*.md'),
+        ROOT / 'demo' / 'README.md',
+        *(path for folder in FOLDERS for path in folder.rglob('*.md')),
+    ]
+)
 documents = pytest.mark.parametrize(
     'document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
 )

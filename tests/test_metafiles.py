@@ -159,6 +159,25 @@ def test_results_are_those_of_the_tables():
         assert f' {result["Metrics"]["Top 1 Accuracy"]} ±' in row
 
 
+def test_the_page_for_choosing_a_method_has_the_accuracies_of_the_campaign():
+    """Each is the last column of the table of frozen features."""
+    cells = [
+        [cell.strip() for cell in line.strip('|').split('|')]
+        for page in ('methods.md', 'campaign/clothing10/README.md')
+        for line in (ROOT / 'docs' / page).read_text().split('## Differences')[0].splitlines()
+        if line.startswith('| ') and line.count('|') > 5
+    ]
+    measured = {row[0]: row[-1] for row in reversed(cells) if len(row) == 5}
+    stated = {}
+    for name, *_, accuracies, _ in (row for row in cells if row[0].startswith('[')):
+        names = re.search(r'\[(.+)\]', name)[1].replace('CMAE, ', 'CMAE ').split(', ')
+        pairs = zip(names, accuracies.split(', '), strict=False)
+        stated |= {re.sub('CMAE (.*)', r'CMAE (\1)', one): value for one, value in pairs}
+    assert stated.pop('Features') == measured['random features']
+    assert stated.pop('MaskDeep') == 'not measured'
+    assert len(stated) == 13 and stated == {name: measured[name] for name in stated}
+
+
 if __name__ == '__main__':
     for name, text in write_files().items():
         (ROOT / name).write_text(text)

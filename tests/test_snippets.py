@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 
 import pytest
 from conftest import ROOT, errors_but_for_data, resemble_clone, with_options
@@ -19,7 +20,8 @@ BASE = re.compile(r"^_base_ = '(.+)'$", re.MULTILINE)
 
 def blocks(document, language: str) -> list[str]:
     text = document.read_text()
-    return re.findall(rf'^```{language}\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    found = re.findall(rf'^( *)```{language}\n(.*?)^\1```$', text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
 
 
 def documents_with(language: str):

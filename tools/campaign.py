@@ -33,7 +33,11 @@ def parse_arguments() -> argparse.Namespace:
         help='folder of the JSON files, the table and the plots (default: beside the campaign, '
         'with its name)',
     )
-    parser.add_argument('--only', metavar='TEXT', help='only runs whose name contains this')
+    parser.add_argument(
+        '--only',
+        metavar='TEXT',
+        help='only the run of this name, or those whose name contains this',
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--list', action='store_true', help='list the runs and their states')
     what.add_argument('--report', action='store_true', help='write table and plots, run nothing')

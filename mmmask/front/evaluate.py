@@ -59,7 +59,6 @@ def evaluate(
     workers = running.number_of_workers(workers, 1)
     cfg = read_config(running.ROOT / 'configs' / recipe)
     name_data(cfg, running.places(data), None, start, out / 'data', test_only=True)
-    running.set_visualizer(cfg)
     running.set_loaders(cfg, workers.value)
     if batch_size is not None:
         cfg.test_dataloader.batch_size = batch_size

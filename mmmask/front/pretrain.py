@@ -142,7 +142,6 @@ def _prepare(cfg, method: str, data, val_data, epochs: int) -> int:
         hooks.append(dict(type='mmmask.EvolutionHook', interval=interval, dataset=images))
     cfg.custom_hooks = hooks
     name_data(cfg, running.places(data), running.places(val_data))
-    running.set_visualizer(cfg)
     return running.count_images(cfg)
 
 

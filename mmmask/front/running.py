@@ -137,10 +137,6 @@ def set_loaders(cfg, workers: int, batch_size: int | None = None) -> None:
         cfg.train_dataloader.batch_size = batch_size
 
 
-def set_visualizer(cfg) -> None:
-    """Change nothing: :func:`leave_out_tensorboard` follows when all overrides are known."""
-
-
 def leave_out_tensorboard(cfg) -> None:
     """Leave TensorBoard out where it is not installed.
 

@@ -262,6 +262,18 @@ def test_only_some_methods_are_tuned(declare):
         read_campaign(declare(tuning=tuning | dict(methods=['MEA'])))
 
 
+def test_a_run_or_a_part_of_the_names_chooses_what_is_run(declare, tmp_path):
+    tuning = dict(labels=[1.0], epochs=2, scratch=[1], methods=['EHM'])
+    campaign = read_campaign(declare(tuning=tuning))
+    for only, names in {
+        'EHM_seed0': ['EHM_seed0'],
+        'EHM_seed0_': ['EHM_seed0_tuned_1', 'EHM_seed0_scratch1x_1'],
+        'baselines': ['baselines'],
+    }.items():
+        runs = Conductor(campaign, tmp_path / 'work', tmp_path / 'results', only).runs
+        assert [run.name for run in runs] == names
+
+
 def test_all_fractions_of_labels_take_the_same_number_of_steps(declare, tmp_path):
     tuning = dict(labels=[0.2, 1.0], epochs=2, options={'train_dataloader.batch_size': 8})
     campaign = read_campaign(declare(tuning=tuning))

@@ -100,7 +100,7 @@ class Conductor:
         campaign: what to run.
         work_dir: gets a folder for each run, which holds its checkpoints.
         results: gets a JSON file for each run.
-        only: run only what contains this text in its name.
+        only: run only the run of this name, or if there is none, those whose name contains this.
     """
 
     def __init__(
@@ -114,7 +114,10 @@ class Conductor:
         self.folder = Path(work_dir).expanduser() / campaign.name
         self.output = OutputFolder(results)
         self.images = Images(campaign.data, self.folder / 'lists')
-        self.runs = [run for run in list_runs(campaign) if only in run.name]
+        runs = list_runs(campaign)
+        self.runs = [run for run in runs if run.name == only] or [
+            run for run in runs if only in run.name
+        ]
 
     @cached_property
     def configs(self) -> dict[str, Path]:
