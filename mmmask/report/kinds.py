@@ -78,6 +78,8 @@ mmmask visualize {config} {path} --features duplicates --images FOLDER
         + """\
 # the k-NN accuracy of its features on your images, in a sub-folder for each class
 mmmask evaluate {path} --data FOLDER --out KNN
+# what its features say about your images
+mmmask visualize {path} --features pca --images FOLDER
 """,
     ),
     'mmdet': Kind(

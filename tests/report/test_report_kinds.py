@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -132,17 +133,23 @@ def test_a_classifier(classifier, tmp_path):
     assert curve.count('<circle') == 3
 
 
-def test_the_advised_evaluation_of_a_classifier_runs(classifier, images, tmp_path):
+def test_what_is_advised_for_a_classifier_runs(classifier, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     report = write_report([classifier], tmp_path / 'x.html')
     config, path = read_run(classifier, '').config_file, classifier / 'epoch_3.pth'
     assert [(words[0], words[1].rpartition('/')[2], *words[2:]) for words in advised(report)] == [
         ('python', 'train.py', str(config), '--resume', str(path)),
         ('python', 'test.py', str(config), str(path), '--work-dir', 'TEST', '--draw', 'TEST/worst'),
         ('mmmask', 'evaluate', str(path), '--data', 'FOLDER', '--out', 'KNN'),
+        ('mmmask', 'visualize', str(path), '--features', 'pca', '--images', 'FOLDER'),
     ]
-    given = dict(FOLDER=str(images), KNN=str(tmp_path / 'knn'))
-    main.main([given.get(word, word) for word in advised(report)[-1][1:]] + ['--workers', '0'])
-    assert (tmp_path / 'knn' / 'config.py').is_file()
+    evaluation, picture = (
+        [str(images) if word == 'FOLDER' else word for word in words[1:]]
+        for words in advised(report)[2:]
+    )
+    main.main([*evaluation, '--workers', '0'])
+    main.main(picture)
+    assert Path('KNN', 'config.py').is_file() and Path('pca.png').is_file()
 
 
 def write_downstream(folder, scope, metric, by_epoch):
