@@ -22,7 +22,7 @@ from mmmask.lab.campaign.images import Images
 from mmmask.lab.campaign.reading import Features, score
 from mmmask.lab.campaign.runs import Conductor, Run, list_runs
 from mmmask.lab.campaign.statistics import estimate, paired_difference
-from mmmask.lab.campaign.summary import images_to_reach, write_summary
+from mmmask.lab.campaign.summary import images_to_reach, operations, write_summary
 from mmmask.lab.campaign.training import pretraining_config, tuning_config
 from mmmask.outputs import OutputFolder
 
@@ -249,6 +249,16 @@ def test_images_to_reach_a_level():
     assert images_to_reach(curve, 41.0) is None
     falling = [(0, 30.0), (100, 10.0), (200, 40.0)]
     assert images_to_reach(falling, 20.0) == 0  # random weights are there already
+
+
+def test_before_a_fork_the_operations_are_those_of_the_parent(declare):
+    campaign = read_campaign(declare())
+    fork = campaign.methods['EHM'].fork_epoch / campaign.epochs * 100  # images of 100
+    assert 0 < fork < 100
+    costs = dict(MAE=dict(gflop=1.0), EHM=dict(gflop=3.0))
+    assert operations(campaign, costs, 'MAE', 70, 100) == 70
+    assert operations(campaign, costs, 'EHM', fork / 2, 100) == fork / 2
+    assert operations(campaign, costs, 'EHM', 100, 100) == fork + 3 * (100 - fork)
 
 
 def test_only_some_methods_are_tuned(declare):

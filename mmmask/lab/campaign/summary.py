@@ -168,16 +168,31 @@ def _costs(campaign: Campaign, results: Results) -> str:
         columns = [f'{cost["gflop"]:.3f}', f'{1 / cost["seconds"]:.0f}']
         reached = ''
         if reference and curve and name != campaign.reference:
+            total = reference[-1][0]
             needed = images_to_reach(curve, reference[-1][1])
-            spent = reference[-1][0] * costs[campaign.reference]['gflop']
+            spent = operations(campaign, costs, campaign.reference, total, total)
             reached = {None: 'not reached', 0: 'at the start'}.get(needed) or (
-                f'{needed * cost["gflop"] / spent:.2f}'
+                f'{operations(campaign, costs, name, needed, total) / spent:.2f}'
             )
         lines.append([name, *columns, reached])
     return table(
         ['method', 'GFLOP an image', 'images/s, one thread, in turns',
          f'operations to the end of {campaign.reference}'], lines
     )  # fmt: skip
+
+
+def operations(
+    campaign: Campaign, costs: Mapping[str, dict], method: str, images: float, total: float
+) -> float:
+    """GFLOP of a pre-training after so many images; before a fork, they are those of the parent.
+
+    Args:
+        total: images of the whole pre-training.
+    """
+    parent, epoch = campaign.methods[method].fork, campaign.methods[method].fork_epoch or 0
+    shared = min(images, total * epoch / campaign.epochs)
+    before = shared * costs[parent]['gflop'] if parent else 0
+    return before + (images - shared) * costs[method]['gflop']
 
 
 def images_to_reach(curve: Sequence[tuple[float, float]], level: float) -> float | None:
@@ -215,8 +230,8 @@ def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
         curve = _mean_curve(campaign, results, method)
         if curve and method in costs:
             images, top1 = zip(*curve, strict=True)
-            gflop = costs[method]['gflop']
-            axes.plot([count * gflop / 1e6 for count in images], top1, 'o-', label=method)
+            spent = [operations(campaign, costs, method, count, images[-1]) for count in images]
+            axes.plot([gflop / 1e6 for gflop in spent], top1, 'o-', label=method)
     axes.set_xlabel('operations of the pre-training in 10¹⁵')
     axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
     if axes.get_legend_handles_labels()[1]:
