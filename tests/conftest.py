@@ -12,10 +12,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
+from PIL import Image
 from torch.nn import functional as F
 
 import mmmask.models  # noqa: F401  registers all models
@@ -87,6 +89,15 @@ def build_model(config: str | Path, seed: int = 0, **model):
 def trainable(module: torch.nn.Module) -> int:
     """The number of trained parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def write_noise(folder: Path, height: int, width: int) -> None:
+    """16 images of noise in two classes, eight in each."""
+    random = np.random.default_rng(0)
+    for index in range(16):
+        path = folder / 'ab'[index % 2] / f'{index:02}.png'
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
 
 
 def resemble_clone(folder: Path, number: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, errors_but_for_data
+from conftest import ROOT, errors_but_for_data, write_noise
 from mmengine.config import Config
 from PIL import Image
 
@@ -54,11 +54,8 @@ PAIRS = [
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
     """16 images in two classes."""
-    folder, random = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
-    for index in range(16):
-        path = folder / 'ab'[index % 2] / f'{index:02}.png'
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (70, 80, 3), dtype=np.uint8)).save(path)
+    folder = tmp_path_factory.mktemp('images')
+    write_noise(folder, 70, 80)
     return folder
 
 

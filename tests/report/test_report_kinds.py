@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 import pytest
+from conftest import write_noise
 from PIL import Image
 from test_report import Page
 
@@ -27,11 +28,8 @@ BATCH = 4
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
     """16 images in two classes, of which 12 are trained on."""
-    folder, random = tmp_path_factory.mktemp('images'), np.random.default_rng(0)
-    for index in range(16):
-        path = folder / 'ab'[index % 2] / f'{index:02}.png'
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    folder = tmp_path_factory.mktemp('images')
+    write_noise(folder, 64, 64)
     return folder
 
 
