@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Draw the pictures in docs/images, all or those whose names are given:
 #   docs/pictures.sh masks.jpg features_pca.jpg
-# They show photographs that ship with the project. The trainings take about an hour on two cores;
-# those that are finished in work_dirs/pictures are not repeated.
+# They show photographs that ship with the project. Trainings that are finished in
+# work_dirs/pictures are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${WORK:-work_dirs/pictures} images=docs/images photographs=demo/clothing10.zip
