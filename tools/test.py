@@ -127,7 +127,10 @@ def run(arguments: argparse.Namespace) -> None:
 def main() -> None:
     arguments = parse_arguments()
     with user_errors(arguments.debug, arguments.config):
-        run(arguments)
+        from mmmask.apis.train import launched
+
+        with launched(arguments.launcher):
+            run(arguments)
 
 
 if __name__ == '__main__':

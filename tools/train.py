@@ -104,17 +104,20 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     from mmmask.apis import ConfigError
     from mmmask.apis.rehearsal import RehearsalError
-    from mmmask.apis.train import die_with_the_launcher, load_config, rehearse, restarted, train
+    from mmmask.apis.train import launched, load_config, rehearse, restarted, train
     from mmmask.checkpoints import CheckpointError
     from mmmask.engine.hooks.preemption import leave_when_told
 
     leave_when_told()
-    if arguments.launcher != 'none':
-        die_with_the_launcher()
     net = partial(user_errors, arguments.debug, arguments.config)
     # A dry run leaves nothing behind, not even the annotation files of --data.
     scratch = TemporaryDirectory() if arguments.dry_run else nullcontext(arguments.work_dir)
-    with scratch as work_dir, net(code=1, kinds=(CheckpointError,)), net(kinds=(RehearsalError,)):
+    with (
+        launched(arguments.launcher),
+        scratch as work_dir,
+        net(code=1, kinds=(CheckpointError,)),
+        net(kinds=(RehearsalError,)),
+    ):
         with net(code=1, kinds=(ConfigError, FileNotFoundError)):
             cfg = load_config(
                 arguments.config,

@@ -1,11 +1,13 @@
 """From a config file to a running training."""
 
 import ctypes
+import gc
 import logging
 import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -21,6 +23,7 @@ from mmengine.runner import Runner
 from mmmask.checkpoints import CheckpointError, find_pretrained, read_checkpoints_as_data
 from mmmask.command_line import AMP_CHOICES, SHARDS, expand_home
 from mmmask.engine.hooks.durable_checkpoint import find_intact_checkpoint
+from mmmask.engine.hooks.preemption import PREEMPTED
 from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 from mmmask.engine.runner import BriefRunner
 
@@ -366,6 +369,33 @@ def restarted() -> bool:
         int(os.environ.get(variable) or 0) > 0
         for variable in ('TORCHELASTIC_RESTART_COUNT', 'SLURM_RESTART_COUNT')
     )
+
+
+@contextmanager
+def launched(launcher: str) -> Iterator[None]:
+    """Let a process end with its launcher, and leave the process group before it ends itself.
+
+    A thread of a process group that frees a tensor while the interpreter ends aborts the process,
+    although its run is complete. After an error a process keeps its group, as leaving it may wait
+    for processes that never answer; the launcher ends them all.
+    """
+    if launcher != 'none':
+        die_with_the_launcher()
+    try:
+        yield
+    except SystemExit as leaving:
+        if leaving.code == PREEMPTED:
+            traceback.clear_frames(leaving.__traceback__)
+            leave_processes()
+        raise
+    leave_processes()
+
+
+def leave_processes() -> None:
+    """End the process group and its threads, if there is one."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        gc.collect()  # the group lives as long as the runner, whose parts refer to each other
 
 
 def die_with_the_launcher() -> None:

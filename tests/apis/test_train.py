@@ -8,15 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from mmmask.apis import train as train_module
 from mmmask.apis.train import (
     die_with_the_launcher,
+    launched,
     load_config,
     restarted,
     scale_learning_rate,
@@ -159,6 +164,35 @@ def test_processes_end_with_their_launcher(tmp_path):
     while not asked.exists() and time.monotonic() < patience:
         time.sleep(0.01)
     assert asked.exists()
+
+
+@pytest.mark.parametrize(
+    ('error', 'left'),
+    [(None, True), (SystemExit(75), True), (SystemExit(2), False), (ValueError(), False)],
+)
+def test_a_group_and_its_threads_end_before_the_process_unless_it_failed(error, left):
+    """Threads that free tensors while the interpreter ends abort a process of a complete run."""
+
+    def num_threads():
+        return len(os.listdir('/proc/self/task'))
+
+    def work():
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+        runner = SimpleNamespace(model=DistributedDataParallel(nn.Linear(2, 2)))
+        runner.hook = SimpleNamespace(group=torch.distributed.new_group(), runner=runner)
+        if error:
+            raise error
+
+    before = num_threads()
+    try:
+        with pytest.raises(type(error)) if error else nullcontext(), launched('none'):
+            work()
+        assert torch.distributed.is_initialized() != left
+        assert (num_threads() == before) == left
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def test_dry_run_says_what_would_happen_and_leaves_nothing(tmp_path):
