@@ -147,6 +147,22 @@ def test_the_snippet_works_in_the_scope_of_its_library(tmp_path, images, target)
     assert torch.equal(output.flatten(2).transpose(1, 2), tokens)
 
 
+@pytest.mark.parametrize('target, suffix', [*FILES, ('torch', '.pt2')])
+def test_a_fine_tuned_classifier_gives_its_backbone(tmp_path, target, suffix):
+    """The norm of the average follows what is compared, so it is left out like the head."""
+    network, dst = backbone(), tmp_path / f'dst{suffix}'
+    norm = {'backbone.ln2.weight': torch.full((32,), 2.0), 'backbone.ln2.bias': torch.ones(32)}
+    before = export_backbone(save(network, tmp_path / 'a.pth'), dst, target)
+    export = export_backbone(save(network, tmp_path / 'b.pth', extra=norm), dst, target)
+    assert export.renaming.left_out == [*before.renaming.left_out, *norm]
+    assert export.snippet == before.snippet
+    assert export.renaming.tensors.keys() == before.renaming.tensors.keys()
+    for name, tensor in before.renaming.tensors.items():
+        assert torch.equal(tensor, export.renaming.tensors[name])
+    words = 'The norm of the average, ln2, belongs to the classifier'
+    assert (words in before.note, words in export.note) == (False, target != 'torch')
+
+
 def test_fine_tuning_in_timm_adds_a_head_and_its_norm_only(tmp_path, images):
     network = backbone()
     export = export_backbone(save(network, tmp_path / 'src.pth'), tmp_path / 'dst.pth', 'timm')

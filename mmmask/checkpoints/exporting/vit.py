@@ -70,6 +70,11 @@ _MEAN_AFTER_NORM = (
     'The snippet averages the patch tokens after the final norm, and a new norm, ln2, normalises '
     'the average.'
 )
+# The norm of the average of all tokens in a fine-tuned classifier.
+_POOLED_NORM = f'{PREFIX}ln2.'
+_WITHOUT_POOLED_NORM = (
+    ' The norm of the average, ln2, belongs to the classifier as its head does: both are left out.'
+)
 _TIMM_WITHOUT_CLASS_TOKEN = dict(class_token=False, global_pool='avg', fc_norm=False)
 
 
@@ -175,7 +180,7 @@ class ViTFamily(Family):
         return any(name.startswith(f'{PREFIX}layers.') for name in tensors)
 
     def plan(self, tensors: Mapping[str, Tensor], meta: Mapping, dst: Path, target: str) -> Plan:
-        encoder = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
+        encoder = _encoder(tensors)
         # OpenMMLab's names are mmmask's own; timm's table still finds unknown and missing ones.
         renaming = rename(encoder, 'timm' if target in OPENMMLAB else target, 'ours')
         a = read_architecture(encoder, meta, meta.get('num_heads'))
@@ -206,16 +211,27 @@ class ViTFamily(Family):
         note = _NOTES[target][a.final_norm].replace('ViTModel', f'{a.huggingface_name}Model')
         if target == 'mmpretrain' and a.final_norm and not a.class_token:
             note = _MEAN_AFTER_NORM
+        if any(name.startswith(_POOLED_NORM) for name in tensors):
+            note += _WITHOUT_POOLED_NORM
         return Plan(matched, content, shape, expected, features, snippet, note, hub)
 
     def network(
         self, tensors: Mapping[str, Tensor], meta: Mapping
     ) -> tuple[VisionTransformer, tuple[int, int, int]]:
-        encoder = {name: t for name, t in tensors.items() if name.startswith(PREFIX)}
+        encoder = _encoder(tensors)
         rename(encoder, 'timm', 'ours')  # finds unknown and missing names
         a = read_architecture(encoder, meta, meta.get('num_heads'))
         network = VisionTransformer(**a.options, out_type='raw')
         return loaded(network, part(encoder)), (a.in_channels, *a.img_size)
+
+
+def _encoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors up to the tokens of the last layer and their norm."""
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name.startswith(PREFIX) and not name.startswith(_POOLED_NORM)
+    }
 
 
 def _run_openmmlab(a: Architecture, path: Path, images: Tensor) -> list[Tensor]:
