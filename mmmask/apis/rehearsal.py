@@ -32,6 +32,7 @@ from mmmask.evaluation import unwrap
 from mmmask.random_state import preserve_random_state
 
 from .label_values import check_loading
+from .out_of_memory import OutOfMemory, explained_memory
 
 NUM_SAMPLES = 16  # images of a split whose labels are compared with the network
 # Images of the step on a CPU, where memory is not scarce but a whole batch may take minutes.
@@ -209,7 +210,7 @@ def explained(what: str, model: nn.Module | None = None) -> Iterator[None]:
     """Turn an error into a problem of the rehearsal, and name the part of the model it is from."""
     try:
         yield
-    except RehearsalError:
+    except (RehearsalError, OutOfMemory):
         raise
     except Exception as error:
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
@@ -449,14 +450,15 @@ def try_step(runner: Runner, split: Split) -> Iterator[tuple[str, str]]:
     """Run a step forward and backward; yield rows with memory, time and the estimated end.
 
     Raises:
-        RehearsalError: if the step fails or its loss is not finite.
+        OutOfMemory: if the step does not fit into the memory.
+        RehearsalError: if it fails for another reason, or its loss is not finite.
     """
     model, wrapper, loader = unwrap(runner.model), runner.optim_wrapper, split.loader
     batch_size = loader.batch_size or 1
     samples = split.samples[:batch_size]
     if not torch.cuda.is_available():
         samples = samples[:CPU_BATCH]
-    with explained('a step of the training fails', model):
+    with explained('a step of the training fails', model), explained_memory(runner):
         for _ in range(2):  # the first one also allocates
             start = time.perf_counter()
             model.train()

@@ -30,6 +30,7 @@ from mmmask.engine.runner import BriefRunner
 from .classes import image_folders, share_classes
 from .data_checks import check_data
 from .length import set_length
+from .out_of_memory import explained_memory
 from .own_data import name_data
 from .rehearsal import RehearsalEnd, RehearsalHook
 from .validate import read_config, validate_config
@@ -433,12 +434,14 @@ def train(cfg: Config, end_after_rehearsal: bool = False) -> Runner:
     """Run the training that a config from :func:`load_config` describes, after a rehearsal.
 
     Raises:
+        mmmask.apis.out_of_memory.OutOfMemory: if a step or an evaluation does not fit.
         mmmask.apis.rehearsal.RehearsalError: before the training, naming every problem.
     """
     runner, arithmetic = build_runner(cfg)
     runner.register_hook(RehearsalHook(arithmetic, end_after_rehearsal))
     try:
-        runner.train()
+        with explained_memory(runner):
+            runner.train()
     finally:
         if end_after_rehearsal:  # a whole training is closed by mmengine
             runner.visualizer.close()

@@ -13,6 +13,7 @@ from conftest import ROOT, SMALL_CLASSIFIER
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.visualization import LocalVisBackend
+from mmpretrain.models import ImageClassifier
 from mmpretrain.structures import DataSample
 from PIL import Image
 from torch import nn
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from mmmask.apis import train as apis
 from mmmask.apis.classes import share_classes
+from mmmask.apis.out_of_memory import OutOfMemory, explained_memory
 from mmmask.apis.rehearsal import (
     RehearsalEnd,
     RehearsalError,
@@ -395,6 +397,49 @@ def test_a_step_that_fails_and_a_loss_that_is_not_finite(tmp_path):
         'the loss of a step is not finite: loss=nan. Compare model.data_preprocessor.mean and std '
         'with the values of the images.'
     )
+
+
+def test_a_step_that_does_not_fit_into_the_memory(tmp_path, monkeypatch):
+    make_classes(tmp_path / 'data')
+    options = {'optim_wrapper.accumulative_counts': 3}
+    cfg = load_config_of(tmp_path / 'data', tmp_path, **options)
+    monkeypatch.setattr(ImageClassifier, 'loss', lambda *_: torch.empty(2**50))
+    with pytest.raises(OutOfMemory) as error:
+        rehearse(cfg)
+    assert str(error.value) == (
+        'a step of 4 images does not fit into the memory of the machine (tried to allocate '
+        '4503599627370496 bytes): set train_dataloader.batch_size=2 and '
+        'optim_wrapper.accumulative_counts=6, so that an update of the weights still follows from '
+        '12 images of each process, or choose a smaller model or smaller images.'
+    )
+
+
+def test_memory_that_ends_in_the_middle_of_a_training(tmp_path, monkeypatch):
+    make_classes(tmp_path / 'data')
+    cfg = load_config_of(tmp_path / 'data', tmp_path, **{'train_dataloader.batch_size': 1})
+    calls, loss = itertools.count(1), ImageClassifier.loss
+
+    def fail_later(*args):
+        if next(calls) == 5:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.50 GiB. GPU')
+        return loss(*args)
+
+    monkeypatch.setattr(ImageClassifier, 'loss', fail_later)
+    with pytest.raises(OutOfMemory) as error:
+        train(cfg)
+    assert str(error.value) == (
+        'a step of 1 image does not fit into the memory of the GPU (tried to allocate 2.50 GiB): '
+        'choose a smaller model or smaller images.'
+    )
+
+
+def test_an_evaluation_that_does_not_fit_and_other_errors():
+    runner = SimpleNamespace(model=nn.Identity().eval())
+    words = 'evaluation .* set a smaller batch_size in val_data'
+    with pytest.raises(OutOfMemory, match=words), explained_memory(runner):
+        torch.empty(2**50)
+    with pytest.raises(RuntimeError, match='Sizes of tensors must match'), explained_memory(runner):
+        torch.cat([torch.zeros(1, 2), torch.zeros(1, 3)])
 
 
 def test_a_metric_that_cannot_judge(tmp_path):
