@@ -14,11 +14,8 @@ from .config_checks import CHECKS, image_sizes
 from .config_checks.rules import Plan, is_positive
 from .config_checks.run import check_sources
 from .config_nodes import find_nodes
+from .config_options import ConfigError, merge_options
 from .config_trial import Trial
-
-
-class ConfigError(ValueError):
-    """A config that cannot run; the message names every error with its key, value and remedy."""
 
 
 def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
@@ -38,10 +35,7 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
         # mmengine's parser does not name the file of an error of syntax.
         reason = f'{type(error).__name__}: {error}'.replace('<unknown>, ', '')
         raise ConfigError(f'the config cannot be read. {reason}') from error
-    try:
-        cfg.merge_from_dict(options or {})
-    except Exception as error:
-        raise ConfigError(f'the options {options} do not fit the config: {error}') from error
+    merge_options(cfg, options or {})
     for key, value in cfg._to_lazy_dict().items():  # imports of mmengine's new configs stay imports
         cfg[key] = expand_home(value)
     return cfg

@@ -160,7 +160,7 @@ def override(cfg, options: Mapping | None) -> None:
         ValueError: for a value that has an option of its own, from which others follow, or a key
             that does not fit the config.
     """
-    from mmmask.apis.validate import ConfigError
+    from mmmask.apis.config_options import merge_options
     from mmmask.config_text import flatten
 
     options = dict(options or {})
@@ -171,39 +171,7 @@ def override(cfg, options: Mapping | None) -> None:
                 f'cfg_options: {key} has an option of its own, and other values follow from it: '
                 f'give {name}, which is --{name.replace("_", "-")} on the command line.'
             )
-    try:
-        cfg.merge_from_dict(options)
-    except Exception as error:
-        wrong = next(filter(None, (_wrong_index(cfg, key) for key in _dotted(options))), None)
-        reason = wrong or f'{options} do not fit the config: {error}'
-        raise ConfigError(f'cfg_options: {reason}') from error
-
-
-def _dotted(options: Mapping, prefix: str = '') -> Iterator[str]:
-    """The dotted keys of values that are merged into a config; lists replace what is there."""
-    for key, value in options.items():
-        if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}'
-
-
-def _wrong_index(cfg, key: str) -> str | None:
-    """What is wrong with a dotted key that has an index for which a list has no entry."""
-    node, path = cfg, ''
-    for part in key.split('.'):
-        if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
-                number = f'{len(node)} {"entry" if len(node) == 1 else "entries"}'
-                some = f'one of {path}.0 to {path}.{len(node) - 1}'
-                use = 'use ' + (some if len(node) > 1 else f'{path}.0')
-                remedy = use if node else 'leave this key out'
-                return f'{key}: {path} is a list of {number} and has no {part!r}: {remedy}.'
-            node = node[int(part)]
-        elif hasattr(node, 'get'):  # a dict or the config
-            node = node.get(part)
-        path = f'{path}.{part}' if path else part
-    return None
+    merge_options(cfg, options)
 
 
 def refuse_second_run(out: Path, resume: bool) -> None:

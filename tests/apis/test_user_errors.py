@@ -60,7 +60,7 @@ TRAININGS = {
     'frozen layers': ([DEMO], ['model.backbone.frozen_stages=99'],
                       'model.backbone.frozen_stages=99 must be at most 6 for this network'),
     'beyond a list': ([DEMO], ['train_dataloader.dataset.pipeline.7.scale=3'],
-                      'do not fit the config: "Index 7 exceeds the length of list'),
+                      "train_dataloader.dataset.pipeline is a list of 2 entries and has no '7'"),
     'below a number': ([DEMO], ['train_cfg.max_epochs.x=3'], 'do not fit the config: max_epochs='),
     'a folder in a file': ([DEMO, '--work-dir', '{}/file/x'], [],
                            "work_dir='{}/file/x': {}/file is a file: choose another folder."),
