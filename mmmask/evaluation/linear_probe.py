@@ -1,6 +1,6 @@
 """A linear classifier on frozen features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,10 +59,8 @@ def linear_probe(
     """
     device = train_features.device
     train_features, train_labels = train_features.detach().float(), train_labels.to(device)
-    deviation, mean = torch.std_mean(train_features, dim=0, correction=0)
-    deviation = deviation.where(deviation > 0, 1)
-    train_features = (train_features - mean) / deviation
-    test_features = (test_features.to(device).float() - mean) / deviation
+    prepare = _preparation(train_features)
+    train_features, test_features = prepare(train_features), prepare(test_features)
     test_labels = test_labels.to(device)
 
     if not isinstance(regularization, Sequence):
@@ -75,7 +73,7 @@ def linear_probe(
         regularization, start = _choose(fitted, judged, regularization, max_iterations)
         weight, bias = _fit(train_features, train_labels, regularization, max_iterations, start)
     else:
-        others = (validation[0].to(device).float() - mean) / deviation, validation[1].to(device)
+        others = prepare(validation[0]), validation[1].to(device)
         regularization, (weight, bias) = _choose(
             (train_features, train_labels), others, regularization, max_iterations
         )
@@ -86,6 +84,26 @@ def linear_probe(
         majority_accuracy(test_labels),
         regularization,
     )
+
+
+def _preparation(train_features: Tensor) -> Callable[[Tensor], Tensor]:
+    """Standardise features by the mean and deviation of the T training ones.
+
+    The weights of a regularised classifier are linear combinations of the training features. If
+    these are few, features are given by their coordinates in the space that they span, (M, T), from
+    which the same classifier follows sooner.
+    """
+    deviation, mean = torch.std_mean(train_features, dim=0, correction=0)
+    deviation = deviation.where(deviation > 0, 1)
+
+    def standardise(features: Tensor) -> Tensor:
+        return (features.to(mean.device).float() - mean) / deviation
+
+    number, width = train_features.shape
+    if 2 * number > width:
+        return standardise
+    basis = torch.linalg.qr(standardise(train_features).mT).Q
+    return lambda features: standardise(features) @ basis
 
 
 def _choose(

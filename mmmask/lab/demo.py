@@ -117,7 +117,7 @@ def write_config(data: DemoData, path: Path) -> Path:
     loader = cfg.train_dataloader
     epochs = round(cfg.train_cfg.max_epochs * MAX_TRAIN / data.num_train)
     epochs = cfg.train_cfg.max_epochs = min(epochs, MAX_EPOCHS)
-    interval = max(1, epochs // 4)
+    interval = (epochs + 1) // 2  # a measurement takes as long as an epoch
     cfg.param_scheduler.warmup_epochs = epochs // 10
     cfg.default_hooks.checkpoint.interval = interval
     loader.batch_size = min(loader.batch_size, data.num_train)

@@ -77,6 +77,17 @@ def test_equals_a_reference(digits, regularization):
     assert probe.accuracy > 60
 
 
+@pytest.mark.parametrize('regularization', [0.001, 0.1, 10.0])
+def test_fewer_images_than_features_equal_a_reference(digits, regularization):
+    random = torch.randn(64, 200, generator=torch.Generator().manual_seed(0))
+    features, labels = digits[0] @ random, digits[1]
+    train = torch.arange(60)
+    expected = reference(features[train], labels[train], features[60:], regularization)
+    probe = linear_probe(features[train], labels[train], features[60:], labels[60:], regularization)
+    assert (probe.predictions.numpy() == expected).mean() > 0.99
+    assert 80 < probe.accuracy < 100
+
+
 def test_scale_and_shift_of_features_do_not_count(digits):
     features, labels = digits
     moved = features * torch.logspace(-2, 2, 64) + 7
