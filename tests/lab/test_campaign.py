@@ -15,7 +15,7 @@ from scipy import stats
 
 from mmmask.apis.visualize import build_model
 from mmmask.doctor import ROOT
-from mmmask.lab.campaign import run_campaign
+from mmmask.lab.campaign import run_campaign, summary
 from mmmask.lab.campaign.declaration import read_campaign
 from mmmask.lab.campaign.forking import fork_checkpoint
 from mmmask.lab.campaign.images import Images
@@ -25,6 +25,7 @@ from mmmask.lab.campaign.statistics import estimate, paired_difference
 from mmmask.lab.campaign.summary import images_to_reach, operations, write_summary
 from mmmask.lab.campaign.training import pretraining_config, tuning_config
 from mmmask.outputs import OutputFolder
+from mmmask.visualization import figure_pixels
 
 FAST = {'train_dataloader.batch_size': 8}
 MAE = dict(config='configs/demo/mae_vit-tiny_digits.py', options=FAST)
@@ -506,3 +507,20 @@ def test_tables(declare, tmp_path):
     (tmp_path / 'out' / 'README.md').write_text('my notes')
     with pytest.raises(FileExistsError, match='was not written by mmmask'):
         write_summary(campaign, results, OutputFolder(tmp_path / 'out'))
+
+
+@pytest.mark.parametrize('draw', [summary._draw_curves, summary._draw_labels])
+def test_lines_of_fourteen_methods_can_be_told_apart(draw):
+    campaign = read_campaign(ROOT / 'docs/campaign/clothing10.yaml')
+    files = (ROOT / 'docs/campaign/clothing10').glob('*.json')
+    figure = summary.plot(draw, campaign, {one.stem: json.loads(one.read_text()) for one in files})
+    pixels = figure_pixels(figure)
+    (axes,) = figure.axes
+    lines = [one for one in axes.lines if one.get_linestyle() != 'None']  # not ends of error bars
+    looks = [(one.get_color(), one.get_marker(), one.get_linestyle()) for one in lines]
+    assert len(set(looks)) == len(looks) >= 16
+    legend = axes.get_legend()
+    assert len(legend.get_texts()) == len(looks)
+    place = legend.get_window_extent()
+    assert 0 <= place.y0 < place.y1 <= len(pixels)
+    assert place.x1 <= pixels.shape[1]

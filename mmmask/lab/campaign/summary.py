@@ -16,6 +16,10 @@ from .statistics import Estimate, estimate, paired_difference
 
 Results = Mapping[str, dict]
 
+RANDOM = 'random weights of '
+BASELINE_LINES = ':', '--'
+NUM_COLORS, MARKERS = 10, 'osD^v'  # of as many methods as colours times markers
+
 
 def write_summary(campaign: Campaign, results: Results, output: OutputFolder) -> str:
     """Write ``README.md``, ``accuracy.png`` and ``labels.png`` from the results of finished runs.
@@ -37,9 +41,7 @@ def write_summary(campaign: Campaign, results: Results, output: OutputFolder) ->
     ]
     text = '\n\n'.join(parts) + '\n'
     for name, draw in (('accuracy.png', _draw_curves), ('labels.png', _draw_labels)):
-        figure = Figure(figsize=(8, 4), layout='constrained')
-        draw(figure.add_subplot(), campaign, results)
-        output.save_image(name, Image.fromarray(figure_pixels(figure)))
+        output.save_image(name, Image.fromarray(figure_pixels(plot(draw, campaign, results))))
     with output.file('README.md') as path:
         path.write_text(text)
     return text
@@ -88,7 +90,7 @@ def _frozen_rows(campaign: Campaign, results: Results) -> dict[str, list[dict]]:
     """The scores of each seed, by what the features are of."""
     methods = {name: finished(campaign, results, name) for name in campaign.methods}
     starts = {
-        f'random weights of {name}': [run['random'] for run in runs if 'linear' in run['random']]
+        f'{RANDOM}{name}': [run['random'] for run in runs if 'linear' in run['random']]
         for name, runs in methods.items()
     }
     return {name: runs for name, runs in (starts | methods).items() if runs}
@@ -221,27 +223,50 @@ def _mean_curve(campaign: Campaign, results: Results, method: str) -> list[tuple
     ]
 
 
+def plot(draw: Callable, campaign: Campaign, results: Results) -> Figure:
+    """A figure with its legend beside it, high enough for all entries."""
+    figure = Figure(figsize=(8, 4), layout='constrained')
+    axes = figure.add_subplot()
+    draw(axes, campaign, results)
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(handles, labels, loc='upper left', bbox_to_anchor=(1, 1))
+        figure.set_figheight(max(4, 0.5 + 0.22 * len(labels)))
+    return figure
+
+
+def _look(campaign: Campaign, name: str) -> dict:
+    """Colour, marker and line of a method, the same in all plots; dashed for its random weights."""
+    method = name.removeprefix(RANDOM)
+    place = list(campaign.methods).index(method)
+    return dict(
+        color=f'C{place % NUM_COLORS}',
+        marker=MARKERS[place // NUM_COLORS],
+        linestyle='-' if method == name else '--',
+    )
+
+
 def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     base = results.get(BASELINES, {})
     costs = costs_of_methods(results)
-    for style, (name, value) in zip((':', '--'), base.get('knn_val', {}).items(), strict=False):
+    for style, (name, value) in zip(BASELINE_LINES, base.get('knn_val', {}).items(), strict=False):
         axes.axhline(value, color='grey', linestyle=style, label=name)
     for method in campaign.methods:
         curve = _mean_curve(campaign, results, method)
         if curve and method in costs:
             images, top1 = zip(*curve, strict=True)
             spent = [operations(campaign, costs, method, count, images[-1]) for count in images]
-            axes.plot([gflop / 1e6 for gflop in spent], top1, 'o-', label=method)
+            axes.plot(
+                [gflop / 1e6 for gflop in spent], top1, label=method, **_look(campaign, method)
+            )
     axes.set_xlabel('operations of the pre-training in 10¹⁵')
     axes.set_ylabel('k-NN top-1 in percent, on images to choose on')
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
 
 def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
     fractions = campaign.reading.labels
 
-    def draw(name: str, scores: Sequence[dict], style: str) -> None:
+    def draw(name: str, scores: Sequence[dict], look: Mapping) -> None:
         points: list[Estimate] = [
             estimate([mean(run[f'{fraction:g}']) for run in scores]) for fraction in fractions
         ]
@@ -249,21 +274,21 @@ def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
             fractions,
             [point.mean for point in points],
             [point.half_width or 0 for point in points],
-            fmt=style,
             capsize=3,
             label=name,
+            **look,
         )
 
-    for name, linear in results.get(BASELINES, {}).get('linear', {}).items():
-        draw(name, [linear], 'x:')
+    baselines = results.get(BASELINES, {}).get('linear', {})
+    for line, (name, linear) in zip(BASELINE_LINES, baselines.items(), strict=False):
+        draw(name, [linear], dict(color='grey', marker='x', linestyle=line))
     for name, runs in _frozen_rows(campaign, results).items():
-        draw(f'{name}, linear', [run['linear'] for run in runs], 'o-')
+        draw(f'{name}, linear', [run['linear'] for run in runs], _look(campaign, name))
     axes.set_xscale('log')
     axes.set_xticks(fractions, [f'{fraction:.0%}' for fraction in fractions])
     axes.minorticks_off()
     axes.set_xlabel('fraction of the training labels')
     axes.set_ylabel('top-1 in percent, on test images')
-    axes.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
 
 def _layers(campaign: Campaign, results: Results) -> str:
