@@ -297,6 +297,20 @@ def test_a_program_of_torch(pretrained, tmp_path, name):
 
 
 @torch.no_grad()
+def test_a_program_of_a_fine_tuned_classifier(pretrained, tmp_path):
+    """It ends before the norm of the average and the head."""
+    checkpoint, backbone = pretrained('mae')
+    content = torch.load(checkpoint, weights_only=False)
+    content['state_dict'] |= {'backbone.ln2.weight': torch.ones(3), 'head.fc.bias': torch.ones(2)}
+    torch.save(content, tmp_path / 'classifier.pth')
+    images = torch.randn(5, 3, 64, 64)
+    _, _, features = export_apart(
+        tmp_path / 'classifier.pth', tmp_path / 'model.pt2', 'torch', images
+    )
+    assert difference(torch.from_numpy(features), backbone(images)[-1]) <= 1e-5
+
+
+@torch.no_grad()
 def test_a_program_of_onnx(pretrained, tmp_path):
     pytest.importorskip('onnxruntime', reason='pip install mmmask[onnx]')
     checkpoint, backbone = pretrained('localmim')
