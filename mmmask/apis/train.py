@@ -28,6 +28,7 @@ from mmmask.engine.optimizers.processor import available_cores, multiplies_bf16
 from mmmask.engine.runner import BriefRunner
 
 from .classes import image_folders, share_classes
+from .config_options import merge_options
 from .data_checks import check_data
 from .length import set_length
 from .out_of_memory import explained_memory
@@ -88,7 +89,7 @@ def load_config(
         cfg.load_from = None if resume == 'auto' else resume
     set_length(cfg, epochs, iters)
     name_data(cfg, data, val_data, pretrained, Path(cfg.work_dir, 'data'), test_only)
-    cfg.merge_from_dict(options)  # an option wins over what follows from the data
+    merge_options(cfg, options)  # an option wins over what follows from the data
     if pretrained:
         load_weights(cfg, pretrained, allow_missing)
     if SHARDS[shard]:

@@ -173,7 +173,7 @@ def test_processes_end_with_their_launcher(tmp_path):
 )
 def test_a_group_and_its_threads_end_before_the_process_unless_it_failed(error, left):
     """Threads that free tensors while the interpreter ends abort a process of a complete run."""
-    # In a process of its own, as gloo works in no fork of a process that has used it.
+    # In a process of its own, as those that fail keep their threads.
     torch.multiprocessing.start_processes(_leave, args=(error, left), start_method='fork')
 
 

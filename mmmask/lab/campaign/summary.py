@@ -1,6 +1,7 @@
 """The tables and the plots of a campaign."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from statistics import mean
 
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ Results = Mapping[str, dict]
 
 RANDOM = 'random weights of '
 BASELINE_LINES = ':', '--'
-NUM_COLORS, MARKERS = 10, 'osD^v'  # of as many methods as colours times markers
+NUM_COLORS, MARKERS = 10, 'osD^v'
 
 
 def write_summary(campaign: Campaign, results: Results, output: OutputFolder) -> str:
@@ -241,7 +242,7 @@ def _look(campaign: Campaign, name: str) -> dict:
     place = list(campaign.methods).index(method)
     return dict(
         color=f'C{place % NUM_COLORS}',
-        marker=MARKERS[place // NUM_COLORS],
+        marker=MARKERS[place // NUM_COLORS % len(MARKERS)],
         linestyle='-' if method == name else '--',
     )
 
@@ -249,7 +250,9 @@ def _look(campaign: Campaign, name: str) -> dict:
 def _draw_curves(axes, campaign: Campaign, results: Results) -> None:
     base = results.get(BASELINES, {})
     costs = costs_of_methods(results)
-    for style, (name, value) in zip(BASELINE_LINES, base.get('knn_val', {}).items(), strict=False):
+    for style, (name, value) in zip(
+        cycle(BASELINE_LINES), base.get('knn_val', {}).items(), strict=False
+    ):
         axes.axhline(value, color='grey', linestyle=style, label=name)
     for method in campaign.methods:
         curve = _mean_curve(campaign, results, method)
@@ -280,7 +283,7 @@ def _draw_labels(axes, campaign: Campaign, results: Results) -> None:
         )
 
     baselines = results.get(BASELINES, {}).get('linear', {})
-    for line, (name, linear) in zip(BASELINE_LINES, baselines.items(), strict=False):
+    for line, (name, linear) in zip(cycle(BASELINE_LINES), baselines.items(), strict=False):
         draw(name, [linear], dict(color='grey', marker='x', linestyle=line))
     for name, runs in _frozen_rows(campaign, results).items():
         draw(f'{name}, linear', [run['linear'] for run in runs], _look(campaign, name))
